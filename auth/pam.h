@@ -1,0 +1,22 @@
+/* One login through Linux-PAM: authenticate, then account. Blocks as long as the modules do. */
+#ifndef POSTERN_AUTH_PAM_H
+#define POSTERN_AUTH_PAM_H
+
+#include "auth/message.h"
+#include "auth/worker.h"
+
+/*
+ * Loads the service's modules once and keeps them loaded, so that each login only finds them.
+ * Returns false, having logged the cause, if the service cannot be used.
+ */
+MUST_USE bool pam_login_prepare(const struct auth_worker_options *options);
+
+/*
+ * Fills *verdict for *request and overwrites the request's password before it returns.
+ * PAM_RHOST is the client's address, PAM_TTY "smtp". In the conversation, a prompt with echo
+ * off gets the password, one with echo on the user name; information is passed over.
+ */
+void pam_login(const struct auth_worker_options *options, struct auth_message_request *request,
+               struct auth_message_verdict *verdict);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * The log: one record, one line, one write.
+ *
+ * A record is a level, an event (a short fixed phrase, "session ended") and
+ * fields. Every value is escaped, so that what a client or a backend says
+ * stays inside its own field of its own line. Never give it a password.
+ *
+ * Before log_configure() the form is "postern: error: text" on standard
+ * error, for people at a terminal. Afterwards a line is logfmt
+ *     time=2026-11-23T14:05:09.123Z level=info pid=81 event="session ended" id=… client=…
+ * or the same as a JSON object. Towards syslog(3) (facility mail) there is no
+ * time, level or pid, as syslog adds its own.
+ *
+ * One thread. A record that cannot be written is counted, never waited for.
+ */
+#ifndef POSTERN_BASE_LOG_H
+#define POSTERN_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/compiler.h"
+
+enum log_level {
+    LOG_LEVEL_ERROR,   /* somebody must act */
+    LOG_LEVEL_WARNING, /* something is wrong, and it goes on */
+    LOG_LEVEL_NOTICE,  /* start, reload, a child replaced */
+    LOG_LEVEL_INFO,    /* a line for each connection and failed login */
+    LOG_LEVEL_DEBUG,
+};
+
+enum log_destination { LOG_TO_STDERR, LOG_TO_SYSLOG };
+enum log_format { LOG_FORMAT_PLAIN, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+struct log_options {
+    enum log_destination destination;
+    enum log_format format;
+    enum log_level level;
+};
+
+/* Longest line, in bytes with its line end; fields that do not fit are cut, and the line says
+ * so. */
+#define LOG_LINE_LIMIT 4096
+
+struct log_record {
+    enum log_level level;
+    bool wanted; /* false: below the configured level, every call is a no-op */
+    bool cut;
+    size_t length;
+    char line[LOG_LINE_LIMIT];
+};
+
+void log_configure(const struct log_options *options);
+const struct log_options *log_options(void);
+
+/* Names this process in its records ("master", "reactor", "auth"); the string must stay. */
+void log_set_process(const char *name);
+
+/*
+ * From now on records for syslog leave as datagrams on `fd` (level byte, then the text), for a
+ * process outside the chroot to pass on with log_pass_on(). The descriptor stays the caller's.
+ */
+void log_use_relay(int fd);
+
+/* Gives one datagram from another process's log_use_relay() to syslog(3). Any bytes are safe.
+ */
+void log_pass_on(const char *datagram, size_t length);
+
+/* How many records could not be written since the start. */
+uint64_t log_lost(void);
+
+void log_begin(struct log_record *record, enum log_level level, const char *event);
+void log_text(struct log_record *record, const char *key,
+              const char *value); /* NULL: field left out */
+void log_bytes(struct log_record *record, const char *key, const char *value, size_t length);
+void log_number(struct log_record *record, const char *key, uint64_t value);
+void log_end(struct log_record *record);
+
+/* A record whose only field is msg, from a printf format. */
+void log_error(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_warning(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_notice(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_info(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_debug(const char *format, ...) PRINTF_LIKE(1, 2);
+
+#endif

@@ -1,0 +1,112 @@
+/*
+ * The configuration file: one table of options (config_table.c), read with
+ * libconfuse into one struct. Durations are seconds in the file and
+ * milliseconds here. Every error names file, line and key.
+ */
+#ifndef POSTERN_CONFIG_H
+#define POSTERN_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/address.h"
+#include "proxy/base/compiler.h"
+#include "proxy/base/log.h"
+
+enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS };
+enum config_identity { CONFIG_IDENTITY_AUTO, CONFIG_IDENTITY_XCLIENT };
+enum config_bare_newline { CONFIG_BARE_NEWLINE_NORMALIZE, CONFIG_BARE_NEWLINE_REJECT };
+
+struct config_tls {
+    char *certificate;  /* PEM: the server's first, then its chain */
+    char *key;          /* PEM, unencrypted */
+    char *minimum;      /* "1.2" or "1.3" */
+    char *ciphers;      /* OpenSSL's list for TLS 1.2 */
+    char *ciphersuites; /* for TLS 1.3 */
+    char *groups;       /* key exchange, in order */
+    bool tickets;
+};
+
+struct config_listen {
+    char *name;         /* the section's title */
+    char *address_text; /* as written */
+    struct address address;
+    enum config_tls_mode tls;
+};
+
+struct config_auth {
+    uint32_t mechanisms; /* bits 1u << enum sasl_mechanism */
+    char *pam_service;
+    char *pam_confdir; /* empty: the system's */
+    char *user;        /* what a worker becomes; empty: it stays root */
+    unsigned workers;  /* for each reactor */
+    unsigned share;    /* of them that one client address may hold at once; 0: half */
+    unsigned queue;    /* logins that may wait */
+    uint32_t timeout_ms;
+    uint32_t failure_delay_ms; /* a refusal comes no sooner than this after its attempt */
+    unsigned attempts;         /* failed ones for each connection */
+    bool legacy_ehlo;          /* also announce "AUTH=PLAIN LOGIN" */
+};
+
+struct config_backend {
+    char *address_text;
+    struct address address;
+    enum config_identity identity;
+    uint32_t required; /* bits 1u << enum smtp_xclient_attribute, without which a session is
+                          refused */
+};
+
+struct config_limits {
+    unsigned connections;             /* for each reactor */
+    unsigned connections_per_address; /* 0: no limit */
+    unsigned errors;                  /* bad commands before the connection is closed */
+};
+
+struct config_timeouts {
+    uint32_t handshake_ms; /* TLS */
+    uint32_t greeting_ms;  /* from the greeting to the client's first command */
+    uint32_t login_ms;     /* from the connection to the end of AUTH */
+    uint32_t idle_ms;      /* an authenticated session in which neither side speaks */
+    uint32_t backend_connect_ms;
+    uint32_t backend_identity_ms; /* from the connection to the backend to 235 */
+    uint32_t backend_reply_ms;    /* a command or message that awaits the backend's reply */
+    uint32_t drain_ms;            /* SIGTERM: time for transactions in progress */
+};
+
+struct config {
+    char *path; /* the file it came from */
+    char *hostname;
+    char *user; /* what the reactor becomes */
+    unsigned workers;
+    enum config_bare_newline bare_newline;
+    struct config_tls tls;
+    struct config_listen *listens;
+    size_t listen_count;
+    struct config_auth auth;
+    struct config_backend backend;
+    struct config_limits limits;
+    struct config_timeouts timeouts;
+    struct log_options log;
+};
+
+/*
+ * Reads and checks a file. NULL if anything is wrong, each fault having been logged as an error
+ * ("/etc/postern/postern.conf:12: listen submission: tls: …"). Opens no socket and no
+ * certificate.
+ */
+MUST_USE struct config *config_load(const char *path);
+
+void config_free(struct config *config);
+
+/* A row of the table of options; the manual and the tests read it too. */
+struct config_option {
+    const char *section; /* "" at the top, "listen", "tls" … */
+    const char *key;
+    const char *fallback; /* default as written in a file; NULL: must be given */
+};
+
+/* The rows, `*count` of them. */
+const struct config_option *config_options(size_t *count);
+
+#endif

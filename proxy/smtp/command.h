@@ -1,0 +1,91 @@
+/*
+ * SMTP command lines (RFC 5321 section 4.1), as pure functions over bytes.
+ *
+ * A line comes without its line end. Nothing is allocated or changed;
+ * results point into the line.
+ */
+#ifndef POSTERN_SMTP_COMMAND_H
+#define POSTERN_SMTP_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* RFC 5321 section 4.5.3.1.4 with room for the parameters of extensions. */
+#define SMTP_COMMAND_LIMIT 2048
+/* RFC 4954 section 4: a line of an authentication exchange. Both with their CRLF. */
+#define SMTP_AUTH_LINE_LIMIT 12288
+/* RFC 5321 section 4.5.3.1.2 */
+#define SMTP_DOMAIN_LIMIT 255
+
+enum smtp_verb {
+    SMTP_VERB_UNKNOWN,
+    SMTP_VERB_EHLO,
+    SMTP_VERB_HELO,
+    SMTP_VERB_MAIL,
+    SMTP_VERB_RCPT,
+    SMTP_VERB_DATA,
+    SMTP_VERB_BDAT, /* RFC 3030 */
+    SMTP_VERB_RSET,
+    SMTP_VERB_NOOP,
+    SMTP_VERB_QUIT,
+    SMTP_VERB_VRFY,
+    SMTP_VERB_EXPN,
+    SMTP_VERB_HELP,
+    SMTP_VERB_ETRN,     /* RFC 1985 */
+    SMTP_VERB_STARTTLS, /* RFC 3207 */
+    SMTP_VERB_AUTH,     /* RFC 4954 */
+    SMTP_VERB_IDENTITY, /* XCLIENT, XFORWARD, XCONNECT, PROXY: only Postern may say these */
+    SMTP_VERB_FOREIGN,  /* GET, POST, CONNECT …: the client speaks another protocol */
+    SMTP_VERB_COUNT,
+};
+
+enum smtp_command_status {
+    SMTP_COMMAND_OK,
+    SMTP_COMMAND_BAD_BYTE, /* NUL, a bare CR, or a control character other than tab */
+};
+
+struct smtp_command {
+    enum smtp_verb verb;
+    const char *arguments;   /* behind the verb and one space; may be empty, never NULL */
+    size_t arguments_length; /* without trailing spaces and tabs */
+};
+
+/*
+ * Finds the verb (any case) and its arguments. A verb begins at the first byte and ends at a
+ * space or the end of the line: " XCLIENT" and "MAIL\tFROM" are unknown verbs. Always fills
+ * *out.
+ */
+__attribute__((warn_unused_result)) enum smtp_command_status
+smtp_command_parse(const char *line, size_t length, struct smtp_command *out);
+
+/* The verb's own name ("MAIL"); "unknown" for the last three kinds. For logs and tests. */
+const char *smtp_verb_name(enum smtp_verb verb);
+
+/*
+ * Is this a domain or address literal that may follow EHLO or HELO? Printable ASCII without
+ * space, at most SMTP_DOMAIN_LIMIT bytes, not empty: what is in real use, not the grammar.
+ */
+bool smtp_helo_name_valid(const char *name, size_t length);
+
+enum smtp_mail_status {
+    SMTP_MAIL_OK,
+    SMTP_MAIL_SYNTAX, /* not FROM:<path> or FROM:path and parameters: 501 */
+};
+
+/*
+ * Writes MAIL's arguments without any AUTH parameter (RFC 4954 section 5) to `out`, which has
+ * room for `length` bytes, and sets *out_length. What is kept is kept byte for byte. Quoted
+ * local parts are respected; whatever could be read in two ways is SMTP_MAIL_SYNTAX.
+ */
+__attribute__((warn_unused_result)) enum smtp_mail_status
+smtp_mail_strip_auth(const char *arguments, size_t length, char *out, size_t *out_length);
+
+/*
+ * BDAT's arguments (RFC 3030 section 2): a size in decimal, at most 2^63-1, and perhaps LAST.
+ * Returns false if they are anything else.
+ */
+__attribute__((warn_unused_result)) bool smtp_bdat_parse(const char *arguments, size_t length,
+                                                         uint64_t *size, bool *last);
+
+#endif
