@@ -18,6 +18,9 @@
 #define AUTH_LOGIN_LIMIT  255 /* bytes of the final PAM_USER */
 #define AUTH_REASON_LIMIT 127 /* bytes of a cause for the log */
 
+/* The longest delay that a worker may ask for; what a module wishes beyond it is cut. */
+#define AUTH_DELAY_LIMIT_MS 60000
+
 struct auth_message_request {
     uint64_t id; /* the verdict repeats it */
     char user[SASL_USER_LIMIT + 1];
@@ -37,13 +40,17 @@ struct auth_message_verdict {
     enum auth_result result;
     uint32_t delay_ms;                /* what the modules asked for with pam_fail_delay() */
     char login[AUTH_LOGIN_LIMIT + 1]; /* when accepted: who PAM says it is; otherwise empty */
-    char reason[AUTH_REASON_LIMIT +
-                1]; /* "pam_authenticate: Authentication failure"; for the log only */
+    /* "pam_authenticate: Authentication failure"; for the log only */
+    char reason[AUTH_REASON_LIMIT + 1];
 };
 
 #define AUTH_MESSAGE_LIMIT 2048 /* bytes; larger than every message */
 
-/* Both return the length written. */
+/*
+ * Both return the length written; 0 if the message is not one that may be sent: a user,
+ * password or host that is empty, over-long or holds bytes it must not, a login without
+ * acceptance.
+ */
 size_t auth_message_write_request(const struct auth_message_request *request,
                                   char out[static AUTH_MESSAGE_LIMIT]);
 size_t auth_message_write_verdict(const struct auth_message_verdict *verdict,

@@ -9,7 +9,8 @@
  *                                              └─> an error           answer it, exchange over
  *
  * The exchange holds secrets from the first response on: call sasl_wipe() as
- * soon as the credentials are handed on, and on every other way out.
+ * soon as the credentials are handed on, and on every other way out. An error
+ * has overwritten the password before it is returned.
  */
 #ifndef POSTERN_AUTH_SASL_H
 #define POSTERN_AUTH_SASL_H
@@ -34,10 +35,10 @@ enum sasl_status {
     SASL_CHALLENGE,   /* send "334 " and *challenge, then give the answer to sasl_continue() */
     SASL_CREDENTIALS, /* user and password are there */
     SASL_CANCELLED,   /* the client sent "*": 501 5.7.0 (RFC 4954 section 4) */
-    SASL_MALFORMED,   /* bad base64, NUL or control character inside, empty or over-long name:
-                         501 5.5.2 */
+    SASL_MALFORMED,   /* bad base64, a control character in a name, NUL in a password, either of
+                         them empty or over-long: 501 5.5.2 */
     SASL_REFUSED,     /* well formed, but an authorization identity that is not the user's own:
-                         535 5.7.8 */
+                         535 5.7.8; `user` stays for the log */
 };
 
 struct sasl {
@@ -59,6 +60,12 @@ MUST_USE enum sasl_status sasl_start(struct sasl *sasl, enum sasl_mechanism mech
 /* The client's answer to a challenge, in base64, without its line end. */
 MUST_USE enum sasl_status sasl_continue(struct sasl *sasl, const char *line, size_t length,
                                         const char **challenge);
+
+/*
+ * May this be somebody's name? 1 to SASL_USER_LIMIT bytes without control characters; whether
+ * such a user exists is PAM's business.
+ */
+bool sasl_name_valid(const char *name, size_t length);
 
 /* Overwrites everything. */
 void sasl_wipe(struct sasl *sasl);
