@@ -1,0 +1,137 @@
+/*
+ * SSL_CTX from settings. Made by the master, which reads the key, and inherited by the
+ * reactors; nothing in here knows a connection.
+ */
+#include "tls/context.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <string.h>
+
+#include "proxy/base/log.h"
+#include "tls/certificate.h"
+
+/* Four records of TLS in one recv(). */
+#define READ_AHEAD_BYTES (64 * 1024 + 1024)
+
+/* What SSL_CTX_set_tlsext_ticket_keys() takes: name, MAC key, cipher key. */
+#define TICKET_KEYS_SIZE 80
+
+static const char *last_reason(void)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    return reason ? reason : "unknown error";
+}
+
+/* Threat 18: a client that names protocols and not this one came to the wrong door. */
+static int select_smtp(SSL *ssl, const unsigned char **out, unsigned char *out_length,
+                       const unsigned char *offered, unsigned offered_length, void *context)
+{
+    static const unsigned char smtp[] = {4, 's', 'm', 't', 'p'};
+    (void)ssl, (void)context;
+
+    unsigned char *chosen = NULL;
+    if (SSL_select_next_proto(&chosen, out_length, smtp, sizeof smtp, offered,
+                              offered_length) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static bool set_algorithms(SSL_CTX *context, const struct tls_settings *settings)
+{
+    const struct {
+        const char *key, *value;
+        bool accepted;
+    } checks[] = {
+        {"ciphers", settings->ciphers,
+         SSL_CTX_set_cipher_list(context, settings->ciphers) == 1},
+        {"ciphersuites", settings->ciphersuites,
+         SSL_CTX_set_ciphersuites(context, settings->ciphersuites) == 1},
+        {"groups", settings->groups, SSL_CTX_set1_groups_list(context, settings->groups) == 1},
+    };
+    bool good = true;
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        if (checks[i].accepted)
+            continue;
+        log_error("tls: %s: OpenSSL does not accept \"%s\"", checks[i].key, checks[i].value);
+        good = false;
+    }
+    return good;
+}
+
+static void set_options(SSL_CTX *context, const struct tls_settings *settings)
+{
+    uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                       SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                       SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_IGNORE_UNEXPECTED_EOF;
+    if (!settings->tickets)
+        options |= SSL_OP_NO_TICKET;
+    SSL_CTX_set_options(context, options);
+
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_default_read_buffer_len(context, READ_AHEAD_BYTES);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(context, settings->tickets ? 1 : 0);
+    SSL_CTX_set_alpn_select_cb(context, select_smtp, NULL);
+}
+
+/* A digest, as listeners' names may be longer than OpenSSL's 32 bytes. */
+static bool set_session_context(SSL_CTX *context, const char *listener)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    return EVP_Digest(listener, strlen(listener), digest, &length, EVP_sha256(), NULL) == 1 &&
+           SSL_CTX_set_session_id_context(context, digest, length) == 1;
+}
+
+static bool set_up(SSL_CTX *context, const struct tls_settings *settings)
+{
+    int minimum = strcmp(settings->minimum, "1.3") == 0 ? TLS1_3_VERSION : TLS1_2_VERSION;
+
+    set_options(context, settings);
+    if (!set_algorithms(context, settings))
+        return false;
+    if (SSL_CTX_set_min_proto_version(context, minimum) != 1 ||
+        !set_session_context(context, settings->listener)) {
+        log_error("tls: OpenSSL refuses the settings: %s", last_reason());
+        return false;
+    }
+    return tls_certificate_load(context, settings->certificate, settings->key,
+                                settings->hostname);
+}
+
+SSL_CTX *tls_context_new(const struct tls_settings *settings)
+{
+    ERR_clear_error();
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    if (!context) {
+        log_error("tls: OpenSSL cannot start: %s", last_reason());
+        return NULL;
+    }
+    if (!set_up(context, settings)) {
+        SSL_CTX_free(context);
+        return NULL;
+    }
+    return context;
+}
+
+bool tls_context_set_ticket_period(SSL_CTX *context,
+                                   const uint8_t secret[static TLS_TICKET_SECRET_SIZE],
+                                   uint64_t period)
+{
+    uint8_t keys[2 * EVP_MAX_MD_SIZE];
+    bool good = true;
+    for (uint8_t half = 0; half < 2; half++) {
+        uint8_t label[sizeof period + 1];
+        memcpy(label, &period, sizeof period);
+        label[sizeof period] = half;
+        good = good && HMAC(EVP_sha512(), secret, TLS_TICKET_SECRET_SIZE, label, sizeof label,
+                            keys + half * EVP_MAX_MD_SIZE, NULL);
+    }
+    good = good && SSL_CTX_set_tlsext_ticket_keys(context, keys, TICKET_KEYS_SIZE) == 1;
+    explicit_bzero(keys, sizeof keys);
+    return good;
+}

@@ -1,0 +1,115 @@
+/*
+ * A stream: one connected socket, plain or under TLS, behind events.
+ *
+ * Reading: when STREAM_READABLE comes, stream_read() decrypts straight into
+ * the caller's buffer until it says STREAM_AGAIN. Whatever the caller leaves
+ * unread is offered again in the next turn of the loop, also what OpenSSL has
+ * read ahead of the socket.
+ *
+ * Writing: stream_write() gathers, and stream_flush() sends all of it in as
+ * few system calls as it takes; call it once at the end of a turn. What the
+ * socket does not take stays queued, the caller stops when stream_queued()
+ * grows, and STREAM_DRAINED tells when it has gone.
+ *
+ *   plain ── stream_secure() ──> handshake ── STREAM_SECURED ──> TLS
+ *
+ * An idle stream holds no buffers. One thread; callbacks come from the event
+ * loop only, never from inside a call, and may free the stream.
+ */
+#ifndef POSTERN_TLS_STREAM_H
+#define POSTERN_TLS_STREAM_H
+
+#include <event2/event.h>
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/uio.h>
+
+#include "proxy/base/compiler.h"
+
+struct stream;
+
+/* What the streams of one event base share. */
+struct stream_loop;
+
+MUST_USE struct stream_loop *stream_loop_new(struct event_base *base);
+/* Closes the streams that are still finishing. All others must be gone. */
+void stream_loop_free(struct stream_loop *loop);
+/* Streams given to stream_finish() that are not closed yet. */
+unsigned stream_loop_finishing(const struct stream_loop *loop);
+
+enum stream_event {
+    STREAM_SECURED,  /* the handshake is done */
+    STREAM_READABLE, /* call stream_read() */
+    STREAM_DRAINED,  /* what was queued has gone */
+    STREAM_FAILED,   /* reading or writing came to an error: stream_error() */
+};
+
+typedef void stream_callback(void *context, struct stream *stream, enum stream_event event);
+
+/* Takes the connected, non-blocking socket over. NULL (and the socket is closed): no memory. */
+MUST_USE struct stream *stream_new(struct stream_loop *loop, int fd, stream_callback *callback,
+                                   void *context);
+
+/* Who hears of events from now on. */
+void stream_set_callback(struct stream *stream, stream_callback *callback, void *context);
+
+/* Begins a server's handshake. What was read in plaintext is the caller's to forget. */
+MUST_USE bool stream_secure(struct stream *stream, SSL_CTX *context);
+
+/* Closes at once, sends nothing more. NULL is allowed. */
+void stream_free(struct stream *stream);
+
+/*
+ * Sends what is queued and TLS's close_notify, then closes; lets the other side read it even if
+ * it is still talking (reads and forgets for a short time), unless `at_once` says that it has
+ * nothing to say any more. The stream is no longer the caller's.
+ */
+void stream_finish(struct stream *stream, bool at_once);
+
+enum stream_status {
+    STREAM_OK,     /* *got bytes, at least one */
+    STREAM_AGAIN,  /* nothing now; an event will tell */
+    STREAM_EOF,    /* the other side ended its sending, with or without close_notify */
+    STREAM_BROKEN, /* stream_error() */
+};
+
+/* Fills the buffer as far as there is anything to read. */
+MUST_USE enum stream_status stream_read(struct stream *stream, char *buffer, size_t size,
+                                        size_t *got);
+
+/* Stops and restarts the offering of input. */
+void stream_pause(struct stream *stream);
+void stream_resume(struct stream *stream);
+
+/* Queues bytes; errors surface as STREAM_FAILED. */
+void stream_write(struct stream *stream, const void *bytes, size_t length);
+
+/* The same for many pieces; a large plain write goes to the socket without a copy. */
+void stream_writev(struct stream *stream, const struct iovec *pieces, int count);
+
+/* Sends as much as the socket takes now. */
+void stream_flush(struct stream *stream);
+
+/* Bytes that wait for the socket. */
+size_t stream_queued(const struct stream *stream);
+
+/* Ends sending (FIN) once everything has been flushed. */
+void stream_end_output(struct stream *stream);
+
+/* From now on, plaintext that was delivered is no longer overwritten inside OpenSSL. */
+void stream_keep_no_secrets(struct stream *stream);
+
+bool stream_is_secure(const struct stream *stream);
+/* "TLSv1.3", "TLS_AES_128_GCM_SHA256"; NULL without TLS. */
+const char *stream_tls_version(const struct stream *stream);
+const char *stream_tls_cipher(const struct stream *stream);
+bool stream_tls_resumed(const struct stream *stream);
+
+/* Why it failed, in words: static text. */
+const char *stream_error(const struct stream *stream);
+
+/* The socket, for its addresses; never for reading, writing or closing. */
+int stream_descriptor(const struct stream *stream);
+
+#endif
