@@ -1,7 +1,7 @@
 /*
  * A queue of bytes: append at the end, take from the front. Holds no memory
- * while it is empty; its first block comes from a free list, so that short
- * use costs no allocation. One thread.
+ * while it is empty; blocks come from a bounded free list, so that a busy
+ * process allocates nothing. One thread.
  */
 #ifndef POSTERN_BASE_BUFFER_H
 #define POSTERN_BASE_BUFFER_H
@@ -11,7 +11,8 @@
 
 #include "proxy/base/compiler.h"
 
-/* The first block. Longer content moves to an allocation of its own. */
+/* The first block; a longer content moves to blocks of twice the size. Content that moves is
+ * overwritten where it was. */
 #define BUFFER_BLOCK_SIZE 4096
 
 struct buffer {

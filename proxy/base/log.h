@@ -9,9 +9,10 @@
  * error, for people at a terminal. Afterwards a line is logfmt
  *     time=2026-11-23T14:05:09.123Z level=info pid=81 event="session ended" id=… client=…
  * or the same as a JSON object. Towards syslog(3) (facility mail) there is no
- * time, level or pid, as syslog adds its own.
+ * time, level or pid, as syslog adds its own; behind a relay the pid stays.
  *
- * One thread. A record that cannot be written is counted, never waited for.
+ * One thread. A record that cannot be written is counted, never waited for;
+ * the program ignores SIGPIPE.
  */
 #ifndef POSTERN_BASE_LOG_H
 #define POSTERN_BASE_LOG_H
@@ -51,6 +52,10 @@ struct log_record {
     char line[LOG_LINE_LIMIT];
 };
 
+/*
+ * Call it before a chroot: it needs /dev/log, and /proc if standard error is a pipe (which it
+ * opens anew, non-blocking).
+ */
 void log_configure(const struct log_options *options);
 const struct log_options *log_options(void);
 

@@ -1,0 +1,317 @@
+/*
+ * The log: builds each record in one fixed block of memory and hands it over with one system
+ * call. Everybody calls it. Never allocates, never waits, and never writes a byte of a value
+ * that has not been through escape().
+ */
+#include "proxy/base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/escape.h"
+
+#define PROGRAM "postern"
+
+/* Kept free behind the fields: the longest of `, "cut":true}` and its kin, and the line end. */
+#define TAIL_SIZE 16
+/* One field's value, so that a long one does not crowd out those behind it. */
+#define VALUE_LIMIT 1024
+
+static const struct {
+    const char *name;
+    int priority;
+} levels[] = {
+    [LOG_LEVEL_ERROR] = {"error", LOG_ERR},      [LOG_LEVEL_WARNING] = {"warning", LOG_WARNING},
+    [LOG_LEVEL_NOTICE] = {"notice", LOG_NOTICE}, [LOG_LEVEL_INFO] = {"info", LOG_INFO},
+    [LOG_LEVEL_DEBUG] = {"debug", LOG_DEBUG},
+};
+
+static struct log_options options = {LOG_TO_STDERR, LOG_FORMAT_PLAIN, LOG_LEVEL_INFO};
+static const char *process_name;
+static int relay = -1;
+static bool socket_output; /* standard error is a socket, as under a supervisor */
+static bool torn;          /* the last line was written in part: the next begins a new one */
+static uint64_t lost;
+
+/*
+ * A pipe whose reader is stuck must not stop the server. Its non-blocking flag is shared with
+ * everybody who has the pipe, so it is opened anew, for this process and its children only.
+ */
+static void unblock_output(void)
+{
+    struct stat status;
+    if (fstat(STDERR_FILENO, &status) != 0)
+        return;
+    socket_output = S_ISSOCK(status.st_mode);
+    if (!S_ISFIFO(status.st_mode))
+        return;
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    dup2(fd, STDERR_FILENO);
+    close(fd);
+}
+
+void log_configure(const struct log_options *wanted)
+{
+    options = *wanted;
+    if (options.destination == LOG_TO_SYSLOG)
+        openlog(PROGRAM, LOG_PID | LOG_NDELAY, LOG_MAIL);
+    else
+        unblock_output();
+}
+
+const struct log_options *log_options(void)
+{
+    return &options;
+}
+
+void log_set_process(const char *name)
+{
+    process_name = name;
+}
+
+void log_use_relay(int fd)
+{
+    relay = fd;
+}
+
+uint64_t log_lost(void)
+{
+    return lost;
+}
+
+static bool is_json(void)
+{
+    return options.format == LOG_FORMAT_JSON;
+}
+
+/* Appends bytes that need no escaping, all or nothing, leaving `reserve` bytes for more. */
+static bool put(struct log_record *record, const char *bytes, size_t length, size_t reserve)
+{
+    if (length + reserve + TAIL_SIZE > sizeof record->line - record->length) {
+        record->cut = true;
+        return false;
+    }
+    memcpy(record->line + record->length, bytes, length);
+    record->length += length;
+    return true;
+}
+
+static void put_escaped(struct log_record *record, enum escape_style style, const char *value,
+                        size_t length, size_t limit)
+{
+    size_t written = 0, room = sizeof record->line - record->length - TAIL_SIZE - 1;
+    if (escape(style, value, length, record->line + record->length, room < limit ? room : limit,
+               &written) < length)
+        record->cut = true;
+    record->length += written;
+}
+
+/* Writes ` key=` or `,"key":`. False: there is no room for it and at least an empty value. */
+static bool put_key(struct log_record *record, const char *key)
+{
+    char text[64];
+    bool first = record->length == (is_json() ? 1 : 0);
+    int length = is_json() ? snprintf(text, sizeof text, "%s\"%s\":", first ? "" : ",", key)
+                           : snprintf(text, sizeof text, "%s%s=", first ? "" : " ", key);
+    return put(record, text, (size_t)length, 3);
+}
+
+static void put_value(struct log_record *record, const char *value, size_t length, size_t limit)
+{
+    enum escape_style style = is_json() ? ESCAPE_JSON : ESCAPE_LOGFMT;
+    if (!is_json() && length <= limit && escape_is_word(value, length) &&
+        put(record, value, length, 0))
+        return;
+    put(record, "\"", 1, 1);
+    put_escaped(record, style, value, length, limit);
+    put(record, "\"", 1, 0);
+}
+
+static void put_field(struct log_record *record, const char *key, const char *value,
+                      size_t length, size_t limit)
+{
+    if (put_key(record, key))
+        put_value(record, value, length, limit);
+}
+
+/* "postern: error: text", for a terminal. */
+static void begin_plain(struct log_record *record, const char *text)
+{
+    char prefix[32];
+    int length = snprintf(prefix, sizeof prefix, PROGRAM ": %s: ", levels[record->level].name);
+    put(record, prefix, (size_t)length, 0);
+    put_escaped(record, ESCAPE_PROSE, text, strlen(text), LOG_LINE_LIMIT);
+}
+
+static void put_origin(struct log_record *record)
+{
+    bool own_line = options.destination == LOG_TO_STDERR;
+    if (own_line) {
+        char now[CLOCK_TEXT_SIZE];
+        clock_text(now);
+        log_text(record, "time", now);
+        log_text(record, "level", levels[record->level].name);
+    }
+    /* Through a relay, syslog would name the process that passes it on. */
+    if (own_line || relay >= 0)
+        log_number(record, "pid", (uint64_t)getpid());
+    log_text(record, "process", process_name);
+}
+
+/* Starts a record with its first field: an event or a message. */
+static void begin(struct log_record *record, enum log_level level, const char *key,
+                  const char *text)
+{
+    record->level = level;
+    record->wanted = level <= options.level;
+    record->cut = false;
+    record->length = 0;
+    if (!record->wanted)
+        return;
+    if (options.format == LOG_FORMAT_PLAIN) {
+        begin_plain(record, text);
+        return;
+    }
+    if (is_json())
+        put(record, "{", 1, 0);
+    put_origin(record);
+    put_field(record, key, text, strlen(text), LOG_LINE_LIMIT);
+}
+
+void log_begin(struct log_record *record, enum log_level level, const char *event)
+{
+    begin(record, level, "event", event);
+}
+
+void log_text(struct log_record *record, const char *key, const char *value)
+{
+    if (value)
+        log_bytes(record, key, value, strlen(value));
+}
+
+void log_bytes(struct log_record *record, const char *key, const char *value, size_t length)
+{
+    if (record->wanted)
+        put_field(record, key, value, length, VALUE_LIMIT);
+}
+
+void log_number(struct log_record *record, const char *key, uint64_t value)
+{
+    char digits[24];
+    if (!record->wanted)
+        return;
+    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    size_t before = record->length;
+    if (put_key(record, key) && !put(record, digits, (size_t)length, 0))
+        record->length = before;
+}
+
+static void write_output(const char *line, size_t length)
+{
+    struct iovec parts[] = {{(void *)(uintptr_t) "\n", torn ? 1 : 0},
+                            {(void *)(uintptr_t)line, length}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    size_t whole = length + parts[0].iov_len;
+    ssize_t written;
+    do {
+        if (socket_output)
+            written = sendmsg(STDERR_FILENO, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        else if (torn)
+            written = writev(STDERR_FILENO, parts, 2);
+        else
+            written = write(STDERR_FILENO, line, length);
+    } while (written < 0 && errno == EINTR);
+
+    if (written == (ssize_t)whole) {
+        torn = false;
+        return;
+    }
+    lost++;
+    if (written > 0)
+        torn = true;
+}
+
+static void send_to_relay(enum log_level level, const char *text, size_t length)
+{
+    char level_byte = (char)level;
+    struct iovec parts[] = {{&level_byte, 1}, {(void *)(uintptr_t)text, length}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    if (sendmsg(relay, &message, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)length + 1)
+        lost++;
+}
+
+/* Closes the line; put() has kept TAIL_SIZE bytes free for this. */
+static size_t end_line(struct log_record *record)
+{
+    static const char *const tails[2][2] = {{"\n", " cut=true\n"}, {"}\n", ",\"cut\":true}\n"}};
+    const char *tail = tails[is_json()][record->cut];
+    memcpy(record->line + record->length, tail, strlen(tail));
+    record->length += strlen(tail);
+    return record->length;
+}
+
+void log_end(struct log_record *record)
+{
+    if (!record->wanted)
+        return;
+    size_t length = end_line(record);
+    record->wanted = false;
+    if (options.destination == LOG_TO_STDERR)
+        write_output(record->line, length);
+    else if (relay >= 0)
+        send_to_relay(record->level, record->line, length - 1);
+    else
+        syslog(levels[record->level].priority, "%.*s", (int)length - 1, record->line);
+}
+
+void log_pass_on(const char *datagram, size_t length)
+{
+    char line[LOG_LINE_LIMIT];
+    size_t written = 0;
+    if (length < 2)
+        return;
+    unsigned level = (unsigned char)datagram[0];
+    if (level > LOG_LEVEL_DEBUG)
+        level = LOG_LEVEL_WARNING;
+    escape(ESCAPE_MASK, datagram + 1, length - 1, line, sizeof line, &written);
+    syslog(levels[level].priority, "%.*s", (int)written, line);
+}
+
+PRINTF_LIKE(2, 0)
+static void log_message(enum log_level level, const char *format, va_list arguments)
+{
+    struct log_record record;
+    char text[LOG_LINE_LIMIT];
+    if (level > options.level)
+        return;
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    begin(&record, level, "msg", length < 0 ? format : text);
+    record.cut = record.cut || length >= (int)sizeof text;
+    log_end(&record);
+}
+
+#define DEFINE_MESSAGE_FUNCTION(name, level)                                                   \
+    void name(const char *format, ...)                                                         \
+    {                                                                                          \
+        va_list arguments;                                                                     \
+        va_start(arguments, format);                                                           \
+        log_message(level, format, arguments);                                                 \
+        va_end(arguments);                                                                     \
+    }
+
+DEFINE_MESSAGE_FUNCTION(log_error, LOG_LEVEL_ERROR)
+DEFINE_MESSAGE_FUNCTION(log_warning, LOG_LEVEL_WARNING)
+DEFINE_MESSAGE_FUNCTION(log_notice, LOG_LEVEL_NOTICE)
+DEFINE_MESSAGE_FUNCTION(log_info, LOG_LEVEL_INFO)
+DEFINE_MESSAGE_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
