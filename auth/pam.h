@@ -12,6 +12,12 @@
 MUST_USE bool pam_login_prepare(const struct auth_worker_options *options);
 
 /*
+ * What a return code of pam_authenticate() or pam_acct_mgmt() means: AUTH_REJECTED only where a
+ * module has judged the person, AUTH_UNAVAILABLE for everything else that is not success.
+ */
+enum auth_result pam_login_result(int code);
+
+/*
  * Fills *verdict for *request and overwrites the request's password before it returns.
  * PAM_RHOST is the client's address, PAM_TTY "smtp". In the conversation, a prompt with echo
  * off gets the password, one with echo on the user name; information is passed over.
