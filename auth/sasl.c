@@ -82,15 +82,17 @@ static enum sasl_status set_password(struct sasl *sasl, const char *password, si
 static enum sasl_status plain_take_message(struct sasl *sasl, const char *bytes, size_t length)
 {
     const char *end = bytes + length;
-    const char *user = memchr(bytes, '\0', length);
-    if (!user++)
+    const char *authzid_end = memchr(bytes, '\0', length);
+    if (!authzid_end)
         return SASL_MALFORMED;
-    const char *password = memchr(user, '\0', (size_t)(end - user));
-    if (!password++)
+    const char *user = authzid_end + 1;
+    const char *user_end = memchr(user, '\0', (size_t)(end - user));
+    if (!user_end)
         return SASL_MALFORMED;
 
-    size_t authzid_length = (size_t)(user - 1 - bytes);
-    size_t user_length = (size_t)(password - 1 - user);
+    const char *password = user_end + 1;
+    size_t authzid_length = (size_t)(authzid_end - bytes);
+    size_t user_length = (size_t)(user_end - user);
     if (authzid_length > 0 && !sasl_name_valid(bytes, authzid_length))
         return SASL_MALFORMED;
     enum sasl_status status = set_user(sasl, user, user_length);
