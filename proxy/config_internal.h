@@ -1,0 +1,85 @@
+/* What the files of the configuration share: the table's rows and the steps of reading. */
+#ifndef POSTERN_CONFIG_INTERNAL_H
+#define POSTERN_CONFIG_INTERNAL_H
+
+#include <confuse.h>
+
+#include "proxy/config.h"
+
+enum config_kind {
+    CONFIG_TEXT,    /* char * */
+    CONFIG_NUMBER,  /* unsigned */
+    CONFIG_SECONDS, /* uint32_t, in milliseconds */
+    CONFIG_FLAG,    /* bool */
+    CONFIG_CHOICE,  /* an enum: the word's index */
+    CONFIG_WORDS,   /* a list; uint32_t: a bit for each word's index */
+    CONFIG_ADDRESS, /* char *, and struct address */
+};
+
+struct config_row {
+    struct config_option option;
+    enum config_kind kind;
+    size_t offset; /* of the field in struct config; in struct config_listen for "listen" */
+    size_t address_offset;               /* CONFIG_ADDRESS: of the parsed address */
+    unsigned minimum;                    /* smallest number or seconds; first index of `word` */
+    unsigned maximum;                    /* largest number or seconds */
+    const char *(*word)(unsigned index); /* the words that are allowed; NULL behind the last */
+    const char *(*check)(const void *value); /* a text or struct address: its fault, or NULL */
+};
+
+#define CONFIG_ROWS 41
+
+extern const struct config_row config_rows[CONFIG_ROWS];
+
+static inline bool config_row_is(const struct config_row *row, const char *section)
+{
+    return __builtin_strcmp(row->option.section, section) == 0;
+}
+
+/* NULL if there is none. */
+const struct config_row *config_row_find(const char *section, const char *key);
+
+/* The listeners when a file has none. */
+struct config_default_listen {
+    const char *name, *address, *tls;
+};
+#define CONFIG_DEFAULT_LISTENS 3
+extern const struct config_default_listen config_default_listens[CONFIG_DEFAULT_LISTENS];
+
+/* libconfuse's parser for the table; `take` hears of each value, `close` of each section's end.
+ */
+MUST_USE cfg_t *config_table_parser(cfg_validate_callback_t take,
+                                    cfg_validate_callback_t close);
+
+/* Longest explanation of a fault, with its NUL. */
+#define CONFIG_WHY_SIZE 512
+
+/*
+ * Converts one value and stores it in the struct at `base` (for CONFIG_WORDS: adds its bit).
+ * Returns false, with `why` and the field unchanged, if it is not allowed.
+ */
+MUST_USE bool config_value_take(const struct config_row *row, void *base, const char *value,
+                                char why[static CONFIG_WHY_SIZE]);
+
+/* Gives the row's field its default, if it has one. */
+MUST_USE bool config_value_default(const struct config_row *row, void *base,
+                                   char why[static CONFIG_WHY_SIZE]);
+
+/* Frees what the row's field owns. */
+void config_value_free(const struct config_row *row, void *base);
+
+/* Told of each fault in the text: its line, the key that it follows (may be empty), the cause.
+ */
+typedef void config_text_fault(void *context, unsigned line, const char *key, const char *why);
+
+/*
+ * Prepares a file's text for libconfuse. Returns the new text, to be freed; NULL if any fault
+ * was told.
+ */
+MUST_USE char *config_text_prepare(const char *text, size_t length, config_text_fault *fault,
+                                   void *context);
+
+/* Reads a whole file, to be freed. NULL, with errno or *why (static), if it cannot be read. */
+MUST_USE char *config_text_read(const char *path, size_t *length, const char **why);
+
+#endif

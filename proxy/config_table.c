@@ -1,0 +1,274 @@
+/*
+ * The table of options: for each key its section, kind, place, default and bounds. config.c
+ * reads files by it, the manual and the sample are tested against it. Adding an option is
+ * adding a row (and its paragraph in postern.conf(5)); nothing here looks at a file.
+ */
+#include <string.h>
+
+#include "auth/sasl.h"
+#include "proxy/config_internal.h"
+#include "proxy/smtp/command.h"
+#include "proxy/smtp/xclient.h"
+
+#define CIPHERS                                                                                \
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                               \
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                               \
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+#define CIPHERSUITES                                                                           \
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+/* A function that gives the words of an option by their index. */
+#define WORDS(function, ...)                                                                   \
+    static const char *function(unsigned index)                                                \
+    {                                                                                          \
+        static const char *const words[] = {__VA_ARGS__};                                      \
+        return index < sizeof words / sizeof words[0] ? words[index] : NULL;                   \
+    }
+
+WORDS(bare_newline_word, [CONFIG_BARE_NEWLINE_NORMALIZE] = "normalize",
+      [CONFIG_BARE_NEWLINE_REJECT] = "reject")
+WORDS(tls_version_word, "1.2", "1.3")
+WORDS(tls_mode_word, [CONFIG_TLS_IMPLICIT] = "implicit", [CONFIG_TLS_STARTTLS] = "starttls")
+WORDS(identity_word, [CONFIG_IDENTITY_AUTO] = "auto", [CONFIG_IDENTITY_XCLIENT] = "xclient")
+WORDS(destination_word, [LOG_TO_STDERR] = "stderr", [LOG_TO_SYSLOG] = "syslog")
+WORDS(format_word, [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json")
+WORDS(level_word, [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning",
+      [LOG_LEVEL_NOTICE] = "notice", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug")
+
+static const char *mechanism_word(unsigned index)
+{
+    return index < SASL_MECHANISM_COUNT ? sasl_mechanism_name((enum sasl_mechanism)index)
+                                        : NULL;
+}
+
+static const char *attribute_word(unsigned index)
+{
+    return index < SMTP_XCLIENT_COUNT ? smtp_xclient_name((enum smtp_xclient_attribute)index)
+                                      : NULL;
+}
+
+static const char *check_not_empty(const void *value)
+{
+    return *(const char *)value ? NULL : "is empty";
+}
+
+/* What may stand in a greeting and in an EHLO line; empty is this host's name. */
+static const char *check_hostname(const void *value)
+{
+    const char *name = value;
+    size_t length = strlen(name);
+    bool literal = length > 2 && name[0] == '[' && name[length - 1] == ']';
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789-_.";
+    if (length > SMTP_DOMAIN_LIMIT)
+        return "is longer than 255 characters";
+    if (literal && strspn(name + 1, "0123456789abcdefABCDEFIPv.:") == length - 2)
+        return NULL;
+    return strspn(name, letters) == length ? NULL
+                                           : "is not a host name or an address in brackets";
+}
+
+/* PAM takes it as the name of a file in its directory. */
+static const char *check_pam_service(const void *value)
+{
+    const char *name = value;
+    if (!*name)
+        return "is empty";
+    return strchr(name, '/') || name[0] == '.' ? "is not the name of a PAM service" : NULL;
+}
+
+static const char *check_listen_address(const void *value)
+{
+    const struct address *address = value;
+    return address->any.sa_family == AF_UNIX ? "a listener has a TCP port" : NULL;
+}
+
+static const char *check_backend_address(const void *value)
+{
+    const struct address *address = value;
+    bool any =
+        (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == 0) ||
+        (address->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr));
+    return any ? "\"any address\" is for listeners: name the one that the backend listens on"
+               : NULL;
+}
+
+#define AT(field)        .offset = offsetof(struct config, field)
+#define LISTEN_AT(field) .offset = offsetof(struct config_listen, field)
+#define RANGE(low, high) .minimum = (low), .maximum = (high)
+#define DAY              86400u
+
+const struct config_row config_rows[] = {
+    {{"", "hostname", "\"\""}, CONFIG_TEXT, AT(hostname), .check = check_hostname},
+    {{"", "user", "\"postern\""}, CONFIG_TEXT, AT(user), .check = check_not_empty},
+    {{"", "workers", "1"}, CONFIG_NUMBER, AT(workers), RANGE(1, 256)},
+    {{"", "bare_newline", "\"normalize\""},
+     CONFIG_CHOICE,
+     AT(bare_newline),
+     .word = bare_newline_word},
+
+    {{"tls", "certificate", NULL}, CONFIG_TEXT, AT(tls.certificate), .check = check_not_empty},
+    {{"tls", "key", NULL}, CONFIG_TEXT, AT(tls.key), .check = check_not_empty},
+    {{"tls", "minimum", "\"1.2\""}, CONFIG_TEXT, AT(tls.minimum), .word = tls_version_word},
+    {{"tls", "ciphers", "\"" CIPHERS "\""},
+     CONFIG_TEXT,
+     AT(tls.ciphers),
+     .check = check_not_empty},
+    {{"tls", "ciphersuites", "\"" CIPHERSUITES "\""},
+     CONFIG_TEXT,
+     AT(tls.ciphersuites),
+     .check = check_not_empty},
+    {{"tls", "groups", "\"X25519:P-256:P-384\""},
+     CONFIG_TEXT,
+     AT(tls.groups),
+     .check = check_not_empty},
+    {{"tls", "tickets", "true"}, CONFIG_FLAG, AT(tls.tickets)},
+
+    {{"listen", "address", NULL},
+     CONFIG_ADDRESS,
+     LISTEN_AT(address_text),
+     .address_offset = offsetof(struct config_listen, address),
+     .check = check_listen_address},
+    {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
+
+    {{"auth", "mechanisms", "{\"PLAIN\", \"LOGIN\"}"},
+     CONFIG_WORDS,
+     AT(auth.mechanisms),
+     .word = mechanism_word},
+    {{"auth", "pam_service", "\"postern\""},
+     CONFIG_TEXT,
+     AT(auth.pam_service),
+     .check = check_pam_service},
+    {{"auth", "pam_confdir", "\"\""}, CONFIG_TEXT, AT(auth.pam_confdir)},
+    {{"auth", "user", "\"\""}, CONFIG_TEXT, AT(auth.user)},
+    {{"auth", "workers", "4"}, CONFIG_NUMBER, AT(auth.workers), RANGE(1, 1024)},
+    {{"auth", "share", "0"}, CONFIG_NUMBER, AT(auth.share), RANGE(0, 1024)},
+    {{"auth", "queue", "1000"}, CONFIG_NUMBER, AT(auth.queue), RANGE(1, 1000000)},
+    {{"auth", "timeout", "30"}, CONFIG_SECONDS, AT(auth.timeout_ms), RANGE(1, 3600)},
+    {{"auth", "failure_delay", "2"}, CONFIG_SECONDS, AT(auth.failure_delay_ms), RANGE(0, 60)},
+    {{"auth", "attempts", "3"}, CONFIG_NUMBER, AT(auth.attempts), RANGE(1, 100)},
+    {{"auth", "legacy_ehlo", "false"}, CONFIG_FLAG, AT(auth.legacy_ehlo)},
+
+    {{"backend", "address", "\"127.0.0.1:25\""},
+     CONFIG_ADDRESS,
+     AT(backend.address_text),
+     .address_offset = offsetof(struct config, backend.address),
+     .check = check_backend_address},
+    {{"backend", "identity", "\"auto\""},
+     CONFIG_CHOICE,
+     AT(backend.identity),
+     .word = identity_word},
+    {{"backend", "identity_required", "{\"ADDR\", \"LOGIN\"}"},
+     CONFIG_WORDS,
+     AT(backend.required),
+     .word = attribute_word},
+
+    {{"limits", "connections", "10000"},
+     CONFIG_NUMBER,
+     AT(limits.connections),
+     RANGE(1, 1000000)},
+    {{"limits", "connections_per_address", "200"},
+     CONFIG_NUMBER,
+     AT(limits.connections_per_address),
+     RANGE(0, 1000000)},
+    {{"limits", "errors", "10"}, CONFIG_NUMBER, AT(limits.errors), RANGE(1, 1000)},
+
+    {{"timeouts", "handshake", "30"}, CONFIG_SECONDS, AT(timeouts.handshake_ms), RANGE(1, DAY)},
+    {{"timeouts", "greeting", "60"}, CONFIG_SECONDS, AT(timeouts.greeting_ms), RANGE(1, DAY)},
+    {{"timeouts", "login", "180"}, CONFIG_SECONDS, AT(timeouts.login_ms), RANGE(1, DAY)},
+    {{"timeouts", "idle", "600"}, CONFIG_SECONDS, AT(timeouts.idle_ms), RANGE(1, DAY)},
+    {{"timeouts", "backend_connect", "10"},
+     CONFIG_SECONDS,
+     AT(timeouts.backend_connect_ms),
+     RANGE(1, DAY)},
+    {{"timeouts", "backend_identity", "60"},
+     CONFIG_SECONDS,
+     AT(timeouts.backend_identity_ms),
+     RANGE(1, DAY)},
+    {{"timeouts", "backend_reply", "660"},
+     CONFIG_SECONDS,
+     AT(timeouts.backend_reply_ms),
+     RANGE(1, DAY)},
+    {{"timeouts", "drain", "60"}, CONFIG_SECONDS, AT(timeouts.drain_ms), RANGE(0, DAY)},
+
+    {{"log", "destination", "\"stderr\""},
+     CONFIG_CHOICE,
+     AT(log.destination),
+     .word = destination_word},
+    {{"log", "format", "\"text\""},
+     CONFIG_CHOICE,
+     AT(log.format),
+     .word = format_word,
+     .minimum = LOG_FORMAT_TEXT},
+    {{"log", "level", "\"info\""}, CONFIG_CHOICE, AT(log.level), .word = level_word},
+};
+
+const struct config_default_listen config_default_listens[] = {
+    {"submissions", "[::]:465", "implicit"},
+    {"submission", "[::]:587", "starttls"},
+    {"alternate", "[::]:2525", "starttls"},
+};
+
+static const struct {
+    const char *name;
+    cfg_flag_t flags;
+} sections[] = {
+    {"tls", CFGF_NONE},    {"listen", CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES},
+    {"auth", CFGF_NONE},   {"backend", CFGF_NONE},
+    {"limits", CFGF_NONE}, {"timeouts", CFGF_NONE},
+    {"log", CFGF_NONE},
+};
+#define SECTIONS (sizeof sections / sizeof sections[0])
+
+const struct config_row *config_row_find(const char *section, const char *key)
+{
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        if (config_row_is(&config_rows[i], section) &&
+            strcmp(config_rows[i].option.key, key) == 0)
+            return &config_rows[i];
+    return NULL;
+}
+
+const struct config_option *config_options(size_t *count)
+{
+    static struct config_option options[CONFIG_ROWS];
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        options[i] = config_rows[i].option;
+    *count = CONFIG_ROWS;
+    return options;
+}
+
+/* Appends libconfuse's rows for a section's keys; returns where the next one goes. */
+static cfg_opt_t *add_keys(cfg_opt_t *out, const char *section, cfg_validate_callback_t take)
+{
+    for (size_t i = 0; i < CONFIG_ROWS; i++) {
+        const struct config_row *row = &config_rows[i];
+        if (!config_row_is(row, section))
+            continue;
+        /* Text for every kind: a wrong number is then ours to explain, and no reason to stop.
+         */
+        cfg_opt_t one = CFG_STR(row->option.key, NULL, CFGF_NODEFAULT);
+        if (row->kind == CONFIG_WORDS)
+            one.flags |= CFGF_LIST;
+        one.validcb = take;
+        *out++ = one;
+    }
+    return out;
+}
+
+cfg_t *config_table_parser(cfg_validate_callback_t take, cfg_validate_callback_t close)
+{
+    cfg_opt_t keys[CONFIG_ROWS + SECTIONS], top[CONFIG_ROWS + SECTIONS + 1];
+    cfg_opt_t *next_key = keys, *next_top = add_keys(top, "", take);
+    const cfg_opt_t end = CFG_END();
+
+    for (size_t i = 0; i < SECTIONS; i++) {
+        cfg_opt_t section = CFG_SEC(sections[i].name, next_key, sections[i].flags);
+        section.validcb = close;
+        *next_top++ = section;
+        next_key = add_keys(next_key, sections[i].name, take);
+        *next_key++ = end;
+    }
+    *next_top = end;
+    return cfg_init(top, CFGF_NONE);
+}

@@ -1,0 +1,185 @@
+/*
+ * From the text of a value to the field of a struct: one function for each kind of option.
+ * config.c calls it for what a file says and for the defaults. Reports nothing itself: it
+ * explains what is wrong with a value, and config.c knows where that stands.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "proxy/config_internal.h"
+
+typedef bool take_function(const struct config_row *row, void *base, const char *value,
+                           char *why);
+
+static void *field(const struct config_row *row, void *base)
+{
+    return (char *)base + row->offset;
+}
+
+/* Explains, and returns false. */
+PRINTF_LIKE(2, 3)
+static bool refuse(char *why, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(why, CONFIG_WHY_SIZE, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+static bool refuse_word(const struct config_row *row, const char *value, char *why)
+{
+    const char *word;
+    size_t length = (size_t)snprintf(why, CONFIG_WHY_SIZE, "\"%.100s\" is none of", value);
+    for (unsigned i = row->minimum; (word = row->word(i)) && length < CONFIG_WHY_SIZE; i++)
+        length += (size_t)snprintf(why + length, CONFIG_WHY_SIZE - length, "%s \"%s\"",
+                                   i > row->minimum ? "," : "", word);
+    return false;
+}
+
+/* The index of the word, in any case; -1. */
+static int find_word(const struct config_row *row, const char *value)
+{
+    const char *word;
+    for (unsigned i = row->minimum; (word = row->word(i)); i++)
+        if (strcasecmp(word, value) == 0)
+            return (int)i;
+    return -1;
+}
+
+static bool take_choice(const struct config_row *row, void *base, const char *value, char *why)
+{
+    int index = find_word(row, value);
+    if (index < 0)
+        return refuse_word(row, value, why);
+    *(unsigned *)field(row, base) = (unsigned)index;
+    return true;
+}
+
+static bool take_words(const struct config_row *row, void *base, const char *value, char *why)
+{
+    int index = find_word(row, value);
+    if (index < 0)
+        return refuse_word(row, value, why);
+    *(uint32_t *)field(row, base) |= UINT32_C(1) << index;
+    return true;
+}
+
+static bool replace_text(char **text, const char *value, char *why)
+{
+    char *copy = strdup(value);
+    if (!copy)
+        return refuse(why, "out of memory");
+    free(*text);
+    *text = copy;
+    return true;
+}
+
+static bool take_text(const struct config_row *row, void *base, const char *value, char *why)
+{
+    if (row->word && find_word(row, value) < 0)
+        return refuse_word(row, value, why);
+    const char *fault = row->check ? row->check(value) : NULL;
+    if (fault && *value)
+        return refuse(why, "\"%.200s\" %s", value, fault);
+    if (fault)
+        return refuse(why, "%s", fault);
+    return replace_text(field(row, base), value, why);
+}
+
+static bool take_address(const struct config_row *row, void *base, const char *value, char *why)
+{
+    struct address address;
+    const char *fault = NULL;
+    if (address_parse(value, &address, &fault) && row->check)
+        fault = row->check(&address);
+    if (fault)
+        return refuse(why, "\"%.200s\": %s", value, fault);
+    if (!replace_text(field(row, base), value, why))
+        return false;
+    memcpy((char *)base + row->address_offset, &address, sizeof address);
+    return true;
+}
+
+/* A whole number in decimal within the row's bounds. */
+static bool parse_number(const struct config_row *row, const char *value, unsigned *number,
+                         char *why)
+{
+    size_t digits = strspn(value, "0123456789");
+    if (digits == 0 || value[digits] != '\0')
+        return refuse(why, "\"%.100s\" is not a whole number", value);
+    unsigned long parsed = digits < 10 ? strtoul(value, NULL, 10) : row->maximum + 1ul;
+    if (parsed < row->minimum || parsed > row->maximum)
+        return refuse(why, "%.100s is not from %u to %u", value, row->minimum, row->maximum);
+    *number = (unsigned)parsed;
+    return true;
+}
+
+static bool take_number(const struct config_row *row, void *base, const char *value, char *why)
+{
+    return parse_number(row, value, field(row, base), why);
+}
+
+static bool take_seconds(const struct config_row *row, void *base, const char *value, char *why)
+{
+    unsigned seconds = 0;
+    if (!parse_number(row, value, &seconds, why))
+        return false;
+    *(uint32_t *)field(row, base) = seconds * 1000;
+    return true;
+}
+
+static bool take_flag(const struct config_row *row, void *base, const char *value, char *why)
+{
+    int flag = cfg_parse_boolean(value);
+    if (flag < 0)
+        return refuse(why, "\"%.100s\" is neither true nor false", value);
+    *(bool *)field(row, base) = flag == cfg_true;
+    return true;
+}
+
+bool config_value_take(const struct config_row *row, void *base, const char *value,
+                       char why[static CONFIG_WHY_SIZE])
+{
+    static take_function *const take[] = {
+        [CONFIG_TEXT] = take_text,       [CONFIG_NUMBER] = take_number,
+        [CONFIG_SECONDS] = take_seconds, [CONFIG_FLAG] = take_flag,
+        [CONFIG_CHOICE] = take_choice,   [CONFIG_WORDS] = take_words,
+        [CONFIG_ADDRESS] = take_address,
+    };
+    return take[row->kind](row, base, value, why);
+}
+
+bool config_value_default(const struct config_row *row, void *base,
+                          char why[static CONFIG_WHY_SIZE])
+{
+    char *place = NULL;
+    if (!row->option.fallback)
+        return true;
+    char *text = strdup(row->option.fallback);
+    if (!text)
+        return refuse(why, "out of memory");
+
+    /* As it would stand in a file: a bare word, a string, or a list of strings. */
+    bool taken = true;
+    const char *value = strtok_r(text, "{}\", ", &place);
+    if (row->kind == CONFIG_WORDS)
+        for (; value && taken; value = strtok_r(NULL, "{}\", ", &place))
+            taken = config_value_take(row, base, value, why);
+    else
+        taken = config_value_take(row, base, value ? value : "", why);
+    free(text);
+    return taken;
+}
+
+void config_value_free(const struct config_row *row, void *base)
+{
+    if (row->kind != CONFIG_TEXT && row->kind != CONFIG_ADDRESS)
+        return;
+    char **text = field(row, base);
+    free(*text);
+    *text = NULL;
+}
