@@ -20,7 +20,8 @@ struct reading {
     struct config *config;
     cfg_t *parser;
     unsigned faults;
-    bool in_listen; /* the last of config->listens is not complete yet */
+    bool passing_over; /* what stands behind an unknown key */
+    bool in_listen;    /* the last of config->listens is not complete yet */
     unsigned
         line[CONFIG_ROWS]; /* where the key stood; 0: not yet; of this section for "listen" */
 };
