@@ -79,7 +79,10 @@ static void free_answers(struct pam_response *answers, int count)
     free(answers);
 }
 
-/* The module frees the answers, and is expected to overwrite them. */
+/*
+ * The module frees the answers, and is expected to overwrite them. Some that only tell
+ * something give no place for answers.
+ */
 static int converse(int count, const struct pam_message **messages,
                     struct pam_response **answers, void *context)
 {
@@ -99,7 +102,10 @@ static int converse(int count, const struct pam_message **messages,
             return status;
         }
     }
-    *answers = given;
+    if (answers)
+        *answers = given;
+    else
+        free_answers(given, count);
     return PAM_SUCCESS;
 }
 
