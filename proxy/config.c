@@ -22,8 +22,8 @@ struct reading {
     unsigned faults;
     bool passing_over; /* what stands behind an unknown key */
     bool in_listen;    /* the last of config->listens is not complete yet */
-    unsigned
-        line[CONFIG_ROWS]; /* where the key stood; 0: not yet; of this section for "listen" */
+    /* Where each key stood; 0: not yet. For "listen", in this section. */
+    unsigned line[CONFIG_ROWS];
 };
 
 /* libconfuse's callbacks carry no context. */
@@ -120,7 +120,9 @@ static int take_value(cfg_t *section, cfg_opt_t *option)
     section->flags &= ~CFGF_IGNORE_UNKNOWN;
     reading->passing_over = false;
     unsigned before = *line;
-    *line = line_of(section);
+    /* Of a list, each element is told of, and then its end. */
+    if (before == 0 || row->kind != CONFIG_WORDS)
+        *line = line_of(section);
     if (!base || row->kind == CONFIG_WORDS)
         return 0;
     if (before > 0)

@@ -159,13 +159,13 @@ static void copy_plain(struct scan *scan)
         scan->line++;
         if (!scan->in_list)
             scan->key[0] = '\0';
+    } else if (is_control(byte) && byte != '\r') {
+        why = "a control character stands outside quotes";
+    } else if ((unsigned char)byte >= 0x80 || strchr("*$|\\+", byte)) {
+        snprintf(unexpected, sizeof unexpected, "'%c' stands outside quotes", byte);
+        why = unexpected;
     } else if (byte != ' ' && byte != '\t' && byte != '\r') {
-        if (is_control(byte) || (unsigned char)byte >= 0x80 || strchr("*$|\\+", byte)) {
-            snprintf(unexpected, sizeof unexpected, "'%c' stands outside quotes", byte);
-            why = unexpected;
-        } else {
-            why = follow(scan, byte);
-        }
+        why = follow(scan, byte);
     }
     if (why) {
         tell(scan, why);
@@ -211,7 +211,7 @@ char *config_text_prepare(const char *text, size_t length, config_text_fault *fa
     while (scan.at < scan.end)
         copy_next(&scan);
     *scan.out = '\0';
-    if (scan.depth > 0) {
+    if (scan.depth > 0 && scan.faults == 0) {
         scan.line = scan.open_line;
         scan.key[0] = '\0';
         tell(&scan, "the brace that opens here is not closed");

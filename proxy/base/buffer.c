@@ -7,10 +7,11 @@
 #include "proxy/base/buffer.h"
 
 #include <assert.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Nobody means to hold more: a length went wrong. */
+#define BUFFER_LIMIT ((size_t)1 << 30)
 /* 4 KiB … 64 KiB; of each size at most KEPT_BYTES wait for their next use. */
 #define KEPT_SIZES 5
 #define KEPT_BYTES (64 * BUFFER_BLOCK_SIZE)
@@ -72,11 +73,8 @@ static void compact(struct buffer *buffer)
 static bool grow(struct buffer *buffer, size_t needed)
 {
     size_t capacity = buffer->capacity ? buffer->capacity : BUFFER_BLOCK_SIZE;
-    while (capacity < needed) {
-        if (capacity > SIZE_MAX / 2)
-            return false;
+    while (capacity < needed)
         capacity *= 2;
-    }
     char *data = block_new(capacity);
     if (!data)
         return false;
@@ -93,7 +91,7 @@ static bool grow(struct buffer *buffer, size_t needed)
 
 char *buffer_reserve(struct buffer *buffer, size_t more)
 {
-    if (more > SIZE_MAX / 2 || buffer->length > SIZE_MAX / 2)
+    if (more > BUFFER_LIMIT - buffer->length)
         return NULL;
     size_t needed = buffer->length + more;
 

@@ -1,0 +1,396 @@
+/* The configuration file: its defaults, every value, and that each fault is told with its
+ * place. */
+#include "captured_log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "auth/sasl.h"
+#include "proxy/config.h"
+#include "proxy/smtp/xclient.h"
+
+#define COUNT(table) (sizeof(table) / sizeof(table)[0])
+
+#define TLS "tls { certificate = \"/c.pem\" key = \"/k.pem\" }\n"
+
+static char directory[] = "/tmp/postern-config-XXXXXX";
+static char path[64];
+
+static void write_file(const char *text, size_t length)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, length), (ssize_t)length);
+    close(fd);
+}
+
+/* Loads a text and gives what was logged, with the file's name shortened to "f". */
+static struct config *load_text(const char *text, size_t length, char *errors, size_t size)
+{
+    write_file(text, length);
+    struct capture capture = capture_begin();
+    struct config *config = config_load(path);
+    capture_end(capture, errors, size);
+
+    char *place;
+    while ((place = strstr(errors, path))) {
+        *place = 'f';
+        memmove(place + 1, place + strlen(path), strlen(place + strlen(path)) + 1);
+    }
+    return config;
+}
+
+static struct config *load_good(const char *text)
+{
+    char errors[8192];
+    struct config *config = load_text(text, strlen(text), errors, sizeof errors);
+    if (!config)
+        fail_msg("refused: %s", errors);
+    assert_string_equal(errors, "");
+    return config;
+}
+
+static void test_certificate_and_key_are_enough(void **state)
+{
+    (void)state;
+    struct config *config = load_good(TLS);
+    assert_string_equal(config->path, path);
+    assert_true(config->hostname[0] != '\0');
+    assert_string_equal(config->user, "postern");
+    assert_int_equal(config->workers, 1);
+    assert_int_equal(config->bare_newline, CONFIG_BARE_NEWLINE_NORMALIZE);
+    assert_string_equal(config->tls.certificate, "/c.pem");
+    assert_string_equal(config->tls.key, "/k.pem");
+    assert_string_equal(config->tls.minimum, "1.2");
+    assert_string_equal(config->tls.groups, "X25519:P-256:P-384");
+    assert_true(config->tls.tickets);
+    assert_int_equal(config->auth.mechanisms, 1u << SASL_PLAIN | 1u << SASL_LOGIN);
+    assert_string_equal(config->auth.pam_service, "postern");
+    assert_string_equal(config->auth.pam_confdir, "");
+    assert_int_equal(config->auth.timeout_ms, 30000);
+    assert_int_equal(config->auth.failure_delay_ms, 2000);
+    assert_false(config->auth.legacy_ehlo);
+    assert_string_equal(config->backend.address_text, "127.0.0.1:25");
+    assert_int_equal(address_port(&config->backend.address), 25);
+    assert_int_equal(config->backend.identity, CONFIG_IDENTITY_AUTO);
+    assert_int_equal(config->backend.required,
+                     1u << SMTP_XCLIENT_ADDR | 1u << SMTP_XCLIENT_LOGIN);
+    assert_int_equal(config->limits.connections, 10000);
+    assert_int_equal(config->timeouts.backend_reply_ms, 660000);
+    assert_int_equal(config->log.destination, LOG_TO_STDERR);
+    assert_int_equal(config->log.format, LOG_FORMAT_TEXT);
+    assert_int_equal(config->log.level, LOG_LEVEL_INFO);
+    config_free(config);
+    config_free(NULL);
+}
+
+static void test_without_listeners_there_are_the_three_usual_ones(void **state)
+{
+    static const struct {
+        const char *name, *address;
+        enum config_tls_mode tls;
+    } wanted[] = {{"submissions", "[::]:465", CONFIG_TLS_IMPLICIT},
+                  {"submission", "[::]:587", CONFIG_TLS_STARTTLS},
+                  {"alternate", "[::]:2525", CONFIG_TLS_STARTTLS}};
+    (void)state;
+    struct config *config = load_good(TLS);
+    assert_int_equal(config->listen_count, COUNT(wanted));
+    for (size_t i = 0; i < COUNT(wanted); i++) {
+        char text[ADDRESS_TEXT_SIZE];
+        address_text(&config->listens[i].address, text);
+        assert_string_equal(text, wanted[i].address);
+        assert_string_equal(config->listens[i].name, wanted[i].name);
+        assert_int_equal(config->listens[i].tls, wanted[i].tls);
+    }
+    config_free(config);
+}
+
+static void test_everything_that_is_written_arrives(void **state)
+{
+    (void)state;
+    struct config *config = load_good(
+        "hostname = \"mail.example.org\" user = 'me' workers = 3 bare_newline = \"REJECT\"\r\n"
+        "tls { certificate = \"/a \\\"b\\\\\" key = '/k' minimum = \"1.3\" tickets = no\n"
+        "  ciphers = \"C\" ciphersuites = \"S\" groups = \"G\" }\n"
+        "listen one { tls = implicit address = \"192.0.2.1:465\" }\n"
+        "listen \"two\" { address = \"*:587\" } // starttls by default\n"
+        "auth { mechanisms = {\"login\",\n\"LOGIN\"} pam_service = s pam_confdir = \"/p\"\n"
+        "  user = \"u\" workers = 9 share = 8 queue = 7 timeout = 6 failure_delay = 0\n"
+        "  attempts = 5 legacy_ehlo = on }\n"
+        "backend { address = \"unix:/run/mta\" identity = xclient\n"
+        "  identity_required = \"LOGIN\" }\n"
+        "limits { connections = 4 connections_per_address = 0 errors = 2 }\n"
+        "timeouts { handshake = 1 greeting = 2 login = 3 idle = 4 backend_connect = 5\n"
+        "  backend_identity = 6 backend_reply = 86400 drain = 0 }\n"
+        "log { destination = syslog format = json level = debug }\n");
+    assert_string_equal(config->hostname, "mail.example.org");
+    assert_string_equal(config->user, "me");
+    assert_int_equal(config->workers, 3);
+    assert_int_equal(config->bare_newline, CONFIG_BARE_NEWLINE_REJECT);
+    assert_string_equal(config->tls.certificate, "/a \"b\\");
+    assert_string_equal(config->tls.minimum, "1.3");
+    assert_string_equal(config->tls.ciphers, "C");
+    assert_string_equal(config->tls.ciphersuites, "S");
+    assert_string_equal(config->tls.groups, "G");
+    assert_false(config->tls.tickets);
+    assert_int_equal(config->listen_count, 2);
+    assert_string_equal(config->listens[0].name, "one");
+    assert_string_equal(config->listens[0].address_text, "192.0.2.1:465");
+    assert_int_equal(config->listens[0].tls, CONFIG_TLS_IMPLICIT);
+    assert_string_equal(config->listens[1].name, "two");
+    assert_int_equal(config->listens[1].tls, CONFIG_TLS_STARTTLS);
+    assert_int_equal(config->auth.mechanisms, 1u << SASL_LOGIN);
+    assert_string_equal(config->auth.pam_service, "s");
+    assert_string_equal(config->auth.pam_confdir, "/p");
+    assert_string_equal(config->auth.user, "u");
+    assert_int_equal(config->auth.workers, 9);
+    assert_int_equal(config->auth.share, 8);
+    assert_int_equal(config->auth.queue, 7);
+    assert_int_equal(config->auth.timeout_ms, 6000);
+    assert_int_equal(config->auth.failure_delay_ms, 0);
+    assert_int_equal(config->auth.attempts, 5);
+    assert_true(config->auth.legacy_ehlo);
+    assert_int_equal(config->backend.address.any.sa_family, AF_UNIX);
+    assert_int_equal(config->backend.identity, CONFIG_IDENTITY_XCLIENT);
+    assert_int_equal(config->backend.required, 1u << SMTP_XCLIENT_LOGIN);
+    assert_int_equal(config->limits.connections, 4);
+    assert_int_equal(config->limits.connections_per_address, 0);
+    assert_int_equal(config->limits.errors, 2);
+    assert_int_equal(config->timeouts.handshake_ms, 1000);
+    assert_int_equal(config->timeouts.greeting_ms, 2000);
+    assert_int_equal(config->timeouts.login_ms, 3000);
+    assert_int_equal(config->timeouts.idle_ms, 4000);
+    assert_int_equal(config->timeouts.backend_connect_ms, 5000);
+    assert_int_equal(config->timeouts.backend_identity_ms, 6000);
+    assert_int_equal(config->timeouts.backend_reply_ms, 86400000);
+    assert_int_equal(config->timeouts.drain_ms, 0);
+    assert_int_equal(config->log.destination, LOG_TO_SYSLOG);
+    assert_int_equal(config->log.format, LOG_FORMAT_JSON);
+    assert_int_equal(config->log.level, LOG_LEVEL_DEBUG);
+    config_free(config);
+}
+
+static void test_environment_is_not_looked_at(void **state)
+{
+    (void)state;
+    setenv("POSTERN_TEST", "from the environment", 1);
+    struct config *config = load_good(TLS "user = \"${POSTERN_TEST}$\"\n");
+    assert_string_equal(config->user, "${POSTERN_TEST}$");
+    config_free(config);
+}
+
+#define E(text) "postern: error: f:" text "\n"
+
+/* One fault each: what is logged, to the letter. */
+static void test_a_fault_names_file_line_and_key(void **state)
+{
+    static const struct {
+        const char *text, *error;
+    } cases[] = {
+        {"# a comment\n/* and\nanother */ // and one\n" TLS "\nhostnme = \"x\"\n",
+         E("6: hostnme: there is no such key")},
+        {TLS "auth { bogus = {\"a\", \"b\"} }", E("2: auth: bogus: there is no such key")},
+        {TLS "bogus { a = 1 }", E("2: bogus: there is no such key")},
+        {TLS "include(\"/etc/passwd\")", E("2: include: there is no such key")},
+        {TLS "workers = four", E("2: workers: \"four\" is not a whole number")},
+        {TLS "workers = 1.5", E("2: workers: \"1.5\" is not a whole number")},
+        {TLS "workers = -1", E("2: workers: \"-1\" is not a whole number")},
+        {TLS "workers = \"\"", E("2: workers: \"\" is not a whole number")},
+        {TLS "workers = 0", E("2: workers: 0 is not from 1 to 256")},
+        {TLS "workers = 99999999999999999999",
+         E("2: workers: 99999999999999999999 is not from 1 to 256")},
+        {TLS "timeouts {\n\n idle = 86401 }", E("4: timeouts: idle: 86401 is not from 1 to "
+                                                "86400")},
+        {TLS "workers = 2\nworkers = 3", E("3: workers: is given twice, first in line 2")},
+        {TLS "auth { legacy_ehlo = maybe }",
+         E("2: auth: legacy_ehlo: \"maybe\" is neither true nor false")},
+        {TLS "listen \"submission\" {\n address = \"*:587\"\n tls = \"startls\"\n}",
+         E("4: listen \"submission\": tls: \"startls\" is none of \"implicit\", \"starttls\"")},
+        {TLS "listen a { address = \"*:1\" }\nlisten a { address = \"*:2\" }",
+         E("3: listen \"a\": an earlier section has this name")},
+        {TLS "listen a { address = \"*:1\" }\nlisten b {\n address = \"[::]:1\" }",
+         E("4: listen \"b\": address: \"[::]:1\" is also the address of listen \"a\"")},
+        {TLS "listen a {\n}", E("3: listen \"a\": address: must be given")},
+        {TLS "listen \"\" { address = \"*:1\" }", E("2: listen \"\": the name is empty")},
+        {TLS "listen { address = \"*:1\" }", E("2: missing title for section 'listen'")},
+        {TLS "listen a { address = \"mx.example:1\" }",
+         E("2: listen \"a\": address: \"mx.example:1\": the host is not an IP address (names "
+           "are not looked up)")},
+        {TLS "listen a { address = \"unix:/x\" }",
+         E("2: listen \"a\": address: \"unix:/x\": a listener has a TCP port")},
+        {TLS "backend { address = \"*:25\" }",
+         E("2: backend: address: \"*:25\": \"any address\" is for listeners: name the one that "
+           "the backend listens on")},
+        {TLS "listen a { address = \"*:25\" }",
+         E(" backend: address: \"127.0.0.1:25\" leads back to listen \"a\"")},
+        {TLS "backend { address = \"[::ffff:127.0.0.1]:2525\" }",
+         E("2: backend: address: \"[::ffff:127.0.0.1]:2525\" leads back to listen "
+           "\"alternate\"")},
+        {TLS "auth {\n mechanisms = { } }", E("3: mechanisms: the list is empty")},
+        {TLS "auth { mechanisms = {\n} }", E("3: mechanisms: the list is empty")},
+        {TLS "auth { mechanisms = {\"PLAIN\",\n\"CRAM-MD5\"} }",
+         E("2: auth: mechanisms: \"CRAM-MD5\" is none of \"PLAIN\", \"LOGIN\"")},
+        {TLS "auth { workers = 4\n share = 5 }", E("3: auth: share: 5 is more than the 4 "
+                                                   "workers")},
+        {TLS "auth { pam_service = \"../su\" }",
+         E("2: auth: pam_service: \"../su\" is not the name of a PAM service")},
+        {TLS "backend { identity = none }",
+         E("2: backend: identity: \"none\" is none of \"auto\", \"xclient\"")},
+        {TLS "log { format = plain }", E("2: log: format: \"plain\" is none of \"text\", "
+                                         "\"json\"")},
+        {TLS "tls { minimum = \"1.1\" }", E("2: tls: minimum: \"1.1\" is none of \"1.2\", "
+                                            "\"1.3\"")},
+        {TLS "hostname = \"a b\"",
+         E("2: hostname: \"a b\" is not a host name or an address in brackets")},
+        {TLS "user = \"\"", E("2: user: is empty")},
+        {TLS "user = \"a\nb\"", E("2: user: the string is not closed on its line")},
+        {TLS "user = 'a\001b'", E("2: user: there is a control character in the string")},
+        {TLS "user = \"a\\nb\"",
+         E("2: user: behind a backslash in a string stands a backslash or the quote only")},
+        {TLS "user = ${HOME}", E("2: user: '$' stands outside quotes")},
+        {TLS "user = *", E("2: user: '*' stands outside quotes")},
+        {TLS "auth { mechanisms += \"LOGIN\" }", E("2: '+' stands outside quotes")},
+        {TLS "auth|workers = 2", E("2: '|' stands outside quotes")},
+        {TLS "\xef\xbb\xbf", E("2: '\\xef' stands outside quotes")},
+        {TLS "user \"x\"", E("2: missing equal sign after option 'user'")},
+        {TLS "user = {\"x\"}", E("2: unexpected token '{'")},
+        {TLS "}", E("2: unexpected closing brace")},
+        {TLS "auth {\n workers = 2\n", E("2: the brace that opens here is not closed")},
+        {TLS "workers =", E("2: premature end of file")},
+        {TLS "\n/* for ever", E("3: the comment is not closed")},
+        {TLS "\"\" = 1", E("2: cannot be understood")},
+        {"tls { certificate = \"/c\"\n }", E("2: tls: key: must be given")},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char errors[8192];
+        struct config *config =
+            load_text(cases[i].text, strlen(cases[i].text), errors, sizeof errors);
+        assert_string_equal(errors, cases[i].error);
+        assert_null(config);
+    }
+}
+
+static void test_all_faults_are_told_at_once(void **state)
+{
+    static const char text[] = "workers = 0\nfirst = 1\nuser = \"\"\nsecond = \"2\"\n"
+                               "listen a {\n tls = no\n third = 3\n address = x\n}\n"
+                               "auth { mechanisms = {\"X\", \"Y\"} attempts = 0 }\n";
+    static const char *const wanted[] = {
+        "f:1: workers: ",          "f:2: first: ",           "f:3: user: ",
+        "f:4: second: ",           "f:6: listen \"a\": tls", "f:7: listen \"a\": third",
+        "f:8: listen \"a\": addr", "f:10: auth: attempts",   "auth: mechanisms: \"X\"",
+        "auth: mechanisms: \"Y\"", "tls: certificate: must", "tls: key: must",
+    };
+    char errors[8192];
+    size_t lines = 0;
+    (void)state;
+    assert_null(load_text(text, sizeof text - 1, errors, sizeof errors));
+    for (size_t i = 0; i < COUNT(wanted); i++)
+        if (!strstr(errors, wanted[i]))
+            fail_msg("no \"%s\" in\n%s", wanted[i], errors);
+    for (const char *at = errors; (at = strchr(at, '\n')); at++)
+        lines++;
+    assert_int_equal(lines, COUNT(wanted));
+}
+
+/* A reload may follow a file that ended in the middle of a string. */
+static void test_broken_file_does_not_spoil_the_next(void **state)
+{
+    static const char *const broken[] = {
+        TLS "user = \"",      TLS "user = '",   TLS "/*",           TLS "auth {",
+        TLS "user = \"\\9\"", TLS "listen a {", TLS "listen a b {", TLS "x { y { z",
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(broken); i++) {
+        char errors[8192];
+        assert_null(load_text(broken[i], strlen(broken[i]), errors, sizeof errors));
+        assert_memory_equal(errors, "postern: error: f:2: ", 21);
+        config_free(load_good(TLS));
+    }
+}
+
+static void test_any_cut_of_a_file_is_refused_or_whole(void **state)
+{
+    static const char whole[] =
+        "/* a */ user = \"x\" " TLS "listen \"b\" { address = \"*:1\" }\n"
+        "auth { mechanisms = {\"PLAIN\", 'LOGIN'} } # end\n";
+    size_t tls_end = (size_t)(strstr(whole, "\n") - whole);
+    (void)state;
+    for (size_t length = 0; length < sizeof whole; length++) {
+        char errors[8192];
+        struct config *config = load_text(whole, length, errors, sizeof errors);
+        assert_int_equal(config == NULL, errors[0] != '\0');
+        if (length < tls_end)
+            assert_null(config);
+        config_free(config);
+    }
+}
+
+static void test_nul_bytes_hide_nothing(void **state)
+{
+    static const char text[] = TLS "\0workers = 0\n";
+    char errors[8192];
+    (void)state;
+    assert_null(load_text(text, sizeof text - 1, errors, sizeof errors));
+    assert_string_equal(errors, E("2: a control character stands outside quotes"));
+}
+
+static void assert_unreadable(const char *name, const char *why)
+{
+    char errors[8192];
+    struct capture capture = capture_begin();
+    assert_null(config_load(name));
+    capture_end(capture, errors, sizeof errors);
+    if (!strstr(errors, name) || !strstr(errors, why))
+        fail_msg("%s: \"%s\" does not say \"%s\"", name, errors, why);
+}
+
+static void test_file_that_cannot_be_read_is_told(void **state)
+{
+    (void)state;
+    assert_unreadable("/nonexistent/postern.conf", "No such file or directory");
+    assert_unreadable(directory, "Is a directory");
+    assert_unreadable("/dev/zero", "too long");
+    write_file(TLS, sizeof TLS - 1);
+    assert_int_equal(chmod(path, 0), 0);
+    if (geteuid() != 0)
+        assert_unreadable(path, "Permission denied");
+    assert_int_equal(chmod(path, 0600), 0);
+}
+
+static int make_directory(void **state)
+{
+    (void)state;
+    if (!mkdtemp(directory))
+        return -1;
+    snprintf(path, sizeof path, "%s/postern.conf", directory);
+    return 0;
+}
+
+static int remove_directory(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_certificate_and_key_are_enough),
+        cmocka_unit_test(test_without_listeners_there_are_the_three_usual_ones),
+        cmocka_unit_test(test_everything_that_is_written_arrives),
+        cmocka_unit_test(test_environment_is_not_looked_at),
+        cmocka_unit_test(test_a_fault_names_file_line_and_key),
+        cmocka_unit_test(test_all_faults_are_told_at_once),
+        cmocka_unit_test(test_broken_file_does_not_spoil_the_next),
+        cmocka_unit_test(test_any_cut_of_a_file_is_refused_or_whole),
+        cmocka_unit_test(test_nul_bytes_hide_nothing),
+        cmocka_unit_test(test_file_that_cannot_be_read_is_told),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}

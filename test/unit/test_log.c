@@ -1,0 +1,382 @@
+/* Threat 17: whatever is logged stays in its own field of its own line, and is never waited
+ * for. */
+#include "captured_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "proxy/base/escape.h"
+#include "proxy/base/log.h"
+
+#define COUNT(table) (sizeof(table) / sizeof(table)[0])
+
+/* As in <syslog.h>, which may not be included: it hides the functions behind macros. */
+enum { SYSLOG_WARNING = 4, SYSLOG_NOTICE = 5 };
+
+/* Stands in for the C library's, which a fortified build calls by its other name. */
+static char said[2 * LOG_LINE_LIMIT];
+static int said_priority, said_count;
+
+PRINTF_LIKE(2, 0)
+static void say(int priority, const char *format, va_list arguments)
+{
+    said_priority = priority;
+    said_count++;
+    vsnprintf(said, sizeof said, format, arguments);
+}
+
+void syslog(int priority, const char *format, ...) PRINTF_LIKE(2, 3);
+void syslog(int priority, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say(priority, format, arguments);
+    va_end(arguments);
+}
+
+void __syslog_chk(int priority, int flag, const char *format, ...) PRINTF_LIKE(3, 4);
+void __syslog_chk(int priority, int flag, const char *format, ...)
+{
+    va_list arguments;
+    (void)flag;
+    va_start(arguments, format);
+    say(priority, format, arguments);
+    va_end(arguments);
+}
+
+static void configure(enum log_destination destination, enum log_format format)
+{
+    log_configure(&(struct log_options){destination, format, LOG_LEVEL_INFO});
+}
+
+static void assert_escaped(enum escape_style style, const char *in, size_t length,
+                           const char *wanted)
+{
+    char out[256];
+    size_t written;
+    assert_int_equal(escape(style, in, length, out, sizeof out - 1, &written), length);
+    out[written] = '\0';
+    assert_string_equal(out, wanted);
+}
+
+static void test_every_dangerous_character_is_escaped(void **state)
+{
+    static const struct {
+        const char *in, *logfmt, *json, *mask;
+    } cases[] = {
+        {"plain ~!", "plain ~!", "plain ~!", "plain ~!"},
+        {"a\r\nb", "a\\r\\nb", "a\\r\\nb", "a??b"},
+        {"\t\x1b[0m\x7f", "\\t\\x1b[0m\\x7f", "\\t\\u001b[0m\\u007f", "??[0m?"},
+        {"\"\\", "\\\"\\\\", "\\\"\\\\", "\"\\"},
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x93\xa7",
+         "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x93\xa7",
+         "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x93\xa7",
+         "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x93\xa7"},
+        {"\xff\xc3", "\\xff\\xc3", "\\u00ff\\u00c3", "??"},
+        {"\xc0\x8a", "\\xc0\\x8a", "\\u00c0\\u008a", "??"},
+        {"\xed\xa0\x80", "\\xed\\xa0\\x80", "\\u00ed\\u00a0\\u0080", "???"},
+        {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80", "\\u00f4\\u0090\\u0080\\u0080", "????"},
+        {"\xe2\x82", "\\xe2\\x82", "\\u00e2\\u0082", "??"},
+        {"\xc2\x85\xc2\x9b", "\\u0085\\u009b", "\\u0085\\u009b", "??"},
+        {"\xe2\x80\xa8\xe2\x80\xa9", "\\u2028\\u2029", "\\u2028\\u2029", "??"},
+        {"\xe2\x80\xae\xe2\x81\xa6\xd8\x9c", "\\u202e\\u2066\\u061c", "\\u202e\\u2066\\u061c",
+         "???"},
+        {"\xef\xbb\xbf\xe2\x80\x8b", "\\ufeff\\u200b", "\\ufeff\\u200b", "??"},
+        {"\xf3\xa0\x80\x81", "\\U000e0001", "\\udb40\\udc01", "?"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        size_t length = strlen(cases[i].in);
+        assert_escaped(ESCAPE_LOGFMT, cases[i].in, length, cases[i].logfmt);
+        assert_escaped(ESCAPE_JSON, cases[i].in, length, cases[i].json);
+        assert_escaped(ESCAPE_MASK, cases[i].in, length, cases[i].mask);
+    }
+    assert_escaped(ESCAPE_LOGFMT, "a\0b", 3, "a\\x00b");
+    assert_escaped(ESCAPE_JSON, "a\0b", 3, "a\\u0000b");
+    assert_escaped(ESCAPE_PROSE, "say \"hi\"\n", 9, "say \"hi\"\\n");
+}
+
+static void test_escape_is_never_cut_in_two(void **state)
+{
+    const char in[] = "a\xe2\x80\xa8\xc3\xa9\"";
+    (void)state;
+    for (size_t size = 0; size < 16; size++) {
+        char out[16];
+        size_t written;
+        size_t taken = escape(ESCAPE_LOGFMT, in, sizeof in - 1, out, size, &written);
+        assert_in_range(written, 0, size);
+        assert_true((taken == 0 && written == 0) || (taken == 1 && written == 1) ||
+                    (taken == 4 && written == 7) || (taken == 6 && written == 9) ||
+                    (taken == 7 && written == 11));
+    }
+}
+
+static void test_field_cannot_be_forged(void **state)
+{
+    static const char evil[] = "x user=root\n2026 level=error msg=\"no\" \\";
+    char text[LOG_LINE_LIMIT * 2];
+    struct log_record record;
+    (void)state;
+    configure(LOG_TO_STDERR, LOG_FORMAT_TEXT);
+    struct capture capture = capture_begin();
+    log_begin(&record, LOG_LEVEL_INFO, "session ended");
+    log_text(&record, "helo", evil);
+    log_text(&record, "client", "192.0.2.1");
+    log_text(&record, "user", NULL);
+    log_text(&record, "mechanism", "");
+    log_number(&record, "messages", UINT64_MAX);
+    log_end(&record);
+    capture_end(capture, text, sizeof text);
+
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+    assert_non_null(strstr(text, " level=info pid="));
+    assert_non_null(strstr(text, " event=\"session ended\" "
+                                 "helo=\"x user=root\\n2026 level=error msg=\\\"no\\\" \\\\\" "
+                                 "client=192.0.2.1 mechanism=\"\" "
+                                 "messages=18446744073709551615\n"));
+}
+
+static void test_json_has_the_same_fields(void **state)
+{
+    char text[LOG_LINE_LIMIT * 2];
+    struct log_record record;
+    (void)state;
+    configure(LOG_TO_STDERR, LOG_FORMAT_JSON);
+    log_set_process("reactor");
+    struct capture capture = capture_begin();
+    log_begin(&record, LOG_LEVEL_WARNING, "login failed");
+    log_bytes(&record, "user", "a\"\0\xff", 4);
+    log_number(&record, "port", 25);
+    log_end(&record);
+    capture_end(capture, text, sizeof text);
+    log_set_process(NULL);
+
+    assert_memory_equal(text, "{\"time\":\"2", 10);
+    assert_non_null(strstr(text, "Z\",\"level\":\"warning\",\"pid\":"));
+    assert_non_null(strstr(text, ",\"process\":\"reactor\",\"event\":\"login failed\","
+                                 "\"user\":\"a\\\"\\u0000\\u00ff\",\"port\":25}\n"));
+}
+
+static void test_below_the_level_nothing_is_written(void **state)
+{
+    char text[LOG_LINE_LIMIT];
+    struct log_record record;
+    (void)state;
+    configure(LOG_TO_STDERR, LOG_FORMAT_TEXT);
+    struct capture capture = capture_begin();
+    log_debug("%s", "quiet");
+    log_begin(&record, LOG_LEVEL_DEBUG, "quiet");
+    assert_false(record.wanted);
+    log_text(&record, "key", "value");
+    log_end(&record);
+    assert_int_equal(capture_end(capture, text, sizeof text), 0);
+}
+
+/* Is this one JSON object of strings and numbers, and nothing else? */
+static bool json_is_whole(const char *text)
+{
+    bool in_string = false;
+    size_t length = strlen(text);
+    if (text[0] != '{' || length < 2 || strcmp(text + length - 2, "}\n") != 0)
+        return false;
+    for (const char *at = text + 1; at < text + length - 2; at++) {
+        if (*at == '\\' && in_string)
+            at++;
+        else if (*at == '"')
+            in_string = !in_string;
+        else if (!in_string && !strchr(":,0123456789true", *at))
+            return false;
+    }
+    return !in_string;
+}
+
+static void log_too_much(const char *value, size_t length)
+{
+    struct log_record record;
+    log_begin(&record, LOG_LEVEL_INFO, "session ended");
+    log_bytes(&record, "first", value, length);
+    log_text(&record, "second", "still here");
+    for (int i = 0; i < 8; i++)
+        log_bytes(&record, "more", value, length);
+    log_number(&record, "number", UINT64_MAX);
+    log_end(&record);
+}
+
+static void test_line_that_is_too_long_is_cut_and_says_so(void **state)
+{
+    static const struct {
+        enum log_format format;
+        const char *second, *mark;
+    } cases[] = {{LOG_FORMAT_TEXT, " second=\"still here\" ", " cut=true\n"},
+                 {LOG_FORMAT_JSON, ",\"second\":\"still here\",", ",\"cut\":true}\n"}};
+    static const char *const fillers[] = {"x", "\n", "\"", "\xe2\x80\xa8", "\xc3\xa9", "\\"};
+    char text[2 * LOG_LINE_LIMIT], value[LOG_LINE_LIMIT];
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        for (size_t j = 0; j < COUNT(fillers); j++)
+            for (size_t length = 380; length < 1100; length += 7) {
+                size_t unit = strlen(fillers[j]);
+                for (size_t k = 0; k < length * unit; k++)
+                    value[k] = fillers[j][k % unit];
+                configure(LOG_TO_STDERR, cases[i].format);
+                struct capture capture = capture_begin();
+                log_too_much(value, length * unit);
+                size_t got = capture_end(capture, text, sizeof text);
+                assert_in_range(got, 1, LOG_LINE_LIMIT);
+                assert_ptr_equal(strchr(text, '\n'), text + got - 1);
+                assert_non_null(strstr(text, cases[i].second));
+                if (got > LOG_LINE_LIMIT - 20)
+                    assert_string_equal(text + got - strlen(cases[i].mark), cases[i].mark);
+                if (cases[i].format == LOG_FORMAT_JSON)
+                    assert_true(json_is_whole(text));
+            }
+}
+
+static void test_long_message_is_cut_and_says_so(void **state)
+{
+    char text[2 * LOG_LINE_LIMIT], message[3 * LOG_LINE_LIMIT];
+    (void)state;
+    memset(message, 'x', sizeof message - 1);
+    message[sizeof message - 1] = '\0';
+    configure(LOG_TO_STDERR, LOG_FORMAT_TEXT);
+    struct capture capture = capture_begin();
+    log_error("%s", message);
+    size_t got = capture_end(capture, text, sizeof text);
+    assert_in_range(got, LOG_LINE_LIMIT - 20, LOG_LINE_LIMIT);
+    assert_string_equal(text + got - 11, "\" cut=true\n");
+}
+
+static void test_terminal_form_is_for_people(void **state)
+{
+    char text[LOG_LINE_LIMIT];
+    (void)state;
+    configure(LOG_TO_STDERR, LOG_FORMAT_PLAIN);
+    struct capture capture = capture_begin();
+    log_error("a.conf:1: tls: \"%s\" is wrong", "x\n\x1b");
+    capture_end(capture, text, sizeof text);
+    assert_string_equal(text, "postern: error: a.conf:1: tls: \"x\\n\\x1b\" is wrong\n");
+}
+
+static void test_stuck_reader_loses_records_but_stops_nobody(void **state)
+{
+    int ends[2], before = dup(STDERR_FILENO);
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    configure(LOG_TO_STDERR, LOG_FORMAT_TEXT);
+    uint64_t lost = log_lost();
+    for (int i = 0; i < 5000 && log_lost() == lost; i++)
+        log_info("%0200d", i);
+    bool counted = log_lost() > lost;
+    bool others_block = !(fcntl(ends[1], F_GETFL) & O_NONBLOCK);
+    dup2(before, STDERR_FILENO);
+    assert_true(counted);
+    assert_true(others_block);
+    close(before);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void test_stuck_socket_loses_records_but_stops_nobody(void **state)
+{
+    int ends[2], before = dup(STDERR_FILENO);
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    configure(LOG_TO_STDERR, LOG_FORMAT_TEXT);
+    uint64_t lost = log_lost();
+    for (int i = 0; i < 5000 && log_lost() == lost; i++)
+        log_info("%0200d", i);
+    bool counted = log_lost() > lost;
+    close(ends[0]);
+    log_info("nobody is there any more");
+    dup2(before, STDERR_FILENO);
+    assert_true(counted);
+    close(before);
+    close(ends[1]);
+    configure(LOG_TO_STDERR, LOG_FORMAT_TEXT);
+}
+
+static void test_syslog_gets_the_record_without_what_it_adds(void **state)
+{
+    struct log_record record;
+    (void)state;
+    configure(LOG_TO_SYSLOG, LOG_FORMAT_TEXT);
+    said_count = 0;
+    log_begin(&record, LOG_LEVEL_NOTICE, "started %s%n");
+    log_text(&record, "user", "100%s\n");
+    log_end(&record);
+    assert_int_equal(said_count, 1);
+    assert_int_equal(said_priority, SYSLOG_NOTICE);
+    assert_string_equal(said, "event=\"started %s%n\" user=\"100%s\\n\"");
+}
+
+static void test_relay_carries_a_record_out_of_the_chroot(void **state)
+{
+    char datagram[LOG_LINE_LIMIT + 1];
+    int ends[2];
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+    configure(LOG_TO_SYSLOG, LOG_FORMAT_TEXT);
+    log_use_relay(ends[0]);
+    said_count = 0;
+    log_warning("%s", "backend refused XCLIENT");
+    ssize_t got = recv(ends[1], datagram, sizeof datagram, MSG_DONTWAIT);
+    assert_true(got > 1);
+    assert_int_equal(said_count, 0);
+    log_pass_on(datagram, (size_t)got);
+    assert_int_equal(said_count, 1);
+    assert_int_equal(said_priority, SYSLOG_WARNING);
+    assert_memory_equal(said, "pid=", 4);
+    assert_non_null(strstr(said, " msg=\"backend refused XCLIENT\""));
+
+    uint64_t lost = log_lost();
+    for (int i = 0; i < 5000 && log_lost() == lost; i++)
+        log_info("%0200d", i);
+    assert_true(log_lost() > lost);
+    log_use_relay(-1);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* Threat 22: the process behind the relay may have been taken over. */
+static void test_relayed_garbage_stays_one_harmless_line(void **state)
+{
+    static char large[3 * LOG_LINE_LIMIT];
+    (void)state;
+    said_count = 0;
+    log_pass_on("", 0);
+    log_pass_on("\1", 1);
+    assert_int_equal(said_count, 0);
+    log_pass_on("\xff%n a\nb\0c\x1b\x80\xe2\x80\xae", 14);
+    assert_int_equal(said_count, 1);
+    assert_int_equal(said_priority, SYSLOG_WARNING);
+    assert_string_equal(said, "%n a?b?c???");
+    memset(large, 'x', sizeof large);
+    log_pass_on(large, sizeof large);
+    assert_int_equal(strlen(said), LOG_LINE_LIMIT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_dangerous_character_is_escaped),
+        cmocka_unit_test(test_escape_is_never_cut_in_two),
+        cmocka_unit_test(test_field_cannot_be_forged),
+        cmocka_unit_test(test_json_has_the_same_fields),
+        cmocka_unit_test(test_below_the_level_nothing_is_written),
+        cmocka_unit_test(test_line_that_is_too_long_is_cut_and_says_so),
+        cmocka_unit_test(test_long_message_is_cut_and_says_so),
+        cmocka_unit_test(test_terminal_form_is_for_people),
+        cmocka_unit_test(test_stuck_reader_loses_records_but_stops_nobody),
+        cmocka_unit_test(test_stuck_socket_loses_records_but_stops_nobody),
+        cmocka_unit_test(test_syslog_gets_the_record_without_what_it_adds),
+        cmocka_unit_test(test_relay_carries_a_record_out_of_the_chroot),
+        cmocka_unit_test(test_relayed_garbage_stays_one_harmless_line),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
