@@ -246,7 +246,7 @@ static void test_a_fault_names_file_line_and_key(void **state)
         {TLS "hostname = \"a b\"",
          E("2: hostname: \"a b\" is not a host name or an address in brackets")},
         {TLS "user = \"\"", E("2: user: is empty")},
-        {TLS "user = \"a\nb\"", E("2: user: the string is not closed on its line")},
+        {TLS "user = \"a\nworkers = 2", E("2: user: the string is not closed on its line")},
         {TLS "user = 'a\001b'", E("2: user: there is a control character in the string")},
         {TLS "user = \"a\\nb\"",
          E("2: user: behind a backslash in a string stands a backslash or the quote only")},
