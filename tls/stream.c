@@ -246,6 +246,7 @@ void stream_free(struct stream *stream)
     event_del(&stream->readable);
     event_del(&stream->writable);
     SSL_free(stream->ssl);
+    buffer_release(&stream->clear);
     buffer_release(&stream->output);
     close(stream->fd);
     free(stream);
@@ -257,6 +258,8 @@ void stream_pause(struct stream *stream)
         return;
     stream->paused = true;
     event_del(&stream->readable);
+    if (stream->output_broken)
+        stream_fail(stream, "closed by the other side");
 }
 
 void stream_resume(struct stream *stream)
@@ -288,6 +291,20 @@ static void keep_unsent(struct stream *stream, const struct iovec *pieces, int c
     }
 }
 
+/*
+ * The other side takes no more. What it said before may still wait to be read and is worth it
+ * (a backend's last reply): reading goes on to its own end or error.
+ */
+static void break_output(struct stream *stream, const char *error)
+{
+    stream->output_broken = true;
+    buffer_release(&stream->clear);
+    buffer_release(&stream->output);
+    event_del(&stream->writable);
+    if (stream->paused || stream->end_of_input)
+        stream_fail(stream, error);
+}
+
 /* The queue and then the pieces, in one system call; what the socket does not take is queued.
  */
 static void send_now(struct stream *stream, const struct iovec *pieces, int count)
@@ -304,8 +321,7 @@ static void send_now(struct stream *stream, const struct iovec *pieces, int coun
     }
     ssize_t sent = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-        buffer_release(&stream->output);
-        stream_fail(stream, strerrordesc_np(errno));
+        break_output(stream, strerrordesc_np(errno));
         return;
     }
     keep_unsent(stream, pieces, count, sent > 0 ? (size_t)sent : 0);
@@ -320,11 +336,10 @@ static bool waits_for_socket(const struct stream *stream)
 
 void stream_write(struct stream *stream, const void *bytes, size_t length)
 {
-    if (stream->failed || length == 0)
+    struct buffer *queue = stream->ssl ? &stream->clear : &stream->output;
+    if (stream->failed || stream->output_broken || length == 0)
         return;
-    if (stream->ssl)
-        stream_tls_write(stream, bytes, length);
-    else if (!buffer_append(&stream->output, bytes, length))
+    if (!buffer_append(queue, bytes, length))
         stream_fail(stream, "out of memory");
 }
 
@@ -335,7 +350,7 @@ void stream_writev(struct stream *stream, const struct iovec *pieces, int count)
         total += pieces[i].iov_len;
 
     bool direct = !stream->ssl && total > GATHER_LIMIT_BYTES && count <= PIECES_LIMIT &&
-                  !stream->failed && !waits_for_socket(stream);
+                  !stream->failed && !stream->output_broken && !waits_for_socket(stream);
     if (direct) {
         send_now(stream, pieces, count);
         return;
@@ -346,6 +361,8 @@ void stream_writev(struct stream *stream, const struct iovec *pieces, int count)
 
 void stream_flush(struct stream *stream)
 {
+    if (stream->clear.length > 0)
+        stream_tls_write(stream);
     if (stream->output.length > 0)
         send_now(stream, NULL, 0);
     if (stream->end_output && stream->output.length == 0 && !stream->output_ended) {
@@ -356,7 +373,7 @@ void stream_flush(struct stream *stream)
 
 size_t stream_queued(const struct stream *stream)
 {
-    return stream->output.length;
+    return stream->clear.length + stream->output.length;
 }
 
 void stream_end_output(struct stream *stream)

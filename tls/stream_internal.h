@@ -15,6 +15,7 @@ struct stream {
     void *context;
     SSL *ssl; /* NULL: plain */
     const char *error;
+    struct buffer clear;  /* gathered for one TLS record; unused without TLS */
     struct buffer output; /* for the socket: plain bytes or TLS records */
     struct event readable, writable;
     TAILQ_ENTRY(stream) link; /* in loop->unread or loop->finishing */
@@ -29,6 +30,7 @@ struct stream {
     bool end_of_input : 1;
     bool end_output : 1; /* FIN behind the queued bytes */
     bool output_ended : 1;
+    bool output_broken : 1; /* nobody takes it any more; input may still be there to read */
     bool failed : 1;
     bool failure_told : 1;
     bool finishing : 1;
@@ -61,7 +63,8 @@ void stream_offer_again(struct stream *stream);
 BIO_METHOD *stream_tls_bio_method(void);
 MUST_USE enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t size,
                                             size_t *got);
-void stream_tls_write(struct stream *stream, const void *bytes, size_t length);
+/* What was gathered, as one record (or as many as it takes). */
+void stream_tls_write(struct stream *stream);
 /* One step of the handshake; true when it is done. */
 bool stream_tls_handshake(struct stream *stream);
 void stream_tls_close_notify(struct stream *stream);

@@ -145,18 +145,24 @@ enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t s
     return STREAM_OK;
 }
 
-void stream_tls_write(struct stream *stream, const void *bytes, size_t length)
+void stream_tls_write(struct stream *stream)
 {
-    size_t written = 0;
+    size_t written = 0, length = stream->clear.length;
+    if (stream->handshaking || stream->failed)
+        return;
     ERR_clear_error();
-    if (SSL_write_ex(stream->ssl, bytes, length, &written) != 1 || written != length)
+    if (SSL_write_ex(stream->ssl, buffer_bytes(&stream->clear), length, &written) != 1 ||
+        written != length)
         stream_fail(stream, tls_error(stream));
+    buffer_release(&stream->clear);
 }
 
 void stream_tls_close_notify(struct stream *stream)
 {
     if (!stream->ssl || stream->handshaking || stream->failed)
         return;
+    if (stream->clear.length > 0)
+        stream_tls_write(stream);
     ERR_clear_error();
     SSL_shutdown(stream->ssl);
     ERR_clear_error();

@@ -1,0 +1,140 @@
+/*
+ * accept4() and the limits. One connection in each turn: the loop comes back as long as more
+ * are waiting, and asks nobody twice. Without descriptors, the oldest unauthenticated
+ * connection gives its own; if there is none, the socket rests for a moment instead of
+ * spinning.
+ */
+#include "proxy/acceptor.h"
+
+#include <errno.h>
+#include <event2/event_struct.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proxy/base/log.h"
+#include "proxy/connections.h"
+#include "proxy/session.h"
+
+#define REST_MS 250
+
+struct acceptor {
+    struct service *service;
+    const struct config_listen *listen;
+    SSL_CTX *tls;
+    int fd;
+    struct event readable, rested;
+};
+
+/* In plaintext the refusal can be read; a client that expects TLS sees the connection close. */
+static void refuse(const struct acceptor *acceptor, int fd, const struct address *client,
+                   enum reply reply, const char *cause)
+{
+    const struct reply_text *text = reply_text(reply);
+    struct log_record record;
+    char host[ADDRESS_HOST_SIZE];
+
+    if (acceptor->listen->tls == CONFIG_TLS_STARTTLS)
+        (void)!send(fd, text->text, text->length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(fd);
+    address_host(client, host);
+    log_begin(&record, LOG_LEVEL_INFO, "connection refused");
+    log_text(&record, "listener", acceptor->listen->name);
+    log_text(&record, "client", host);
+    log_text(&record, "cause", cause);
+    log_end(&record);
+}
+
+static bool make_room(struct service *service)
+{
+    struct connection *oldest = connections_oldest(service->connections);
+    if (!oldest)
+        return false;
+    session_abort(session_of(oldest), REPLY_GIVE_WAY, "gave way to a new connection");
+    return true;
+}
+
+static void take(struct acceptor *acceptor, int fd, const struct address *client)
+{
+    struct service *service = acceptor->service;
+    const struct config_limits *limits = &service->config->limits;
+
+    if (limits->connections_per_address > 0 &&
+        connections_count_from(service->connections, client) >= limits->connections_per_address)
+        refuse(acceptor, fd, client, REPLY_ADDRESS_FULL,
+               "too many connections from this address");
+    else if (connections_count(service->connections) >= limits->connections &&
+             !make_room(service))
+        refuse(acceptor, fd, client, REPLY_FULL, "too many connections");
+    else
+        session_begin(service, acceptor->listen, acceptor->tls, fd, client);
+}
+
+static void rest(struct acceptor *acceptor)
+{
+    struct timeval wait = {0, REST_MS * 1000};
+    event_del(&acceptor->readable);
+    evtimer_add(&acceptor->rested, &wait);
+}
+
+static void accept_failed(struct acceptor *acceptor, int error)
+{
+    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
+        return;
+    log_warning("listen \"%s\": cannot accept: %s", acceptor->listen->name,
+                strerrordesc_np(error));
+    if (!make_room(acceptor->service))
+        rest(acceptor);
+}
+
+static void on_readable(int fd, short what, void *argument)
+{
+    (void)what;
+    struct acceptor *acceptor = argument;
+    struct address client = {0};
+    socklen_t length = sizeof client - offsetof(struct address, any);
+
+    int accepted = accept4(fd, &client.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted < 0) {
+        accept_failed(acceptor, errno);
+        return;
+    }
+    client.length = length;
+    address_normalise(&client);
+    take(acceptor, accepted, &client);
+}
+
+static void on_rested(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct acceptor *acceptor = argument;
+    event_add(&acceptor->readable, NULL);
+}
+
+struct acceptor *acceptor_new(struct service *service, const struct config_listen *listen,
+                              SSL_CTX *tls, int fd)
+{
+    struct acceptor *acceptor = calloc(1, sizeof *acceptor);
+    if (!acceptor)
+        return NULL;
+    acceptor->service = service;
+    acceptor->listen = listen;
+    acceptor->tls = tls;
+    acceptor->fd = fd;
+    event_assign(&acceptor->readable, service->base, fd, EV_READ | EV_PERSIST, on_readable,
+                 acceptor);
+    evtimer_assign(&acceptor->rested, service->base, on_rested, acceptor);
+    event_add(&acceptor->readable, NULL);
+    return acceptor;
+}
+
+void acceptor_free(struct acceptor *acceptor)
+{
+    if (!acceptor)
+        return;
+    event_del(&acceptor->readable);
+    event_del(&acceptor->rested);
+    close(acceptor->fd);
+    free(acceptor);
+}

@@ -1,0 +1,25 @@
+/*
+ * Taking connections: one acceptor for each listening socket of a reactor.
+ * Here the limits are kept: connections in all, where the oldest that has not
+ * logged in gives way (threat 27), and for each address.
+ */
+#ifndef POSTERN_ACCEPTOR_H
+#define POSTERN_ACCEPTOR_H
+
+#include <openssl/ssl.h>
+
+#include "proxy/base/compiler.h"
+#include "proxy/config.h"
+#include "proxy/service.h"
+
+struct acceptor;
+
+/* Starts to accept on `fd`, which it owns. `listen` and `tls` must outlive it. NULL: no memory.
+ */
+MUST_USE struct acceptor *
+acceptor_new(struct service *service, const struct config_listen *listen, SSL_CTX *tls, int fd);
+
+/* Stops, and closes the socket. NULL is allowed. */
+void acceptor_free(struct acceptor *acceptor);
+
+#endif

@@ -1,0 +1,153 @@
+/*
+ * A table of addresses with their counts, and two lists of connections by age. Used by the
+ * acceptor and by sessions; every operation takes the same time however many there are.
+ */
+#include "proxy/connections.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define BUCKETS 4096 /* a power of two */
+
+struct connection_peer {
+    LIST_ENTRY(connection_peer) link;
+    struct address_key key;
+    unsigned count;
+};
+
+LIST_HEAD(bucket, connection_peer);
+TAILQ_HEAD(age_list, connection);
+
+struct connections {
+    struct bucket buckets[BUCKETS];
+    struct age_list waiting, authenticated;
+    unsigned count;
+    uint64_t seed; /* so that nobody can choose addresses that share a bucket */
+};
+
+struct connections *connections_new(void)
+{
+    struct connections *connections = calloc(1, sizeof *connections);
+    if (!connections)
+        return NULL;
+    TAILQ_INIT(&connections->waiting);
+    TAILQ_INIT(&connections->authenticated);
+    if (getrandom(&connections->seed, sizeof connections->seed, GRND_NONBLOCK) < 0)
+        connections->seed = (uint64_t)(uintptr_t)connections;
+    return connections;
+}
+
+void connections_free(struct connections *connections)
+{
+    free(connections);
+}
+
+static size_t bucket_of(const struct connections *connections, const struct address_key *key)
+{
+    uint64_t mixed = (key->high ^ connections->seed) * UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ (mixed >> 32) ^ key->low) * UINT64_C(0xd6e8feb86659fd93);
+    return (size_t)(mixed >> 40) & (BUCKETS - 1);
+}
+
+static struct age_list *list_of(struct connections *connections,
+                                const struct connection *connection)
+{
+    return connection->authenticated ? &connections->authenticated : &connections->waiting;
+}
+
+static struct connection_peer *find_peer(const struct connections *connections,
+                                         const struct address_key *key)
+{
+    struct connection_peer *peer;
+    LIST_FOREACH(peer, &connections->buckets[bucket_of(connections, key)], link)
+    if (peer->key.high == key->high && peer->key.low == key->low)
+        return peer;
+    return NULL;
+}
+
+static struct connection_peer *add_peer(struct connections *connections,
+                                        const struct address_key *key)
+{
+    struct connection_peer *peer = calloc(1, sizeof *peer);
+    if (peer) {
+        peer->key = *key;
+        LIST_INSERT_HEAD(&connections->buckets[bucket_of(connections, key)], peer, link);
+    }
+    return peer;
+}
+
+bool connections_add(struct connections *connections, struct connection *connection,
+                     const struct address *client)
+{
+    struct address_key key = address_key(client);
+    struct connection_peer *peer = find_peer(connections, &key);
+    if (!peer)
+        peer = add_peer(connections, &key);
+    if (!peer)
+        return false;
+    peer->count++;
+    connection->peer = peer;
+    connection->authenticated = false;
+    TAILQ_INSERT_TAIL(&connections->waiting, connection, by_age);
+    connections->count++;
+    return true;
+}
+
+void connections_remove(struct connections *connections, struct connection *connection)
+{
+    struct connection_peer *peer = connection->peer;
+    if (--peer->count == 0) {
+        LIST_REMOVE(peer, link);
+        free(peer);
+    }
+    TAILQ_REMOVE(list_of(connections, connection), connection, by_age);
+    connections->count--;
+}
+
+void connections_authenticated(struct connections *connections, struct connection *connection)
+{
+    if (connection->authenticated)
+        return;
+    TAILQ_REMOVE(&connections->waiting, connection, by_age);
+    connection->authenticated = true;
+    TAILQ_INSERT_TAIL(&connections->authenticated, connection, by_age);
+}
+
+unsigned connections_count(const struct connections *connections)
+{
+    return connections->count;
+}
+
+unsigned connections_count_from(const struct connections *connections,
+                                const struct address *client)
+{
+    struct address_key key = address_key(client);
+    const struct connection_peer *peer = find_peer(connections, &key);
+    return peer ? peer->count : 0;
+}
+
+struct connection *connections_oldest(const struct connections *connections)
+{
+    return TAILQ_FIRST(&connections->waiting);
+}
+
+static void visit_list(struct age_list *list,
+                       void (*visit)(struct connection *connection, void *context),
+                       void *context)
+{
+    struct connection *each = TAILQ_FIRST(list);
+    while (each) {
+        struct connection *next = TAILQ_NEXT(each, by_age);
+        visit(each, context);
+        each = next;
+    }
+}
+
+void connections_each(struct connections *connections,
+                      void (*visit)(struct connection *connection, void *context),
+                      void *context)
+{
+    visit_list(&connections->waiting, visit, context);
+    visit_list(&connections->authenticated, visit, context);
+}

@@ -1,0 +1,51 @@
+/*
+ * Master and reactor: small datagrams of one fixed shape on a SOCK_SEQPACKET
+ * pair, with at most one descriptor each. The master takes a reactor's
+ * messages for hostile: what does not fit is logged and ignored, and none of
+ * them carries a path, an address or a pid.
+ */
+#ifndef POSTERN_CONTROL_H
+#define POSTERN_CONTROL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/compiler.h"
+
+enum control_type {
+    /* master to reactor */
+    CONTROL_WORKER,  /* number: slot; descriptor: the socket of a new auth worker */
+    CONTROL_BACKEND, /* number: request; descriptor: connected socket, or none and `error` */
+    CONTROL_DRAIN,   /* accept no more; end when the last session has ended */
+    CONTROL_STOP,    /* the same, and ask every session to end: the configured time at most */
+    /* reactor to master */
+    CONTROL_READY,        /* the listeners are being served */
+    CONTROL_WORKER_FAULT, /* number: slot whose worker is to be killed and replaced */
+    CONTROL_OPEN_BACKEND, /* number: request; connect to the backend's unix socket for me */
+    CONTROL_TYPE_COUNT,
+};
+
+struct control_message {
+    uint32_t type;   /* enum control_type */
+    uint32_t number; /* see there */
+    int32_t error;   /* errno, or 0 */
+};
+
+/* A connected pair, close-on-exec, non-blocking. */
+MUST_USE bool control_pair(int pair[2]);
+
+/* Sends with a descriptor (-1: none), which stays the caller's. False: errno tells. */
+MUST_USE bool control_send(int fd, const struct control_message *message, int descriptor);
+
+enum control_status {
+    CONTROL_OK,
+    CONTROL_AGAIN,  /* nothing there */
+    CONTROL_CLOSED, /* the other side is gone */
+    CONTROL_BROKEN, /* not one of these messages; any descriptor in it was closed */
+};
+
+/* Receives one; *descriptor is the caller's, -1 if there was none. */
+MUST_USE enum control_status control_receive(int fd, struct control_message *message,
+                                             int *descriptor);
+
+#endif

@@ -1,0 +1,373 @@
+/*
+ * SMTP before authentication (RFC 5321, 3207, 4954): command lines in, replies out, nothing to
+ * the backend (promise 1). A command is a row of a table: verb, handler, and what must have
+ * come before. Nothing that was said in plaintext outlives STARTTLS (promise 2).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/offer.h"
+#include "proxy/session_internal.h"
+
+typedef void command_handler(struct session *session, const struct smtp_command *command);
+
+static bool is_secure(const struct session *session)
+{
+    return stream_is_secure(session->client);
+}
+
+void dialogue_refuse(struct session *session, enum reply reply)
+{
+    session_reply(session, reply);
+    if (++session->dialogue->errors >= session->service->config->limits.errors)
+        session_finish(session, REPLY_TOO_MANY_ERRORS, "too many errors");
+}
+
+static void hear_name(struct session *session, const struct smtp_command *command)
+{
+    free(session->helo);
+    session->helo = strndup(command->arguments, command->arguments_length);
+    session->esmtp = command->verb == SMTP_VERB_EHLO;
+}
+
+static void do_ehlo(struct session *session, const struct smtp_command *command)
+{
+    size_t length;
+    const char *text = offer_ehlo(session->service->offer,
+                                  is_secure(session) ? OFFER_SECURE : OFFER_PLAINTEXT, &length);
+    if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
+        dialogue_refuse(session, REPLY_HELO_NAME);
+        return;
+    }
+    hear_name(session, command);
+    session_say(session, text, length);
+}
+
+static void do_helo(struct session *session, const struct smtp_command *command)
+{
+    const char *hostname = session->service->config->hostname;
+    if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
+        dialogue_refuse(session, REPLY_HELO_NAME);
+        return;
+    }
+    hear_name(session, command);
+    session_say(session, "250 ", 4);
+    session_say(session, hostname, strlen(hostname));
+    session_say(session, "\r\n", 2);
+}
+
+static void do_noop(struct session *session, const struct smtp_command *command)
+{
+    (void)command;
+    session_reply(session, REPLY_OK);
+}
+
+static void do_help(struct session *session, const struct smtp_command *command)
+{
+    (void)command;
+    session_reply(session, REPLY_HELP);
+}
+
+static void do_quit(struct session *session, const struct smtp_command *command)
+{
+    (void)command;
+    session_finish(session, REPLY_BYE, "quit");
+}
+
+static void do_vrfy(struct session *session, const struct smtp_command *command)
+{
+    (void)command;
+    dialogue_refuse(session, REPLY_NOT_BEFORE_AUTH);
+}
+
+/* Threat 1: what the client, or somebody on its way, has sent behind STARTTLS is thrown away.
+ */
+static void forget_plaintext(struct session *session)
+{
+    struct dialogue *dialogue = session->dialogue;
+    if (dialogue->input.length > 0) {
+        struct log_record record;
+        log_begin(&record, LOG_LEVEL_NOTICE, "plaintext behind STARTTLS thrown away");
+        session_log_client(session, &record);
+        log_number(&record, "bytes", dialogue->input.length);
+        log_end(&record);
+    }
+    buffer_wipe(&dialogue->input);
+    free(session->helo);
+    session->helo = NULL;
+    session->esmtp = false;
+}
+
+static void do_starttls(struct session *session, const struct smtp_command *command)
+{
+    if (is_secure(session)) {
+        dialogue_refuse(session, REPLY_TLS_ACTIVE);
+        return;
+    }
+    if (command->arguments_length > 0) {
+        dialogue_refuse(session, REPLY_NO_ARGUMENT);
+        return;
+    }
+    session_reply(session, REPLY_TLS_READY);
+    forget_plaintext(session);
+    session->phase = SESSION_HANDSHAKE;
+    session->dialogue->handshake_ms = clock_now_ms();
+    if (!stream_secure(session->client, session->tls))
+        session_finish(session, REPLY_NONE, "out of memory");
+}
+
+/* MAIL and all that follows it belong to those who have logged in. */
+static void do_transaction(struct session *session, const struct smtp_command *command)
+{
+    (void)command;
+    dialogue_refuse(session, session->helo ? REPLY_AUTH_FIRST : REPLY_EHLO_FIRST);
+}
+
+static void do_chunk(struct session *session, const struct smtp_command *command)
+{
+    (void)command;
+    session_finish(session, REPLY_AUTH_FIRST, "BDAT before authentication");
+}
+
+static void do_auth(struct session *session, const struct smtp_command *command)
+{
+    if (!session->helo || !session->esmtp)
+        dialogue_refuse(session, REPLY_EHLO_FIRST);
+    else
+        login_begin(session, command);
+}
+
+static void do_identity(struct session *session, const struct smtp_command *command)
+{
+    (void)command;
+    dialogue_refuse(session, REPLY_ONLY_PROXIES);
+}
+
+static void do_foreign(struct session *session, const struct smtp_command *command)
+{
+    (void)command;
+    session_finish(session, REPLY_FOREIGN_PROTOCOL, "another protocol's command");
+}
+
+static void do_unknown(struct session *session, const struct smtp_command *command)
+{
+    (void)command;
+    dialogue_refuse(session, REPLY_UNKNOWN_COMMAND);
+}
+
+static const struct {
+    command_handler *handler;
+    bool in_plaintext; /* RFC 3207 section 4: the others get 530 before STARTTLS */
+} commands[SMTP_VERB_COUNT] = {
+    [SMTP_VERB_UNKNOWN] = {do_unknown, true},   [SMTP_VERB_EHLO] = {do_ehlo, true},
+    [SMTP_VERB_HELO] = {do_helo, true},         [SMTP_VERB_MAIL] = {do_transaction, false},
+    [SMTP_VERB_RCPT] = {do_transaction, false}, [SMTP_VERB_DATA] = {do_transaction, false},
+    [SMTP_VERB_BDAT] = {do_chunk, true},        [SMTP_VERB_RSET] = {do_noop, true},
+    [SMTP_VERB_NOOP] = {do_noop, true},         [SMTP_VERB_QUIT] = {do_quit, true},
+    [SMTP_VERB_VRFY] = {do_vrfy, false},        [SMTP_VERB_EXPN] = {do_vrfy, false},
+    [SMTP_VERB_HELP] = {do_help, true},         [SMTP_VERB_ETRN] = {do_vrfy, false},
+    [SMTP_VERB_STARTTLS] = {do_starttls, true}, [SMTP_VERB_AUTH] = {do_auth, false},
+    [SMTP_VERB_IDENTITY] = {do_identity, true}, [SMTP_VERB_FOREIGN] = {do_foreign, true},
+};
+
+static void take_command(struct session *session, const char *line, size_t length)
+{
+    struct smtp_command command;
+    enum smtp_command_status status = smtp_command_parse(line, length, &command);
+
+    session->dialogue->greeted = true;
+    if (status != SMTP_COMMAND_OK)
+        dialogue_refuse(session, REPLY_BAD_BYTE);
+    else if (!commands[command.verb].in_plaintext && !is_secure(session))
+        dialogue_refuse(session, REPLY_TLS_FIRST);
+    else
+        commands[command.verb].handler(session, &command);
+}
+
+/* How long a line may be that is not whole yet, in bytes with its end. */
+static size_t line_limit(const struct session *session)
+{
+    const struct buffer *input = &session->dialogue->input;
+    bool auth = session->phase == SESSION_CHALLENGE ||
+                (input->length >= 5 && strncasecmp(buffer_bytes(input), "AUTH ", 5) == 0);
+    return auth ? SMTP_AUTH_LINE_LIMIT : SMTP_COMMAND_LIMIT;
+}
+
+static void refuse_long_line(struct session *session)
+{
+    if (session->phase == SESSION_CHALLENGE)
+        login_line_too_long(session);
+    else
+        dialogue_refuse(session, REPLY_LINE_TOO_LONG);
+}
+
+/* Forgets an over-long line as far as it has come. True: something was dealt with. */
+static bool skip_line(struct session *session)
+{
+    struct buffer *input = &session->dialogue->input;
+    const char *end = memchr(buffer_bytes(input), '\n', input->length);
+    session->dialogue->skipping_line = !end;
+    buffer_take_secret(input, end ? (size_t)(end - buffer_bytes(input)) + 1 : input->length);
+    return end != NULL;
+}
+
+/* Deals with one line. False: there is none, or it is too long and not at its end. */
+static bool take_line(struct session *session)
+{
+    struct dialogue *dialogue = session->dialogue;
+    struct buffer *input = &dialogue->input;
+    if (input->length == 0)
+        return false;
+    if (dialogue->skipping_line)
+        return skip_line(session);
+
+    size_t limit = line_limit(session);
+    size_t look = input->length < limit ? input->length : limit;
+    const char *line = buffer_bytes(input), *end = memchr(line, '\n', look);
+    if (!end) {
+        if (input->length < limit)
+            return false;
+        refuse_long_line(session);
+        return skip_line(session);
+    }
+    size_t length = (size_t)(end - line);
+    size_t text = length > 0 && end[-1] == '\r' ? length - 1 : length;
+    if (session->phase == SESSION_CHALLENGE)
+        login_continue(session, line, text);
+    else
+        take_command(session, line, text);
+    if (input->length > 0) /* STARTTLS has emptied it */
+        buffer_take_secret(input, length + 1);
+    return true;
+}
+
+static bool has_room(const struct session *session)
+{
+    return session->dialogue->input.length < SMTP_AUTH_LINE_LIMIT;
+}
+
+static bool takes_lines(const struct session *session)
+{
+    return session->phase == SESSION_COMMANDS || session->phase == SESSION_CHALLENGE;
+}
+
+void dialogue_continue(struct session *session)
+{
+    while (takes_lines(session) && take_line(session))
+        continue;
+    if (takes_lines(session) && session->dialogue->input_ended)
+        session_finish(session, REPLY_NONE, "client closed");
+    if (takes_lines(session) && has_room(session))
+        stream_resume(session->client);
+}
+
+static enum stream_status read_input(struct session *session)
+{
+    struct buffer *input = &session->dialogue->input;
+    size_t size = SMTP_AUTH_LINE_LIMIT - input->length, got = 0;
+    if (size > BUFFER_BLOCK_SIZE)
+        size = BUFFER_BLOCK_SIZE;
+    char *room = buffer_reserve(input, size);
+    if (!room) {
+        session_finish(session, REPLY_NO_MEMORY, "out of memory");
+        return STREAM_BROKEN;
+    }
+    enum stream_status status = stream_read(session->client, room, size, &got);
+    buffer_commit(input, got);
+    session->bytes_in += got;
+    if (input->length == 0)
+        buffer_release(input);
+    return status;
+}
+
+/* While the verdict is awaited, input is kept as far as there is room, so that an end is seen.
+ */
+static void take_input(struct session *session)
+{
+    enum stream_status status = STREAM_OK;
+    while (status == STREAM_OK && session->phase != SESSION_OVER &&
+           session->phase != SESSION_HANDSHAKE && session->phase != SESSION_RELAY &&
+           has_room(session)) {
+        status = read_input(session);
+        dialogue_continue(session);
+    }
+    if (status == STREAM_EOF && session->phase != SESSION_OVER) {
+        session->dialogue->input_ended = true;
+        dialogue_continue(session);
+    }
+    if (session->phase != SESSION_OVER && session->phase != SESSION_RELAY && !has_room(session))
+        stream_pause(session->client);
+}
+
+void dialogue_greet(struct session *session)
+{
+    const char *hostname = session->service->config->hostname;
+    session_say(session, "220 ", 4);
+    session_say(session, hostname, strlen(hostname));
+    session_say(session, " ESMTP\r\n", 8);
+}
+
+static void after_handshake(struct session *session)
+{
+    session->phase = SESSION_COMMANDS;
+    if (session->listen->tls == CONFIG_TLS_IMPLICIT)
+        dialogue_greet(session);
+}
+
+void dialogue_event(struct session *session, enum stream_event event)
+{
+    switch (event) {
+    case STREAM_SECURED:
+        after_handshake(session);
+        break;
+    case STREAM_READABLE:
+        take_input(session);
+        break;
+    case STREAM_DRAINED:
+        break;
+    case STREAM_FAILED:
+        session_finish(session, REPLY_NONE, stream_error(session->client));
+        break;
+    }
+}
+
+void dialogue_free(struct dialogue *dialogue)
+{
+    if (!dialogue)
+        return;
+    if (dialogue->request)
+        auth_request_cancel(dialogue->request);
+    buffer_wipe(&dialogue->input);
+    sasl_wipe(&dialogue->sasl);
+    free(dialogue);
+}
+
+uint64_t dialogue_deadline_ms(const struct session *session)
+{
+    const struct config_timeouts *timeouts = &session->service->config->timeouts;
+    const struct dialogue *dialogue = session->dialogue;
+    uint64_t login_ms = session->started_ms + timeouts->login_ms;
+    uint64_t first_ms = UINT64_MAX;
+
+    if (session->phase == SESSION_DELAYED)
+        return dialogue->told_at_ms;
+    if (session->phase == SESSION_HANDSHAKE)
+        first_ms = dialogue->handshake_ms + timeouts->handshake_ms;
+    else if (!dialogue->greeted)
+        first_ms = session->started_ms + timeouts->greeting_ms;
+    return first_ms < login_ms ? first_ms : login_ms;
+}
+
+void dialogue_expire(struct session *session)
+{
+    if (session->phase == SESSION_DELAYED)
+        login_tell_refusal(session);
+    else if (session->phase == SESSION_HANDSHAKE)
+        session_finish(session, REPLY_NONE, "no TLS handshake in time");
+    else if (!session->dialogue->greeted)
+        session_finish(session, REPLY_TIMEOUT_GREETING, "no command in time");
+    else
+        session_finish(session, REPLY_TIMEOUT_LOGIN, "no authentication in time");
+}

@@ -1,0 +1,69 @@
+/*
+ * A generation: one configuration with its TLS contexts, the reactors that
+ * run it, and the auth workers of each. The master has one that serves, for a
+ * moment a second one after a reload, and older ones that finish their
+ * sessions.
+ */
+#ifndef POSTERN_GENERATION_H
+#define POSTERN_GENERATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "proxy/base/compiler.h"
+#include "proxy/config.h"
+#include "proxy/listeners.h"
+
+struct generation;
+
+/* What generations have from the master. */
+struct generation_environment {
+    const struct listeners *listeners;
+    const uint8_t *ticket_secret; /* TLS_TICKET_SECRET_SIZE bytes */
+    int log;                      /* the reactors' end of the log socket */
+};
+
+/*
+ * Checks the certificates and starts the processes. Owns `config` from now on, also when it
+ * fails (NULL, the cause having been logged).
+ */
+MUST_USE struct generation *generation_start(const struct generation_environment *environment,
+                                             struct config *config);
+
+/* Checks the certificates and keys of a configuration as generation_start() would. */
+MUST_USE bool generation_check(const struct config *config);
+
+/* Kills what is left of it and gives everything back. NULL is allowed. */
+void generation_free(struct generation *generation);
+
+const struct config *generation_config(const struct generation *generation);
+
+enum generation_state {
+    GENERATION_STARTING, /* not every reactor has said that it is ready */
+    GENERATION_SERVING,
+    GENERATION_ENDING, /* draining or stopping; some reactors are left */
+    GENERATION_ENDED,  /* no reactor is left, or it could not start */
+};
+enum generation_state generation_state(const struct generation *generation);
+
+/* Accept no more; live sessions finish in their own time. */
+void generation_drain(struct generation *generation);
+/* The same, and within the configured time. */
+void generation_stop(struct generation *generation);
+void generation_kill(struct generation *generation);
+
+/* A child of the master has ended. False: it is not of this generation. */
+bool generation_child_ended(struct generation *generation, pid_t pid, int status);
+
+/* The control sockets: for poll(), and what to do when one is readable. */
+size_t generation_sockets(const struct generation *generation, int *out, size_t size);
+void generation_socket_readable(struct generation *generation, int fd);
+
+/* Starts again what has died and has waited long enough; returns when to call next
+ * (clock_now_ms(); UINT64_MAX: no need). */
+uint64_t generation_tend(struct generation *generation);
+
+#endif

@@ -1,0 +1,229 @@
+/*
+ * Binding and keeping. Sockets are never closed while connections may wait in them, but when
+ * the configuration no longer names their address. Used by the master only.
+ */
+#include "proxy/listeners.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proxy/base/log.h"
+#include "proxy/supervisor.h"
+
+#define BACKLOG 4096
+
+struct listener {
+    struct address address;
+    bool adopted;
+    size_t count;
+    int *fds;
+};
+
+struct listeners {
+    size_t count;
+    struct listener *list;
+};
+
+struct listeners *listeners_new(void)
+{
+    return calloc(1, sizeof(struct listeners));
+}
+
+static void close_listener(struct listener *listener)
+{
+    for (size_t i = 0; i < listener->count; i++)
+        close(listener->fds[i]);
+    free(listener->fds);
+}
+
+void listeners_free(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        close_listener(&listeners->list[i]);
+    free(listeners->list);
+    free(listeners);
+}
+
+static struct listener *find(const struct listeners *listeners, const struct address *address)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        if (address_equal(&listeners->list[i].address, address))
+            return &listeners->list[i];
+    return NULL;
+}
+
+static struct listener *add(struct listeners *listeners, const struct address *address)
+{
+    struct listener *list =
+        realloc(listeners->list, (listeners->count + 1) * sizeof *listeners->list);
+    if (!list)
+        return NULL;
+    listeners->list = list;
+    list[listeners->count] = (struct listener){.address = *address};
+    return &list[listeners->count++];
+}
+
+static bool keep(struct listener *listener, int fd)
+{
+    int *fds = realloc(listener->fds, (listener->count + 1) * sizeof *fds);
+    if (!fds) {
+        close(fd);
+        return false;
+    }
+    listener->fds = fds;
+    fds[listener->count++] = fd;
+    return true;
+}
+
+/* What connections inherit is set here, once: no Nagle. */
+static bool set_options(int fd, const struct address *address)
+{
+    static const int on = 1, off = 0;
+    bool good = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
+    if (address->any.sa_family == AF_INET6)
+        good = good && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0;
+    return good;
+}
+
+/*
+ * The first socket of an address is bound before it is shared, so that another server there is
+ * found out, even one of the same user.
+ */
+static int bind_socket(const struct address *address, bool first)
+{
+    static const int on = 1;
+    int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    bool good = set_options(fd, address);
+    if (!first)
+        good = good && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0;
+    good = good && bind(fd, &address->any, address->length) == 0;
+    if (first)
+        good = good && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0;
+    if (good && listen(fd, BACKLOG) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* [::] is all addresses; where the machine has no IPv6, that is 0.0.0.0. */
+static int open_socket(const struct address *address, bool first)
+{
+    int fd = bind_socket(address, first);
+    if (fd >= 0 || errno != EAFNOSUPPORT || address->any.sa_family != AF_INET6 ||
+        !IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr))
+        return fd;
+    struct address any = {.length = sizeof any.v4,
+                          .v4 = {.sin_family = AF_INET, .sin_port = address->v6.sin6_port}};
+    return bind_socket(&any, first);
+}
+
+static bool open_all(struct listener *listener, const struct config_listen *listen,
+                     size_t wanted)
+{
+    while (!listener->adopted && listener->count < wanted) {
+        int fd = open_socket(&listen->address, listener->count == 0);
+        if (fd < 0) {
+            log_error("listen \"%s\": cannot listen on %s: %s", listen->name,
+                      listen->address_text, strerrordesc_np(errno));
+            return false;
+        }
+        if (!keep(listener, fd))
+            return false;
+    }
+    return true;
+}
+
+bool listeners_open(struct listeners *listeners, const struct config *config)
+{
+    bool good = true;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *listen = &config->listens[i];
+        struct listener *listener = find(listeners, &listen->address);
+        if (!listener)
+            listener = add(listeners, &listen->address);
+        if (!listener || !open_all(listener, listen, config->workers))
+            good = false;
+    }
+    return good;
+}
+
+static bool is_named(const struct config *config, const struct address *address)
+{
+    for (size_t i = 0; i < config->listen_count; i++)
+        if (address_equal(&config->listens[i].address, address))
+            return true;
+    return false;
+}
+
+void listeners_trim(struct listeners *listeners, const struct config *config)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < listeners->count; i++) {
+        struct listener *each = &listeners->list[i];
+        if (each->count > 0 && is_named(config, &each->address)) {
+            listeners->list[kept++] = *each;
+            continue;
+        }
+        if (each->adopted) {
+            char text[ADDRESS_TEXT_SIZE];
+            address_text(&each->address, text);
+            log_warning(
+                "the socket on %s that was passed here is not in the configuration: closed",
+                text);
+        }
+        close_listener(each);
+    }
+    listeners->count = kept;
+}
+
+static bool adopt_socket(struct listeners *listeners, int fd)
+{
+    struct address address = {0};
+    socklen_t length = sizeof address - offsetof(struct address, any);
+    static const int on = 1;
+    if (getsockname(fd, &address.any, &length) < 0) {
+        log_error("descriptor %d that was passed here is not a socket", fd);
+        return false;
+    }
+    address.length = length;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct listener *listener = add(listeners, &address);
+    if (!listener)
+        return false;
+    listener->adopted = true;
+    return keep(listener, fd);
+}
+
+bool listeners_adopt(struct listeners *listeners)
+{
+    int first, count = supervisor_sockets(&first);
+    for (int i = 0; i < count; i++)
+        if (!adopt_socket(listeners, first + i))
+            return false;
+    return true;
+}
+
+/* Every socket is served by a reactor, and every reactor serves a socket, whatever the numbers.
+ */
+size_t listeners_of(const struct listeners *listeners, const struct config_listen *listen,
+                    unsigned index, unsigned count, int *out, size_t size)
+{
+    const struct listener *listener = find(listeners, &listen->address);
+    size_t found = 0;
+    for (size_t i = 0; listener && i < listener->count; i++) {
+        bool mine =
+            listener->count >= count ? i % count == index : index % listener->count == i;
+        if (mine && found < size)
+            out[found++] = listener->fds[i];
+    }
+    return found;
+}

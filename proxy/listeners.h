@@ -1,0 +1,42 @@
+/*
+ * The listening sockets, which the master owns and keeps from one generation
+ * of reactors to the next, so that nothing is refused in between. Each address
+ * has one socket for each reactor (SO_REUSEPORT: the kernel shares the
+ * connections out), or the one that a supervisor has passed.
+ */
+#ifndef POSTERN_LISTENERS_H
+#define POSTERN_LISTENERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/base/compiler.h"
+#include "proxy/config.h"
+
+struct listeners;
+
+MUST_USE struct listeners *listeners_new(void);
+/* Closes all. */
+void listeners_free(struct listeners *listeners);
+
+/* Takes over what a supervisor passed (LISTEN_FDS); false, having logged it, if that cannot be
+ * used. */
+MUST_USE bool listeners_adopt(struct listeners *listeners);
+
+/*
+ * Opens what `config` names and is not open yet. False, having logged each that failed; the
+ * ones that were open before are as they were.
+ */
+MUST_USE bool listeners_open(struct listeners *listeners, const struct config *config);
+
+/* Closes what `config` does not name. */
+void listeners_trim(struct listeners *listeners, const struct config *config);
+
+/*
+ * The sockets of `listen` that reactor `index` of `count` serves: writes them to `out` (room
+ * for `size`) and returns how many there are. They stay the listeners'.
+ */
+size_t listeners_of(const struct listeners *listeners, const struct config_listen *listen,
+                    unsigned index, unsigned count, int *out, size_t size);
+
+#endif

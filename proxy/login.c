@@ -1,0 +1,182 @@
+/*
+ * AUTH (RFC 4954): the SASL exchange with the client, the question to the auth pool, and its
+ * answer. A refusal is told by the session's timer, so that nobody else waits for it (promise
+ * 6); all refusals read the same (threat 15); an outage is 454 (promise 8).
+ */
+#include <string.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/session_internal.h"
+
+/* The user as the client wrote it; escaped by the log. */
+static void log_failure(const struct session *session, const char *user, const char *result,
+                        const char *reason)
+{
+    struct log_record record;
+    log_begin(&record, LOG_LEVEL_INFO, "login failed");
+    session_log_client(session, &record);
+    log_text(&record, "user", user);
+    log_text(&record, "mechanism",
+             sasl_mechanism_name((enum sasl_mechanism)session->mechanism));
+    log_text(&record, "result", result);
+    log_text(&record, "reason", reason);
+    log_end(&record);
+}
+
+/* A refusal comes no sooner than the configured delay, counted from the attempt, or what PAM's
+ * modules wish for: how long they took does not show. */
+static void delay_refusal(struct session *session, uint32_t wished_ms, uint64_t elapsed_ms)
+{
+    uint64_t delay_ms = session->service->config->auth.failure_delay_ms;
+    if (wished_ms > delay_ms)
+        delay_ms = wished_ms;
+    session->phase = SESSION_DELAYED;
+    session->dialogue->told_at_ms =
+        clock_now_ms() + (delay_ms > elapsed_ms ? delay_ms - elapsed_ms : 0);
+}
+
+void login_tell_refusal(struct session *session)
+{
+    session->phase = SESSION_COMMANDS;
+    if (++session->dialogue->failed_logins >= session->service->config->auth.attempts) {
+        session_finish(session, REPLY_AUTH_FAILED, "too many failed logins");
+        return;
+    }
+    session_reply(session, REPLY_AUTH_FAILED);
+    dialogue_continue(session);
+}
+
+static void accept_login(struct session *session, const struct auth_message_verdict *verdict)
+{
+    session->login = strdup(verdict->login);
+    if (!session->login) {
+        session_finish(session, REPLY_NO_MEMORY, "out of memory");
+        return;
+    }
+    connections_authenticated(session->service->connections, &session->connection);
+    handover_begin(session);
+}
+
+static void report_outage(struct session *session)
+{
+    session->phase = SESSION_COMMANDS;
+    session_reply(session, REPLY_AUTH_UNAVAILABLE);
+    dialogue_continue(session);
+}
+
+static void on_verdict(void *context, const struct auth_message_verdict *verdict,
+                       uint64_t elapsed_ms)
+{
+    static const char *const results[AUTH_RESULT_COUNT] = {
+        [AUTH_REJECTED] = "rejected",
+        [AUTH_UNAVAILABLE] = "unavailable",
+    };
+    struct session *session = context;
+    struct dialogue *dialogue = session->dialogue;
+
+    dialogue->request = NULL;
+    if (verdict->result != AUTH_ACCEPTED)
+        log_failure(session, dialogue->sasl.user, results[verdict->result], verdict->reason);
+    sasl_wipe(&dialogue->sasl);
+
+    if (verdict->result == AUTH_ACCEPTED)
+        accept_login(session, verdict);
+    else if (verdict->result == AUTH_REJECTED)
+        delay_refusal(session, verdict->delay_ms, elapsed_ms);
+    else
+        report_outage(session);
+    session_settle(session);
+}
+
+static void submit(struct session *session)
+{
+    struct sasl *sasl = &session->dialogue->sasl;
+    session->dialogue->request =
+        auth_pool_submit(session->service->pool, sasl->user, sasl->password,
+                         &session->client_address, on_verdict, session);
+    explicit_bzero(sasl->password, sizeof sasl->password);
+    if (session->dialogue->request) {
+        session->phase = SESSION_VERDICT;
+        return;
+    }
+    log_failure(session, sasl->user, "unavailable", "too many logins are waiting");
+    session->phase = SESSION_COMMANDS;
+    session_reply(session, REPLY_AUTH_BUSY);
+}
+
+static void challenge(struct session *session, const char *text)
+{
+    session->phase = SESSION_CHALLENGE;
+    session_say(session, "334 ", 4);
+    session_say(session, text, strlen(text));
+    session_say(session, "\r\n", 2);
+}
+
+/* What the mechanism made of the client's last word. */
+static void take_status(struct session *session, enum sasl_status status, const char *text)
+{
+    struct sasl *sasl = &session->dialogue->sasl;
+    session->phase = SESSION_COMMANDS;
+    switch (status) {
+    case SASL_CHALLENGE:
+        challenge(session, text);
+        return;
+    case SASL_CREDENTIALS:
+        submit(session);
+        return;
+    case SASL_CANCELLED:
+        dialogue_refuse(session, REPLY_AUTH_CANCELLED);
+        break;
+    case SASL_MALFORMED:
+        log_failure(session, NULL, "malformed", NULL);
+        dialogue_refuse(session, REPLY_AUTH_MALFORMED);
+        break;
+    case SASL_REFUSED:
+        log_failure(session, sasl->user, "rejected", "authorization as somebody else");
+        delay_refusal(session, 0, 0);
+        break;
+    }
+    sasl_wipe(sasl);
+}
+
+static void start(struct session *session, enum sasl_mechanism mechanism, const char *initial,
+                  size_t length)
+{
+    const char *text = "";
+    session->mechanism = (uint8_t)mechanism;
+    enum sasl_status status =
+        sasl_start(&session->dialogue->sasl, mechanism, initial, length, &text);
+    take_status(session, status, text);
+}
+
+void login_begin(struct session *session, const struct smtp_command *command)
+{
+    const char *name = command->arguments;
+    size_t length = command->arguments_length;
+    const char *space = memchr(name, ' ', length);
+    size_t name_length = space ? (size_t)(space - name) : length;
+    int mechanism = sasl_mechanism_lookup(name, name_length);
+
+    if (name_length == 0)
+        dialogue_refuse(session, REPLY_AUTH_SYNTAX);
+    else if (mechanism < 0 || !(session->service->config->auth.mechanisms & (1u << mechanism)))
+        dialogue_refuse(session, REPLY_AUTH_MECHANISM);
+    else
+        start(session, (enum sasl_mechanism)mechanism, space ? space + 1 : NULL,
+              space ? length - name_length - 1 : 0);
+}
+
+void login_continue(struct session *session, const char *line, size_t length)
+{
+    const char *text = "";
+    enum sasl_status status = sasl_continue(&session->dialogue->sasl, line, length, &text);
+    take_status(session, status, text);
+}
+
+void login_line_too_long(struct session *session)
+{
+    sasl_wipe(&session->dialogue->sasl);
+    session->phase = SESSION_COMMANDS;
+    dialogue_refuse(session, REPLY_AUTH_LINE_TOO_LONG);
+}

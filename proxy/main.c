@@ -1,0 +1,92 @@
+/* The command line. Everything else is the master's, or an auth worker's. */
+#include <getopt.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/log.h"
+#include "proxy/children.h"
+#include "proxy/config.h"
+#include "proxy/generation.h"
+#include "proxy/master.h"
+#include "proxy/process_title.h"
+#include "proxy/supervisor.h"
+
+static const char default_path[] = POSTERN_SYSCONFDIR "/postern/postern.conf";
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"check", no_argument, NULL, 'n'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+static int print_usage(FILE *out, int status)
+{
+    fprintf(out,
+            "usage: postern [-c FILE] [-n]\n"
+            "\n"
+            "  -c, --config FILE  read FILE (default: %s)\n"
+            "  -n, --check        check the configuration, certificate and key, and exit\n"
+            "  -V, --version      print the version and exit\n"
+            "  -h, --help         print this and exit\n",
+            default_path);
+    return status;
+}
+
+static int print_version(void)
+{
+    printf("postern %s (%s, libsystemd: %s)\n", POSTERN_VERSION,
+           OpenSSL_version(OPENSSL_VERSION), supervisor_supported() ? "yes" : "no");
+    return EXIT_SUCCESS;
+}
+
+static int check(struct config *config)
+{
+    bool good = generation_check(config);
+    if (good)
+        printf("%s: good\n", config->path);
+    config_free(config);
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int start(const char *path, bool only_check)
+{
+    struct config *config = config_load(path);
+    if (!config)
+        return EXIT_FAILURE;
+    return only_check ? check(config) : master_run(config);
+}
+
+int main(int argc, char **argv)
+{
+    const char *path = default_path;
+    bool only_check = false;
+    int option;
+
+    if (argc > 1 && strcmp(argv[1], "--auth-worker") == 0)
+        return child_worker_main(argc, argv);
+
+    while ((option = getopt_long(argc, argv, "c:nVh", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            path = optarg;
+            break;
+        case 'n':
+            only_check = true;
+            break;
+        case 'V':
+            return print_version();
+        case 'h':
+            return print_usage(stdout, EXIT_SUCCESS);
+        default:
+            return print_usage(stderr, EXIT_FAILURE);
+        }
+    }
+    if (optind < argc)
+        return print_usage(stderr, EXIT_FAILURE);
+    process_title_init(argc, argv);
+    return start(path, only_check);
+}

@@ -1,0 +1,368 @@
+/*
+ * The master's loop: signals through a signalfd, messages of the reactors, records of theirs
+ * for syslog. poll() is enough: its descriptors are few, and there is no library between it and
+ * the kernel.
+ *
+ *   SIGHUP   the file is read and checked, a new generation starts beside the serving one, and
+ * when it is ready the old one drains; if anything is wrong, nothing has happened SIGTERM  the
+ * listeners close, transactions finish, all end; a second one ends them now
+ */
+#include "proxy/master.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/generation.h"
+#include "proxy/listeners.h"
+#include "proxy/privileges.h"
+#include "proxy/process_title.h"
+#include "proxy/supervisor.h"
+#include "tls/context.h"
+
+#define GENERATIONS    16  /* serving, starting, and those that finish their sessions */
+#define DESCRIPTORS    512 /* for poll() */
+#define KILL_AFTER_MS  5000
+#define LOG_PASS_LIMIT 64 /* records in one turn */
+
+struct master {
+    struct listeners *listeners;
+    struct generation_environment environment;
+    uint8_t ticket_secret[TLS_TICKET_SECRET_SIZE];
+    int signals;
+    int log; /* the master's end; the environment has the other */
+    struct generation *serving;
+    struct generation *starting; /* NULL: none */
+    struct generation *ending[GENERATIONS];
+    size_t ending_count;
+    bool reload_again; /* SIGHUP while a generation was starting */
+    bool stopping;
+    uint64_t kill_ms;              /* when stopping: when patience ends */
+    struct log_options log_before; /* while a reload may still fail */
+    int status;
+};
+
+static void each_generation(struct master *master, void (*act)(struct generation *generation))
+{
+    if (master->serving)
+        act(master->serving);
+    if (master->starting)
+        act(master->starting);
+    for (size_t i = 0; i < master->ending_count; i++)
+        act(master->ending[i]);
+}
+
+/* What postmasters find out too late: more connections allowed than there are descriptors. */
+static void check_descriptors(const struct config *config)
+{
+    unsigned have = privileges_raise_descriptors();
+    uint64_t want = 2ull * config->limits.connections + 64;
+    if (have < want)
+        log_warning("limits: connections = %u needs %llu descriptors, but only %u may be open",
+                    config->limits.connections, (unsigned long long)want, have);
+}
+
+static bool start_generation(struct master *master, struct config *config)
+{
+    if (!listeners_open(master->listeners, config)) {
+        config_free(config);
+        return false;
+    }
+    log_configure(&config->log);
+    check_descriptors(config);
+    master->starting = generation_start(&master->environment, config);
+    return master->starting != NULL;
+}
+
+static void reload_failed(struct master *master)
+{
+    const struct config *config = generation_config(master->serving);
+    generation_free(master->starting);
+    master->starting = NULL;
+    log_configure(&master->log_before);
+    listeners_trim(master->listeners, config);
+    log_error("reload refused: the configuration that was running stays as it was");
+    supervisor_ready();
+}
+
+static void reload(struct master *master)
+{
+    if (master->starting || master->ending_count == GENERATIONS) {
+        master->reload_again = true;
+        return;
+    }
+    supervisor_reloading();
+    log_notice("reloading");
+    master->reload_again = false;
+    master->log_before = *log_options();
+    struct config *config = config_load(generation_config(master->serving)->path);
+    if (!config || !start_generation(master, config))
+        reload_failed(master);
+}
+
+static void begin_serving(struct master *master)
+{
+    if (master->serving) {
+        generation_drain(master->serving);
+        master->ending[master->ending_count++] = master->serving;
+    }
+    const char *what = master->serving ? "reloaded" : "serving";
+    master->serving = master->starting;
+    master->starting = NULL;
+    listeners_trim(master->listeners, generation_config(master->serving));
+    log_notice("%s: %s", what, generation_config(master->serving)->path);
+    supervisor_ready();
+}
+
+static void start_failed(struct master *master)
+{
+    if (master->serving) {
+        reload_failed(master);
+        return;
+    }
+    generation_free(master->starting);
+    master->starting = NULL;
+    master->status = EXIT_FAILURE;
+}
+
+/* What has become of the generations: ready, failed, ended. */
+static void review(struct master *master)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < master->ending_count; i++) {
+        if (generation_state(master->ending[i]) == GENERATION_ENDED)
+            generation_free(master->ending[i]);
+        else
+            master->ending[kept++] = master->ending[i];
+    }
+    master->ending_count = kept;
+
+    if (!master->starting)
+        return;
+    enum generation_state state = generation_state(master->starting);
+    if (state == GENERATION_SERVING)
+        begin_serving(master);
+    else if (state == GENERATION_ENDED)
+        start_failed(master);
+    if (!master->starting && master->reload_again && !master->stopping)
+        reload(master);
+}
+
+static uint64_t longest_drain_ms(const struct master *master)
+{
+    uint64_t longest = 0;
+    for (size_t i = 0; i < master->ending_count; i++) {
+        uint64_t each = generation_config(master->ending[i])->timeouts.drain_ms;
+        longest = each > longest ? each : longest;
+    }
+    return longest;
+}
+
+static void stop(struct master *master)
+{
+    if (master->stopping) {
+        log_notice("told twice to stop: sessions are cut off");
+        each_generation(master, generation_kill);
+        return;
+    }
+    log_notice("stopping: transactions may finish");
+    supervisor_stopping();
+    master->stopping = true;
+    if (master->starting)
+        generation_free(master->starting);
+    if (master->serving)
+        master->ending[master->ending_count++] = master->serving;
+    master->starting = master->serving = NULL;
+    each_generation(master, generation_stop);
+    master->kill_ms = clock_now_ms() + longest_drain_ms(master) + KILL_AFTER_MS;
+}
+
+static bool claim_child(struct generation *generation, pid_t pid, int status)
+{
+    return generation && generation_child_ended(generation, pid, status);
+}
+
+static void reap(struct master *master)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        bool claimed = claim_child(master->serving, pid, status) ||
+                       claim_child(master->starting, pid, status);
+        for (size_t i = 0; i < master->ending_count && !claimed; i++)
+            claimed = claim_child(master->ending[i], pid, status);
+    }
+}
+
+static void take_signals(struct master *master)
+{
+    struct signalfd_siginfo each;
+    while (read(master->signals, &each, sizeof each) == (ssize_t)sizeof each) {
+        switch (each.ssi_signo) {
+        case SIGCHLD:
+            reap(master);
+            break;
+        case SIGHUP:
+            if (!master->stopping)
+                reload(master);
+            break;
+        default:
+            stop(master);
+            break;
+        }
+    }
+}
+
+static void pass_log_on(const struct master *master)
+{
+    char record[LOG_LINE_LIMIT + 1];
+    for (int i = 0; i < LOG_PASS_LIMIT; i++) {
+        ssize_t got = recv(master->log, record, sizeof record, MSG_DONTWAIT);
+        if (got <= 0)
+            return;
+        log_pass_on(record, (size_t)got);
+    }
+}
+
+static size_t list_sockets(const struct generation *generation, struct pollfd *list,
+                           size_t count)
+{
+    int fds[DESCRIPTORS];
+    size_t found = generation ? generation_sockets(generation, fds, DESCRIPTORS - count) : 0;
+    for (size_t i = 0; i < found; i++)
+        list[count++] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    return count;
+}
+
+static int wait_ms(struct master *master)
+{
+    uint64_t now_ms = clock_now_ms(), next_ms = master->stopping ? master->kill_ms : UINT64_MAX;
+    struct generation *tended[] = {master->serving, master->starting};
+    for (size_t i = 0; i < sizeof tended / sizeof *tended + master->ending_count; i++) {
+        struct generation *each = i < 2 ? tended[i] : master->ending[i - 2];
+        uint64_t due_ms = each && !master->stopping ? generation_tend(each) : UINT64_MAX;
+        next_ms = due_ms < next_ms ? due_ms : next_ms;
+    }
+    if (next_ms == UINT64_MAX)
+        return -1;
+    return next_ms <= now_ms ? 0
+                             : (int)(next_ms - now_ms < 60000 ? next_ms - now_ms + 1 : 60000);
+}
+
+static void dispatch(struct master *master, const struct pollfd *list, size_t count)
+{
+    if (list[0].revents)
+        take_signals(master);
+    if (list[1].revents)
+        pass_log_on(master);
+    for (size_t i = 2; i < count; i++) {
+        if (!list[i].revents)
+            continue;
+        if (master->serving)
+            generation_socket_readable(master->serving, list[i].fd);
+        if (master->starting)
+            generation_socket_readable(master->starting, list[i].fd);
+        for (size_t j = 0; j < master->ending_count; j++)
+            generation_socket_readable(master->ending[j], list[i].fd);
+    }
+}
+
+static void turn(struct master *master)
+{
+    struct pollfd list[DESCRIPTORS] = {
+        {.fd = master->signals, .events = POLLIN},
+        {.fd = master->log, .events = POLLIN},
+    };
+    size_t count = list_sockets(master->serving, list, 2);
+    count = list_sockets(master->starting, list, count);
+    for (size_t i = 0; i < master->ending_count; i++)
+        count = list_sockets(master->ending[i], list, count);
+
+    int ready = poll(list, count, wait_ms(master));
+    if (ready > 0)
+        dispatch(master, list, count);
+    if (master->stopping && clock_now_ms() >= master->kill_ms)
+        each_generation(master, generation_kill);
+    review(master);
+}
+
+static bool set_up_signals(struct master *master)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGCHLD);
+    signal(SIGPIPE, SIG_IGN);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    master->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return master->signals >= 0;
+}
+
+static bool set_up(struct master *master)
+{
+    int pair[2];
+    master->listeners = listeners_new();
+    if (!master->listeners || !listeners_adopt(master->listeners) || !set_up_signals(master) ||
+        socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0 ||
+        getrandom(master->ticket_secret, sizeof master->ticket_secret, 0) < 0)
+        return false;
+    master->log = pair[0];
+    master->environment = (struct generation_environment){
+        .listeners = master->listeners,
+        .ticket_secret = master->ticket_secret,
+        .log = pair[1],
+    };
+    return privileges_hide_memory();
+}
+
+static void end(struct master *master)
+{
+    pass_log_on(master);
+    each_generation(master, generation_free);
+    listeners_free(master->listeners);
+    while (wait(NULL) > 0)
+        continue;
+    close(master->signals);
+    close(master->log);
+    close(master->environment.log);
+    explicit_bzero(master->ticket_secret, sizeof master->ticket_secret);
+}
+
+static bool has_work(const struct master *master)
+{
+    return master->serving || master->starting || master->ending_count > 0;
+}
+
+int master_run(struct config *config)
+{
+    static struct master master;
+    if (!set_up(&master)) {
+        log_error("cannot start: %s", strerrordesc_np(errno));
+        config_free(config);
+        return EXIT_FAILURE;
+    }
+    log_set_process("master");
+    process_title_set("postern: master");
+    if (geteuid() != 0)
+        log_warning(
+            "not started as root: no chroot and no change of user, every process has the "
+            "rights of this one");
+    if (!start_generation(&master, config))
+        master.status = EXIT_FAILURE;
+    while (has_work(&master))
+        turn(&master);
+    log_notice("ended");
+    end(&master);
+    return master.status;
+}

@@ -1,0 +1,99 @@
+/* Used by the master for itself and between fork() and a reactor's first step. */
+#include "proxy/privileges.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proxy/base/log.h"
+
+bool privileges_find_user(const char *name, struct privileges_user *out)
+{
+    const struct passwd *entry = getpwnam(name);
+    if (!entry) {
+        log_error("user: there is no user \"%s\" on this system", name);
+        return false;
+    }
+    if (entry->pw_uid == 0) {
+        log_error("user: \"%s\" is root; a user without rights is needed", name);
+        return false;
+    }
+    *out = (struct privileges_user){entry->pw_uid, entry->pw_gid};
+    return true;
+}
+
+static bool worked(bool good, const char *what)
+{
+    if (!good)
+        log_error("cannot give up privileges: %s: %s", what, strerrordesc_np(errno));
+    return good;
+}
+
+bool privileges_hide_memory(void)
+{
+    const struct rlimit none = {0, 0};
+    return worked(setrlimit(RLIMIT_CORE, &none) == 0, "core limit") &&
+           worked(prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L) == 0, "dumpable");
+}
+
+/* A removed directory stays empty for ever: nothing can be made in it. */
+static bool enter_nowhere(void)
+{
+    char path[] = "/tmp/postern-XXXXXX";
+    if (!worked(mkdtemp(path) != NULL, "temporary directory"))
+        return false;
+    bool entered = worked(chmod(path, 0711) == 0 && chdir(path) == 0, "chdir");
+    bool removed = worked(rmdir(path) == 0, "rmdir");
+    return entered && removed && worked(chroot(".") == 0, "chroot");
+}
+
+bool privileges_drop(const struct privileges_user *user)
+{
+    return enter_nowhere() && worked(setgroups(0, NULL) == 0, "setgroups") &&
+           worked(setresgid(user->gid, user->gid, user->gid) == 0, "setresgid") &&
+           worked(setresuid(user->uid, user->uid, user->uid) == 0, "setresuid") &&
+           worked(setuid(0) < 0, "root can be had back");
+}
+
+bool privileges_no_new(void)
+{
+    return worked(prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0, "no_new_privs");
+}
+
+unsigned privileges_raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1024;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur > 1u << 30 ? 1u << 30 : (unsigned)limit.rlim_cur;
+}
+
+static int compare(const void *a, const void *b)
+{
+    int left = *(const int *)a, right = *(const int *)b;
+    return (left > right) - (left < right);
+}
+
+void privileges_keep_descriptors(int *keep, size_t count)
+{
+    unsigned next = 3;
+    qsort(keep, count, sizeof *keep, compare);
+    for (size_t i = 0; i < count; i++) {
+        if (keep[i] < (int)next)
+            continue;
+        if (keep[i] > (int)next)
+            close_range(next, (unsigned)keep[i] - 1, 0);
+        next = (unsigned)keep[i] + 1;
+    }
+    close_range(next, ~0U, 0);
+}

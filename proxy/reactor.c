@@ -1,0 +1,306 @@
+/*
+ * Setting a reactor up, what the master tells it, and its end. Everything that it owns is made
+ * before it says READY; what goes wrong before that ends the process with a line in the log.
+ */
+#include "proxy/reactor.h"
+
+#include <event2/event_struct.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "proxy/acceptor.h"
+#include "proxy/base/log.h"
+#include "proxy/connections.h"
+#include "proxy/control_client.h"
+#include "proxy/offer.h"
+#include "proxy/privileges.h"
+#include "proxy/process_title.h"
+#include "proxy/session.h"
+#include "tls/context.h"
+
+/* How often a reactor that is to end looks whether it may. */
+#define END_CHECK_MS 50
+
+struct reactor {
+    const struct reactor_settings *settings;
+    struct service service;
+    struct acceptor **acceptors;
+    struct event ticket_timer, end_timer, stop_timer, terminated;
+    bool privileged; /* was root: is in an empty root now */
+    bool draining;
+};
+
+static void on_ticket_timer(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct reactor *reactor = argument;
+    const struct reactor_settings *settings = reactor->settings;
+    time_t now = time(NULL);
+
+    for (size_t i = 0; i < settings->listener_count; i++)
+        if (!tls_context_set_ticket_period(settings->listeners[i].tls, settings->ticket_secret,
+                                           (uint64_t)(now / TLS_TICKET_PERIOD_S)))
+            log_error("tls: ticket keys cannot be set");
+    struct timeval wait = {TLS_TICKET_PERIOD_S - now % TLS_TICKET_PERIOD_S, 0};
+    evtimer_add(&reactor->ticket_timer, &wait);
+}
+
+/* Ends the loop when the last session is gone and its last bytes are. */
+static void on_end_timer(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct reactor *reactor = argument;
+    struct timeval wait = {0, END_CHECK_MS * 1000};
+    if (connections_count(reactor->service.connections) == 0 &&
+        stream_loop_finishing(reactor->service.streams) == 0)
+        event_base_loopbreak(reactor->service.base);
+    else
+        evtimer_add(&reactor->end_timer, &wait);
+}
+
+static void drain(struct reactor *reactor)
+{
+    if (reactor->draining)
+        return;
+    reactor->draining = true;
+    for (size_t i = 0; i < reactor->settings->listener_count; i++)
+        acceptor_free(reactor->acceptors[i]);
+    free(reactor->acceptors);
+    reactor->acceptors = NULL;
+    event_active(&reactor->end_timer, EV_TIMEOUT, 0);
+}
+
+static void stop_one(struct connection *connection, void *context)
+{
+    (void)context;
+    session_stop(session_of(connection));
+}
+
+static void abort_one(struct connection *connection, void *context)
+{
+    (void)context;
+    session_abort(session_of(connection), REPLY_SHUTTING_DOWN, "shutdown, out of time");
+}
+
+static void on_stop_timer(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct reactor *reactor = argument;
+    connections_each(reactor->service.connections, abort_one, NULL);
+}
+
+static void stop(struct reactor *reactor)
+{
+    uint32_t wait_ms = reactor->settings->config->timeouts.drain_ms;
+    struct timeval wait = {(time_t)(wait_ms / 1000), (suseconds_t)(wait_ms % 1000 * 1000)};
+    if (reactor->service.stopping)
+        return;
+    reactor->service.stopping = true;
+    drain(reactor);
+    connections_each(reactor->service.connections, stop_one, NULL);
+    evtimer_add(&reactor->stop_timer, &wait);
+}
+
+static void on_terminated(int number, short what, void *argument)
+{
+    (void)number, (void)what;
+    stop(argument);
+}
+
+static void attach_worker(struct reactor *reactor, uint32_t slot, int descriptor)
+{
+    if (descriptor < 0)
+        return;
+    if (slot < reactor->settings->config->auth.workers)
+        auth_pool_attach(reactor->service.pool, slot, descriptor);
+    else
+        close(descriptor);
+}
+
+static void on_control(void *context, const struct control_message *message, int descriptor)
+{
+    struct reactor *reactor = context;
+    if (!message) {
+        log_error("the master is gone: no more connections are accepted, sessions may finish");
+        drain(reactor);
+        return;
+    }
+    switch (message->type) {
+    case CONTROL_WORKER:
+        attach_worker(reactor, message->number, descriptor);
+        return;
+    case CONTROL_DRAIN:
+        drain(reactor);
+        break;
+    case CONTROL_STOP:
+        stop(reactor);
+        break;
+    default:
+        break;
+    }
+    if (descriptor >= 0)
+        close(descriptor);
+}
+
+static void on_worker_fault(void *context, unsigned slot, const char *reason)
+{
+    struct reactor *reactor = context;
+    if (reactor->service.stopping)
+        return;
+    log_warning("auth worker %u is replaced: %s", slot, reason);
+    control_client_tell(reactor->service.control, CONTROL_WORKER_FAULT, slot);
+}
+
+static void set_signals(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static bool keep_own_descriptors(const struct reactor_settings *settings)
+{
+    size_t count = 0;
+    int *keep = calloc(settings->listener_count + 2, sizeof *keep);
+    if (!keep)
+        return false;
+    for (size_t i = 0; i < settings->listener_count; i++)
+        keep[count++] = settings->listeners[i].fd;
+    keep[count++] = settings->control;
+    if (settings->log >= 0)
+        keep[count++] = settings->log;
+    privileges_keep_descriptors(keep, count);
+    free(keep);
+    return true;
+}
+
+static bool give_up_privileges(struct reactor *reactor)
+{
+    struct privileges_user user;
+    reactor->privileged = geteuid() == 0;
+    if (reactor->privileged && (!privileges_find_user(reactor->settings->config->user, &user) ||
+                                !privileges_drop(&user)))
+        return false;
+    return privileges_no_new() && privileges_hide_memory();
+}
+
+/* Memory that one burst of records took is kept for the next, instead of being mapped anew. */
+static void set_allocator(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
+}
+
+static bool make_service(struct reactor *reactor)
+{
+    struct service *service = &reactor->service;
+    const struct config *config = reactor->settings->config;
+    struct auth_pool_options options = {
+        .workers = config->auth.workers,
+        .share = config->auth.share,
+        .queue_limit = config->auth.queue,
+        .timeout_ms = config->auth.timeout_ms,
+        .fault = on_worker_fault,
+        .fault_context = reactor,
+    };
+    service->config = config;
+    service->base = event_base_new();
+    if (!service->base)
+        return false;
+    service->streams = stream_loop_new(service->base);
+    service->pool = auth_pool_new(service->base, &options);
+    service->control =
+        control_client_new(service->base, reactor->settings->control, on_control, reactor);
+    service->offer = offer_new(config);
+    service->connections = connections_new();
+    service->scratch = malloc(SERVICE_SCRATCH_SIZE);
+    return service->streams && service->pool && service->control && service->offer &&
+           service->connections && service->scratch;
+}
+
+static bool make_acceptors(struct reactor *reactor)
+{
+    const struct reactor_settings *settings = reactor->settings;
+    reactor->acceptors = calloc(settings->listener_count, sizeof *reactor->acceptors);
+    if (!reactor->acceptors)
+        return false;
+    for (size_t i = 0; i < settings->listener_count; i++) {
+        const struct reactor_listener *each = &settings->listeners[i];
+        reactor->acceptors[i] =
+            acceptor_new(&reactor->service, each->listen, each->tls, each->fd);
+        if (!reactor->acceptors[i])
+            return false;
+    }
+    return true;
+}
+
+static void make_timers(struct reactor *reactor)
+{
+    struct event_base *base = reactor->service.base;
+    evtimer_assign(&reactor->ticket_timer, base, on_ticket_timer, reactor);
+    evtimer_assign(&reactor->end_timer, base, on_end_timer, reactor);
+    evtimer_assign(&reactor->stop_timer, base, on_stop_timer, reactor);
+    evsignal_assign(&reactor->terminated, base, SIGTERM, on_terminated, reactor);
+    evsignal_add(&reactor->terminated, NULL);
+    on_ticket_timer(-1, 0, reactor);
+}
+
+static void end(struct reactor *reactor)
+{
+    struct service *service = &reactor->service;
+    event_del(&reactor->ticket_timer);
+    event_del(&reactor->end_timer);
+    event_del(&reactor->stop_timer);
+    event_del(&reactor->terminated);
+    offer_free(service->offer);
+    auth_pool_free(service->pool);
+    control_client_free(service->control);
+    connections_free(service->connections);
+    stream_loop_free(service->streams);
+    free(service->scratch);
+    event_base_free(service->base);
+}
+
+/* A process in an empty root leaves at once: there is nothing left that could look for leaks.
+ */
+static _Noreturn void leave(const struct reactor *reactor, int status)
+{
+    if (reactor->privileged)
+        _exit(status);
+    (void)prctl(PR_SET_DUMPABLE, 1L, 0L, 0L, 0L);
+    exit(status);
+}
+
+_Noreturn void reactor_run(const struct reactor_settings *settings)
+{
+    static struct reactor reactor;
+    reactor.settings = settings;
+    log_set_process("reactor");
+    process_title_set("postern: reactor");
+    if (settings->log >= 0)
+        log_use_relay(settings->log);
+    set_signals();
+    set_allocator();
+    if (!keep_own_descriptors(settings) || !give_up_privileges(&reactor))
+        leave(&reactor, EXIT_FAILURE);
+    if (!make_service(&reactor) || !make_acceptors(&reactor)) {
+        log_error("out of memory");
+        leave(&reactor, EXIT_FAILURE);
+    }
+    make_timers(&reactor);
+    offer_begin_probing(reactor.service.offer, &reactor.service);
+    control_client_tell(reactor.service.control, CONTROL_READY, 0);
+    event_base_dispatch(reactor.service.base);
+    end(&reactor);
+    leave(&reactor, EXIT_SUCCESS);
+}

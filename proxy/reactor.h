@@ -1,0 +1,36 @@
+/*
+ * The reactor: the process that talks to the network. One event loop with all
+ * sessions of one generation, without privileges, in an empty root.
+ */
+#ifndef POSTERN_REACTOR_H
+#define POSTERN_REACTOR_H
+
+#include <openssl/ssl.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/config.h"
+
+/* A listening socket and what belongs to it. */
+struct reactor_listener {
+    const struct config_listen *listen;
+    SSL_CTX *tls;
+    int fd;
+};
+
+struct reactor_settings {
+    const struct config *config;
+    const struct reactor_listener *listeners;
+    size_t listener_count;
+    int control;                  /* socket to the master */
+    int log;                      /* for log_use_relay(); -1: none */
+    const uint8_t *ticket_secret; /* TLS_TICKET_SECRET_SIZE bytes */
+};
+
+/*
+ * Runs in a process of its own, just forked by the master, and ends it: never returns. Closes
+ * every descriptor that is not named in the settings.
+ */
+_Noreturn void reactor_run(const struct reactor_settings *settings);
+
+#endif

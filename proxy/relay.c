@@ -1,0 +1,293 @@
+/*
+ * The relay's life: reading both sides as far as the other takes it, the queue of what was
+ * asked, and the ways to end. Owned by a session; calls nobody back, the session looks at
+ * relay_end().
+ */
+#include "proxy/relay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/relay_internal.h"
+
+/* Buffers of input in one turn, so that one fast client does not keep the others waiting. */
+#define READS_IN_A_TURN 4
+
+struct relay *relay_new(struct service *service, struct stream *client, struct stream *backend,
+                        const struct smtp_ehlo *ehlo, struct buffer *leftover)
+{
+    struct relay *relay = calloc(1, sizeof *relay);
+    if (!relay)
+        return NULL;
+    relay->service = service;
+    relay->client = client;
+    relay->backend = backend;
+    relay->pipelining = smtp_ehlo_offers(ehlo, SMTP_EXT_PIPELINING);
+    relay->chunking = smtp_ehlo_offers(ehlo, SMTP_EXT_CHUNKING);
+    relay->commands = *leftover;
+    *leftover = BUFFER_EMPTY;
+    relay->counts.bytes_in = relay->commands.length;
+    relay->last_activity_ms = clock_now_ms();
+    return relay;
+}
+
+void relay_free(struct relay *relay)
+{
+    if (!relay)
+        return;
+    buffer_release(&relay->commands);
+    buffer_release(&relay->reply);
+    free(relay->ehlo);
+    free(relay);
+}
+
+const struct relay_end *relay_end(const struct relay *relay)
+{
+    return &relay->end;
+}
+
+const struct relay_counts *relay_counts(const struct relay *relay)
+{
+    return &relay->counts;
+}
+
+void relay_finish(struct relay *relay, enum reply reply, const char *cause)
+{
+    if (!relay->end.over)
+        relay->end = (struct relay_end){.over = true, .reply = reply, .cause = cause};
+}
+
+void relay_close(struct relay *relay, enum reply reply, const char *cause)
+{
+    relay->mode = RELAY_CLOSING;
+    relay->closing_reply = (uint8_t)reply;
+    relay->closing_cause = cause;
+}
+
+void relay_queue_push(struct relay *relay, uint8_t expectation)
+{
+    unsigned place = (relay->queue_first + relay->queue_count++) % RELAY_QUEUE_SIZE;
+    relay->queue[place] = expectation;
+}
+
+uint8_t relay_queue_first(const struct relay *relay)
+{
+    return relay->queue[relay->queue_first];
+}
+
+void relay_queue_pop(struct relay *relay)
+{
+    relay->queue_first = (uint16_t)((relay->queue_first + 1) % RELAY_QUEUE_SIZE);
+    relay->queue_count--;
+}
+
+void relay_say(struct relay *relay, const char *bytes, size_t length)
+{
+    relay->counts.bytes_out += length;
+    stream_write(relay->client, bytes, length);
+}
+
+void relay_answer(struct relay *relay, enum reply reply)
+{
+    if (relay->queue_count > 0) {
+        relay_queue_push(relay, (uint8_t)(EXPECT_LOCAL | reply));
+        return;
+    }
+    const struct reply_text *text = reply_text(reply);
+    relay_say(relay, text->text, text->length);
+}
+
+/* Two places are kept free: the message behind a DATA, and nothing is ever pushed beyond. */
+static bool queue_is_full(const struct relay *relay)
+{
+    unsigned limit = relay->pipelining ? RELAY_QUEUE_SIZE - 2 : 1;
+    bool commands = relay->mode == RELAY_COMMANDS;
+    return commands && relay->queue_count >= limit;
+}
+
+bool relay_is_blocked(const struct relay *relay)
+{
+    return relay->end.over || relay->mode == RELAY_AWAITING_DATA ||
+           relay->mode == RELAY_CLOSING || queue_is_full(relay) ||
+           stream_queued(relay->backend) > RELAY_CONGESTED_BYTES ||
+           stream_queued(relay->client) > RELAY_CONGESTED_BYTES;
+}
+
+static void note_activity(struct relay *relay)
+{
+    relay->last_activity_ms = clock_now_ms();
+}
+
+/* The client has said its last word: replies to what it asked are still brought to it. */
+static void after_client_end(struct relay *relay)
+{
+    if (!relay->client_ended || relay->end.over || relay_is_blocked(relay))
+        return;
+    if (relay->mode == RELAY_MESSAGE || relay->mode == RELAY_CHUNK)
+        relay_finish(relay, REPLY_NONE, "client closed in the middle of a message");
+    else if (relay->queue_count == 0)
+        relay_finish(relay, REPLY_NONE, "client closed");
+}
+
+static void after_closing(struct relay *relay)
+{
+    if (relay->mode == RELAY_CLOSING && relay->queue_count == 0)
+        relay_finish(relay, (enum reply)relay->closing_reply, relay->closing_cause);
+}
+
+static void after_transaction(struct relay *relay)
+{
+    if (relay->stopping && relay->mode == RELAY_COMMANDS && !relay->in_transaction &&
+        relay->queue_count == 0)
+        relay_finish(relay, REPLY_SHUTTING_DOWN, "shutdown");
+}
+
+/* At the end of every turn: what was held back and may go on, who may be read, what is over. */
+static void settle(struct relay *relay)
+{
+    while (relay->commands.length > 0 && !relay_is_blocked(relay)) {
+        size_t taken =
+            relay_take_input(relay, buffer_bytes(&relay->commands), relay->commands.length);
+        buffer_take(&relay->commands, taken);
+        if (taken == 0)
+            break;
+    }
+    after_closing(relay);
+    after_client_end(relay);
+    after_transaction(relay);
+
+    stream_flush(relay->backend);
+    stream_flush(relay->client);
+    if (relay_is_blocked(relay) || relay->client_ended)
+        stream_pause(relay->client);
+    else
+        stream_resume(relay->client);
+    if (stream_queued(relay->client) > RELAY_CONGESTED_BYTES)
+        stream_pause(relay->backend);
+    else
+        stream_resume(relay->backend);
+}
+
+static void keep_commands(struct relay *relay, const char *bytes, size_t length)
+{
+    if (length > 0 && !buffer_append(&relay->commands, bytes, length))
+        relay_finish(relay, REPLY_NO_MEMORY, "out of memory");
+}
+
+/* Behind the unfinished line of the last turn, so that a command stands in one piece. */
+static enum stream_status read_client(struct relay *relay)
+{
+    char *scratch = relay->service->scratch;
+    size_t held = relay->commands.length, got = 0;
+
+    if (held > 0)
+        memcpy(scratch, buffer_bytes(&relay->commands), held);
+    enum stream_status status =
+        stream_read(relay->client, scratch + held, SERVICE_SCRATCH_SIZE - held, &got);
+    if (status != STREAM_OK)
+        return status;
+
+    buffer_release(&relay->commands);
+    relay->counts.bytes_in += got;
+    size_t taken = relay_take_input(relay, scratch, held + got);
+    keep_commands(relay, scratch + taken, held + got - taken);
+    return status;
+}
+
+static void client_readable(struct relay *relay)
+{
+    for (int i = 0; i < READS_IN_A_TURN && !relay_is_blocked(relay); i++) {
+        enum stream_status status = read_client(relay);
+        if (status == STREAM_EOF)
+            relay->client_ended = true;
+        if (status != STREAM_OK)
+            break;
+    }
+}
+
+void relay_start(struct relay *relay, bool client_ended)
+{
+    relay->client_ended = client_ended;
+    settle(relay);
+}
+
+void relay_client_event(struct relay *relay, enum stream_event event)
+{
+    note_activity(relay);
+    if (event == STREAM_FAILED)
+        relay_finish(relay, REPLY_NONE, stream_error(relay->client));
+    else if (event == STREAM_READABLE)
+        client_readable(relay);
+    settle(relay);
+}
+
+/* Without a last word of its own the client is told; in the middle of a reply nothing fits. */
+static void backend_closed(struct relay *relay, const char *cause)
+{
+    bool said_enough = relay->backend_took_leave || relay->reply_state.code != 0;
+    relay_finish(relay, said_enough ? REPLY_NONE : REPLY_BACKEND_CLOSED,
+                 relay->backend_took_leave ? "backend said 421" : cause);
+}
+
+static enum stream_status read_backend(struct relay *relay)
+{
+    char *scratch = relay->service->scratch;
+    size_t held = relay->reply.length, got = 0;
+
+    if (held > 0)
+        memcpy(scratch, buffer_bytes(&relay->reply), held);
+    enum stream_status status =
+        stream_read(relay->backend, scratch + held, SERVICE_SCRATCH_SIZE - held, &got);
+    if (status != STREAM_OK)
+        return status;
+
+    buffer_release(&relay->reply);
+    size_t taken = relay_take_replies(relay, scratch, held + got);
+    size_t left = held + got - taken;
+    if (relay->end.over)
+        return status;
+    if (left > SMTP_REPLY_LINE_LIMIT)
+        relay_finish(relay, REPLY_BACKEND_NONSENSE, "backend sent an over-long line");
+    else if (left > 0 && !buffer_append(&relay->reply, scratch + taken, left))
+        relay_finish(relay, REPLY_NO_MEMORY, "out of memory");
+    return status;
+}
+
+void relay_backend_event(struct relay *relay, enum stream_event event)
+{
+    note_activity(relay);
+    if (event == STREAM_FAILED)
+        backend_closed(relay, stream_error(relay->backend));
+    else if (event == STREAM_READABLE && read_backend(relay) == STREAM_EOF)
+        backend_closed(relay, "backend closed");
+    settle(relay);
+}
+
+void relay_stop(struct relay *relay)
+{
+    relay->stopping = true;
+    settle(relay);
+}
+
+/* Is it the backend that everybody waits for? */
+static bool awaits_backend(const struct relay *relay)
+{
+    bool client_speaks = relay->mode == RELAY_MESSAGE || relay->mode == RELAY_CHUNK;
+    return client_speaks ? stream_queued(relay->backend) > 0 : relay->queue_count > 0;
+}
+
+uint64_t relay_deadline_ms(const struct relay *relay)
+{
+    const struct config_timeouts *timeouts = &relay->service->config->timeouts;
+    return relay->last_activity_ms +
+           (awaits_backend(relay) ? timeouts->backend_reply_ms : timeouts->idle_ms);
+}
+
+void relay_expire(struct relay *relay)
+{
+    if (awaits_backend(relay))
+        relay_finish(relay, REPLY_BACKEND_TIMEOUT, "backend did not answer in time");
+    else
+        relay_finish(relay, REPLY_TIMEOUT_IDLE, "idle for too long");
+}

@@ -1,0 +1,70 @@
+/*
+ * The relay: carries the SMTP session between an authenticated client and its
+ * backend, and understands it to the end.
+ *
+ *   client ──> command lines ─┬─ allowed ──> backend, and the queue remembers what was asked
+ *                             └─ ours to say ──> answered here, in its turn of the queue
+ *   backend ──> replies ──> the queue says to what ──> client
+ *
+ * Only the reply to DATA says whether what follows is a message, so nothing
+ * behind DATA is looked at before it has come. A message ends with CRLF.CRLF
+ * and with nothing else (promise 5); one that the client leaves half is never
+ * ended for the backend. Replies are the backend's own (promise 4).
+ *
+ * It holds no buffer while it is idle, and bounded ones otherwise: each side
+ * is read only as far as the other takes it (promise 9).
+ */
+#ifndef POSTERN_RELAY_H
+#define POSTERN_RELAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/buffer.h"
+#include "proxy/base/compiler.h"
+#include "proxy/replies.h"
+#include "proxy/service.h"
+#include "proxy/smtp/ehlo.h"
+#include "tls/stream.h"
+
+struct relay;
+
+/* NULL: no memory. The streams stay the caller's and must outlive it; `leftover` (what the
+ * client sent behind AUTH) becomes empty. */
+MUST_USE struct relay *relay_new(struct service *service, struct stream *client,
+                                 struct stream *backend, const struct smtp_ehlo *ehlo,
+                                 struct buffer *leftover);
+void relay_free(struct relay *relay);
+
+/* What became of it. While `over` is false the session goes on. */
+struct relay_end {
+    bool over;
+    bool quit;         /* by QUIT, with the backend's reply to it */
+    enum reply reply;  /* still to be said to the client */
+    const char *cause; /* for the log; static text */
+};
+const struct relay_end *relay_end(const struct relay *relay);
+
+struct relay_counts {
+    uint32_t messages;            /* accepted by the backend */
+    uint32_t recipients;          /* accepted by the backend */
+    uint64_t bytes_in, bytes_out; /* from and to the client, inside TLS */
+    uint64_t repaired;            /* bare line ends and NULs in messages */
+};
+const struct relay_counts *relay_counts(const struct relay *relay);
+
+/* The first look at the leftover; `client_ended`: nothing follows it. */
+void relay_start(struct relay *relay, bool client_ended);
+
+/* Events of the two streams. */
+void relay_client_event(struct relay *relay, enum stream_event event);
+void relay_backend_event(struct relay *relay, enum stream_event event);
+
+/* Ends as soon as no transaction is under way. */
+void relay_stop(struct relay *relay);
+
+/* When relay_expire() is due if nothing moves until then (clock_now_ms()). */
+uint64_t relay_deadline_ms(const struct relay *relay);
+void relay_expire(struct relay *relay);
+
+#endif

@@ -1,0 +1,223 @@
+/*
+ * The client's half of the relay: command lines against the table of what may pass, messages
+ * through the scanner, chunks by their size. Whatever is not in the table never reaches the
+ * backend (threat 4).
+ */
+#include <string.h>
+
+#include "proxy/relay_internal.h"
+#include "proxy/smtp/command.h"
+
+/* Pieces of a message in one write: runs and what stands between them. */
+#define PIECES 64
+
+typedef void command_handler(struct relay *relay, const struct smtp_command *command,
+                             const char *line, size_t length);
+
+static void refuse(struct relay *relay, enum reply reply)
+{
+    relay_answer(relay, reply);
+    if (++relay->errors >= relay->service->config->limits.errors)
+        relay_close(relay, REPLY_TOO_MANY_ERRORS, "too many errors");
+}
+
+static void forward(struct relay *relay, const char *line, size_t length, uint8_t expectation)
+{
+    relay_queue_push(relay, expectation);
+    stream_write(relay->backend, line, length);
+    stream_write(relay->backend, "\r\n", 2);
+}
+
+static void forward_hello(struct relay *relay, const struct smtp_command *command,
+                          const char *line, size_t length)
+{
+    if (!smtp_helo_name_valid(command->arguments, command->arguments_length))
+        refuse(relay, REPLY_HELO_NAME);
+    else
+        forward(relay, line, length,
+                command->verb == SMTP_VERB_EHLO ? EXPECT_EHLO : EXPECT_RESET);
+}
+
+/* Promise 3: a client's AUTH= never reaches the backend. */
+static void forward_mail(struct relay *relay, const struct smtp_command *command,
+                         const char *line, size_t length)
+{
+    static const char verb[] = "MAIL ";
+    char clean[SMTP_COMMAND_LIMIT];
+    size_t clean_length = 0;
+    (void)line, (void)length;
+
+    if (smtp_mail_strip_auth(command->arguments, command->arguments_length, clean,
+                             &clean_length) != SMTP_MAIL_OK) {
+        refuse(relay, REPLY_MAIL_SYNTAX);
+        return;
+    }
+    stream_write(relay->backend, verb, sizeof verb - 1);
+    forward(relay, clean, clean_length, EXPECT_MAIL);
+}
+
+static void forward_data(struct relay *relay, const struct smtp_command *command,
+                         const char *line, size_t length)
+{
+    (void)command;
+    forward(relay, line, length, EXPECT_DATA);
+    relay->mode = RELAY_AWAITING_DATA;
+}
+
+/* Where the chunk would end is not known when BDAT cannot be read: nothing behind it is (threat
+ * 8). */
+static void forward_chunk(struct relay *relay, const struct smtp_command *command,
+                          const char *line, size_t length)
+{
+    uint64_t size = 0;
+    bool last = false;
+    if (!relay->chunking) {
+        relay_close(relay, REPLY_BDAT_NOT_OFFERED, "BDAT without CHUNKING");
+    } else if (!smtp_bdat_parse(command->arguments, command->arguments_length, &size, &last)) {
+        relay_close(relay, REPLY_BDAT_SYNTAX, "BDAT that cannot be read");
+    } else {
+        forward(relay, line, length, last ? EXPECT_LAST_CHUNK : EXPECT_CHUNK);
+        relay->chunk_left_bytes = size;
+        relay->mode = size > 0 ? RELAY_CHUNK : RELAY_COMMANDS;
+    }
+}
+
+static void forward_quit(struct relay *relay, const struct smtp_command *command,
+                         const char *line, size_t length)
+{
+    (void)command;
+    forward(relay, line, length, EXPECT_QUIT);
+    relay_close(relay, REPLY_NONE, "quit");
+}
+
+static void close_foreign(struct relay *relay, const struct smtp_command *command,
+                          const char *line, size_t length)
+{
+    (void)command, (void)line, (void)length;
+    relay_close(relay, REPLY_FOREIGN_PROTOCOL, "another protocol's command");
+}
+
+/* What becomes of each verb: a handler, or its reply from here, or forwarded as it is. */
+static const struct {
+    command_handler *handler;
+    enum reply reply;
+    enum relay_expectation expectation;
+} policies[SMTP_VERB_COUNT] = {
+    [SMTP_VERB_UNKNOWN] = {.reply = REPLY_UNKNOWN_COMMAND},
+    [SMTP_VERB_EHLO] = {.handler = forward_hello},
+    [SMTP_VERB_HELO] = {.handler = forward_hello},
+    [SMTP_VERB_MAIL] = {.handler = forward_mail},
+    [SMTP_VERB_RCPT] = {.expectation = EXPECT_RCPT},
+    [SMTP_VERB_DATA] = {.handler = forward_data},
+    [SMTP_VERB_BDAT] = {.handler = forward_chunk},
+    [SMTP_VERB_RSET] = {.expectation = EXPECT_RESET},
+    [SMTP_VERB_NOOP] = {.expectation = EXPECT_ANY},
+    [SMTP_VERB_QUIT] = {.handler = forward_quit},
+    [SMTP_VERB_VRFY] = {.expectation = EXPECT_ANY},
+    [SMTP_VERB_EXPN] = {.expectation = EXPECT_ANY},
+    [SMTP_VERB_HELP] = {.expectation = EXPECT_ANY},
+    [SMTP_VERB_ETRN] = {.expectation = EXPECT_ANY},
+    [SMTP_VERB_STARTTLS] = {.reply = REPLY_TLS_ACTIVE},
+    [SMTP_VERB_AUTH] = {.reply = REPLY_AUTH_AGAIN},
+    [SMTP_VERB_IDENTITY] = {.reply = REPLY_ONLY_PROXIES},
+    [SMTP_VERB_FOREIGN] = {.handler = close_foreign},
+};
+
+static void take_command(struct relay *relay, const char *line, size_t length)
+{
+    struct smtp_command command;
+    if (smtp_command_parse(line, length, &command) != SMTP_COMMAND_OK)
+        refuse(relay, REPLY_BAD_BYTE);
+    else if (policies[command.verb].handler)
+        policies[command.verb].handler(relay, &command, line, length);
+    else if (policies[command.verb].reply != REPLY_NONE)
+        refuse(relay, policies[command.verb].reply);
+    else
+        forward(relay, line, length, (uint8_t)policies[command.verb].expectation);
+}
+
+/* The rest of an over-long line, up to and with its end. */
+static size_t skip_line(struct relay *relay, const char *bytes, size_t length)
+{
+    const char *end = memchr(bytes, '\n', length);
+    relay->skipping_line = !end;
+    return end ? (size_t)(end - bytes) + 1 : length;
+}
+
+static size_t take_line(struct relay *relay, const char *bytes, size_t length)
+{
+    if (relay->skipping_line)
+        return skip_line(relay, bytes, length);
+
+    size_t look = length < SMTP_COMMAND_LIMIT ? length : SMTP_COMMAND_LIMIT;
+    const char *end = memchr(bytes, '\n', look);
+    if (end) {
+        size_t line = (size_t)(end - bytes);
+        take_command(relay, bytes, line > 0 && end[-1] == '\r' ? line - 1 : line);
+        return line + 1;
+    }
+    if (length < SMTP_COMMAND_LIMIT)
+        return 0;
+    refuse(relay, REPLY_LINE_TOO_LONG);
+    return skip_line(relay, bytes, length);
+}
+
+static bool rejects(const struct relay *relay)
+{
+    return relay->data.repaired > 0 &&
+           relay->service->config->bare_newline == CONFIG_BARE_NEWLINE_REJECT;
+}
+
+/* Sends pieces of a message on, without a copy, until it ends or the input does. */
+static size_t take_message(struct relay *relay, const char *bytes, size_t length)
+{
+    struct iovec pieces[PIECES];
+    int count = 0;
+    size_t taken = 0;
+
+    while (taken < length && relay->mode == RELAY_MESSAGE && count + 2 <= PIECES) {
+        struct smtp_data_step step;
+        uint64_t repaired = relay->data.repaired;
+        smtp_data_step(&relay->data, bytes + taken, length - taken, &step);
+        if (step.run > 0)
+            pieces[count++] = (struct iovec){(void *)(uintptr_t)(bytes + taken), step.run};
+        if (step.insert_length > 0)
+            pieces[count++] =
+                (struct iovec){(void *)(uintptr_t)step.insert, step.insert_length};
+        taken += step.consumed;
+        relay->counts.repaired += relay->data.repaired - repaired;
+        if (step.status == SMTP_DATA_FOUND)
+            relay->mode = RELAY_COMMANDS;
+    }
+    if (rejects(relay))
+        relay_finish(relay, REPLY_BARE_NEWLINE, "bare line end in a message");
+    else
+        stream_writev(relay->backend, pieces, count);
+    return taken;
+}
+
+static size_t take_chunk(struct relay *relay, const char *bytes, size_t length)
+{
+    size_t piece = length < relay->chunk_left_bytes ? length : (size_t)relay->chunk_left_bytes;
+    stream_writev(relay->backend, &(struct iovec){(void *)(uintptr_t)bytes, piece}, 1);
+    relay->chunk_left_bytes -= piece;
+    if (relay->chunk_left_bytes == 0)
+        relay->mode = RELAY_COMMANDS;
+    return piece;
+}
+
+size_t relay_take_input(struct relay *relay, const char *bytes, size_t length)
+{
+    size_t taken = 0, step = 1;
+    while (taken < length && step > 0 && !relay_is_blocked(relay)) {
+        const char *next = bytes + taken;
+        if (relay->mode == RELAY_MESSAGE)
+            step = take_message(relay, next, length - taken);
+        else if (relay->mode == RELAY_CHUNK)
+            step = take_chunk(relay, next, length - taken);
+        else
+            step = take_line(relay, next, length - taken);
+        taken += step;
+    }
+    return taken;
+}

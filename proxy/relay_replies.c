@@ -1,0 +1,171 @@
+/*
+ * The backend's half of the relay: each reply is matched with what was asked, counted, and
+ * passed on as it is, but for the reply to EHLO, of which only what the relay carries is passed
+ * on. A backend that answers what nobody asked has lost the thread, and the session ends.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/relay_internal.h"
+
+static void nonsense(struct relay *relay, const char *cause)
+{
+    relay_finish(relay, REPLY_BACKEND_NONSENSE, cause);
+}
+
+/* Replies of our own whose turn has come. */
+static void say_local(struct relay *relay)
+{
+    while (relay->queue_count > 0 && relay_queue_first(relay) & EXPECT_LOCAL) {
+        const struct reply_text *text =
+            reply_text((enum reply)(relay_queue_first(relay) & ~EXPECT_LOCAL));
+        relay_queue_pop(relay);
+        relay_say(relay, text->text, text->length);
+    }
+}
+
+static void begin_message(struct relay *relay, unsigned code)
+{
+    if (relay->mode != RELAY_AWAITING_DATA)
+        return;
+    relay->mode = RELAY_COMMANDS;
+    if (code != 354)
+        return;
+    relay->mode = RELAY_MESSAGE;
+    relay->data = SMTP_DATA_START;
+    relay_queue_push(relay, EXPECT_MESSAGE);
+}
+
+static void end_transaction(struct relay *relay, bool accepted)
+{
+    relay->in_transaction = false;
+    relay->counts.messages += accepted;
+}
+
+/* The whole reply to `expectation` has come. */
+static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
+{
+    bool good = code / 100 == 2;
+    if (code == 421)
+        relay->backend_took_leave = true;
+
+    switch (expectation) {
+    case EXPECT_DATA:
+        begin_message(relay, code);
+        break;
+    case EXPECT_MESSAGE:
+    case EXPECT_LAST_CHUNK:
+        end_transaction(relay, good);
+        break;
+    case EXPECT_MAIL:
+        relay->in_transaction |= good;
+        break;
+    case EXPECT_RCPT:
+        relay->counts.recipients += good;
+        break;
+    case EXPECT_EHLO:
+    case EXPECT_RESET:
+        relay->in_transaction &= !good;
+        break;
+    case EXPECT_QUIT:
+        relay_finish(relay, REPLY_NONE, "quit");
+        relay->end.quit = true;
+        break;
+    default:
+        break;
+    }
+}
+
+static void say_line(struct relay *relay, const char *line, size_t length)
+{
+    relay_say(relay, line, length);
+    relay_say(relay, "\r\n", 2);
+}
+
+static void say_ehlo(struct relay *relay)
+{
+    char text[SMTP_EHLO_TEXT_SIZE];
+    struct smtp_ehlo_own own = {.hostname = relay->service->config->hostname};
+    relay->pipelining = smtp_ehlo_offers(relay->ehlo, SMTP_EXT_PIPELINING);
+    relay->chunking = smtp_ehlo_offers(relay->ehlo, SMTP_EXT_CHUNKING);
+    relay_say(relay, text, smtp_ehlo_format(relay->ehlo, &own, text));
+}
+
+/* Learns the offers of a 250 line by line, and says them when they are complete. */
+static void take_ehlo_line(struct relay *relay, const struct smtp_reply_line *line,
+                           const char *bytes, size_t length)
+{
+    if (line->code != 250) {
+        say_line(relay, bytes, length);
+        return;
+    }
+    if (!relay->ehlo)
+        relay->ehlo = calloc(1, sizeof *relay->ehlo);
+    else
+        smtp_ehlo_learn(relay->ehlo, line->text, line->text_length);
+    if (!relay->ehlo) {
+        relay_finish(relay, REPLY_NO_MEMORY, "out of memory");
+        return;
+    }
+    if (!line->last)
+        return;
+    say_ehlo(relay);
+    free(relay->ehlo);
+    relay->ehlo = NULL;
+}
+
+/* 421 may come at any time (RFC 5321 section 3.8); nothing else may. */
+static void take_unasked(struct relay *relay, const struct smtp_reply_line *line,
+                         enum smtp_reply_status status, const char *bytes, size_t length)
+{
+    if (line->code != 421) {
+        nonsense(relay, "backend sent a reply that nobody asked for");
+        return;
+    }
+    say_line(relay, bytes, length);
+    relay->backend_took_leave = status == SMTP_REPLY_DONE;
+}
+
+static void take_line(struct relay *relay, char *bytes, size_t length)
+{
+    struct smtp_reply_line line;
+    smtp_reply_clean(bytes, length);
+    enum smtp_reply_status status = smtp_reply_feed(&relay->reply_state, bytes, length, &line);
+    if (status == SMTP_REPLY_BROKEN) {
+        nonsense(relay, "backend sent something that is not a reply");
+        return;
+    }
+    if (relay->queue_count == 0) {
+        take_unasked(relay, &line, status, bytes, length);
+        return;
+    }
+    uint8_t expectation = relay_queue_first(relay);
+    if (line.code / 100 == 3 && expectation != EXPECT_DATA) {
+        nonsense(relay, "backend asked for more where nothing can follow");
+        return;
+    }
+    if (expectation == EXPECT_EHLO)
+        take_ehlo_line(relay, &line, bytes, length);
+    else
+        say_line(relay, bytes, length);
+    if (status != SMTP_REPLY_DONE)
+        return;
+    relay_queue_pop(relay);
+    take_reply(relay, expectation, line.code);
+    say_local(relay);
+}
+
+size_t relay_take_replies(struct relay *relay, char *bytes, size_t length)
+{
+    size_t taken = 0;
+    while (!relay->end.over) {
+        char *start = bytes + taken;
+        char *end = memchr(start, '\n', length - taken);
+        if (!end)
+            break;
+        size_t line = (size_t)(end - start);
+        take_line(relay, start, line > 0 && end[-1] == '\r' ? line - 1 : line);
+        taken += line + 1;
+    }
+    return taken;
+}

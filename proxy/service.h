@@ -1,0 +1,35 @@
+/*
+ * What a reactor gives to each of its sessions: the loop, the settings, and
+ * the things that sessions share. One for each reactor; outlives them all.
+ */
+#ifndef POSTERN_SERVICE_H
+#define POSTERN_SERVICE_H
+
+#include <event2/event.h>
+#include <openssl/ssl.h>
+#include <stddef.h>
+
+#include "auth/pool.h"
+#include "proxy/config.h"
+#include "tls/stream.h"
+
+struct connections;
+struct control_client;
+struct offer;
+
+/* Input of one turn is read into one shared buffer of this size. */
+#define SERVICE_SCRATCH_SIZE ((size_t)64 * 1024)
+
+struct service {
+    const struct config *config;
+    struct event_base *base;
+    struct stream_loop *streams;
+    struct auth_pool *pool;
+    struct control_client *control;  /* to the master */
+    struct offer *offer;             /* what EHLO offers */
+    struct connections *connections; /* who is there, and how many */
+    char *scratch;                   /* SERVICE_SCRATCH_SIZE bytes, free between two turns */
+    bool stopping;                   /* transactions may end, nothing new begins */
+};
+
+#endif

@@ -1,0 +1,249 @@
+/*
+ * The life of a session: what happens to it comes in as an event of a stream, of its timer, of
+ * the auth pool or of the backend; each is given to the file of its phase and ends with
+ * session_settle(), the only place that frees.
+ */
+#include "proxy/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/session_internal.h"
+
+/* "a1b2c3d4e5f6" and its NUL. */
+#define NUMBER_TEXT_SIZE 17
+
+static uint64_t next_number(void)
+{
+    static uint64_t number;
+    if (number == 0)
+        number = clock_now_ms() << 20;
+    return ++number;
+}
+
+static void number_text(uint64_t number, char out[static NUMBER_TEXT_SIZE])
+{
+    static const char digits[] = "0123456789abcdefghijkmnpqrstuvwxyz";
+    size_t length = 0;
+    char reversed[NUMBER_TEXT_SIZE];
+    do
+        reversed[length++] = digits[number % 34];
+    while ((number /= 34) > 0);
+    for (size_t i = 0; i < length; i++)
+        out[i] = reversed[length - 1 - i];
+    out[length] = '\0';
+}
+
+void session_say(struct session *session, const char *text, size_t length)
+{
+    session->bytes_out += length;
+    stream_write(session->client, text, length);
+}
+
+void session_reply(struct session *session, enum reply reply)
+{
+    const struct reply_text *text = reply_text(reply);
+    session_say(session, text->text, text->length);
+}
+
+void session_finish(struct session *session, enum reply reply, const char *cause)
+{
+    if (session->phase == SESSION_OVER)
+        return;
+    session->phase = SESSION_OVER;
+    session->cause = cause;
+    session_reply(session, reply);
+}
+
+void session_log_client(const struct session *session, struct log_record *record)
+{
+    char number[NUMBER_TEXT_SIZE], host[ADDRESS_HOST_SIZE];
+    number_text(session->number, number);
+    address_host(&session->client_address, host);
+    log_text(record, "id", number);
+    log_text(record, "listener", session->listen->name);
+    log_text(record, "client", host);
+    log_number(record, "port", address_port(&session->client_address));
+}
+
+static void log_end_of(const struct session *session)
+{
+    struct log_record record;
+    struct relay_counts counts = {0};
+    if (session->relay)
+        counts = *relay_counts(session->relay);
+
+    log_begin(&record, LOG_LEVEL_INFO, "session ended");
+    session_log_client(session, &record);
+    log_text(&record, "tls", stream_tls_version(session->client));
+    log_text(&record, "cipher", stream_tls_cipher(session->client));
+    log_text(&record, "mechanism",
+             session->login ? sasl_mechanism_name((enum sasl_mechanism)session->mechanism)
+                            : NULL);
+    log_text(&record, "user", session->login);
+    log_text(&record, "helo", session->helo);
+    log_number(&record, "messages", counts.messages);
+    log_number(&record, "recipients", counts.recipients);
+    log_number(&record, "bytes_in", session->bytes_in + counts.bytes_in);
+    log_number(&record, "bytes_out", session->bytes_out + counts.bytes_out);
+    if (counts.repaired > 0)
+        log_number(&record, "repaired", counts.repaired);
+    log_number(&record, "duration_ms", clock_now_ms() - session->started_ms);
+    log_text(&record, "end", session->cause);
+    log_end(&record);
+}
+
+/* Gives everything back. After a reply to QUIT the client has nothing more to say. */
+static void session_free(struct session *session)
+{
+    bool at_once = session->relay && relay_end(session->relay)->quit;
+    log_end_of(session);
+    connections_remove(session->service->connections, &session->connection);
+    event_del(&session->timer);
+    dialogue_free(session->dialogue);
+    backend_cancel(session->backend);
+    relay_free(session->relay);
+    stream_free(session->stream_to_backend);
+    stream_finish(session->client, at_once);
+    free(session->helo);
+    free(session->login);
+    free(session->cause_text);
+    free(session);
+}
+
+static uint64_t deadline_ms(const struct session *session)
+{
+    switch ((enum session_phase)session->phase) {
+    case SESSION_RELAY:
+        return relay_deadline_ms(session->relay);
+    case SESSION_VERDICT: /* the pool's own */
+    case SESSION_OPENING: /* the backend's own */
+    case SESSION_OVER:
+        return UINT64_MAX;
+    default:
+        return dialogue_deadline_ms(session);
+    }
+}
+
+/* The timer is only ever brought forward; when it rings too early, it is set to what is due. */
+static void set_timer(struct session *session)
+{
+    uint64_t due_ms = deadline_ms(session);
+    if (due_ms >= session->timer_ms)
+        return;
+    uint64_t now_ms = clock_now_ms();
+    uint64_t wait_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+    struct timeval wait = {(time_t)(wait_ms / 1000), (suseconds_t)(wait_ms % 1000 * 1000)};
+    session->timer_ms = due_ms;
+    evtimer_add(&session->timer, &wait);
+}
+
+/* What the relay has come to is the session's. */
+static void take_relay_end(struct session *session)
+{
+    const struct relay_end *end = relay_end(session->relay);
+    if (end->over)
+        session_finish(session, end->reply, end->cause);
+}
+
+void session_settle(struct session *session)
+{
+    if (session->phase == SESSION_RELAY)
+        take_relay_end(session);
+    if (session->phase == SESSION_OVER) {
+        session_free(session);
+        return;
+    }
+    stream_flush(session->client);
+    set_timer(session);
+}
+
+static void on_timer(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct session *session = argument;
+    session->timer_ms = UINT64_MAX;
+    if (deadline_ms(session) <= clock_now_ms()) {
+        if (session->phase == SESSION_RELAY)
+            relay_expire(session->relay);
+        else
+            dialogue_expire(session);
+    }
+    session_settle(session);
+}
+
+static void on_client(void *context, struct stream *stream, enum stream_event event)
+{
+    struct session *session = context;
+    (void)stream;
+    if (session->phase == SESSION_RELAY)
+        relay_client_event(session->relay, event);
+    else
+        dialogue_event(session, event);
+    session_settle(session);
+}
+
+static bool greet(struct session *session)
+{
+    session->dialogue = calloc(1, sizeof *session->dialogue);
+    if (!session->dialogue)
+        return false;
+    if (session->listen->tls == CONFIG_TLS_STARTTLS) {
+        session->phase = SESSION_COMMANDS;
+        dialogue_greet(session);
+        return true;
+    }
+    session->phase = SESSION_HANDSHAKE;
+    session->dialogue->handshake_ms = session->started_ms;
+    return stream_secure(session->client, session->tls);
+}
+
+void session_begin(struct service *service, const struct config_listen *listen, SSL_CTX *tls,
+                   int fd, const struct address *client)
+{
+    struct session *session = calloc(1, sizeof *session);
+    struct stream *stream = stream_new(service->streams, fd, on_client, session);
+    if (!session || !stream ||
+        !connections_add(service->connections, &session->connection, client)) {
+        log_error("a connection is closed: out of memory");
+        stream_free(stream);
+        free(session);
+        return;
+    }
+    session->service = service;
+    session->listen = listen;
+    session->tls = tls;
+    session->client = stream;
+    session->number = next_number();
+    session->started_ms = clock_now_ms();
+    session->client_address = *client;
+    session->timer_ms = UINT64_MAX;
+    evtimer_assign(&session->timer, service->base, on_timer, session);
+    if (!greet(session))
+        session_finish(session, REPLY_NONE, "out of memory");
+    session_settle(session);
+}
+
+struct session *session_of(struct connection *connection)
+{
+    _Static_assert(offsetof(struct session, connection) == 0, "a session begins with it");
+    return (struct session *)connection;
+}
+
+void session_abort(struct session *session, enum reply reply, const char *cause)
+{
+    session_finish(session, reply, cause);
+    session_settle(session);
+}
+
+void session_stop(struct session *session)
+{
+    if (session->phase == SESSION_RELAY)
+        relay_stop(session->relay);
+    else
+        session_finish(session, REPLY_SHUTTING_DOWN, "shutdown");
+    session_settle(session);
+}

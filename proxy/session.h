@@ -1,0 +1,34 @@
+/*
+ * A session: one client from its connection to the line in the log that ends
+ * it. Owns the client's stream and, after AUTH, the backend's.
+ */
+#ifndef POSTERN_SESSION_H
+#define POSTERN_SESSION_H
+
+#include <openssl/ssl.h>
+
+#include "proxy/base/address.h"
+#include "proxy/config.h"
+#include "proxy/replies.h"
+#include "proxy/service.h"
+
+struct session;
+struct connection;
+
+/*
+ * Takes the connected socket over; whatever goes wrong is logged. The session frees itself when
+ * it ends. `listen` and `tls` must outlive it.
+ */
+void session_begin(struct service *service, const struct config_listen *listen, SSL_CTX *tls,
+                   int fd, const struct address *client);
+
+/* The session that a connection is part of. */
+struct session *session_of(struct connection *connection);
+
+/* Ends it now: says `reply`, logs `cause` (static text), frees it. */
+void session_abort(struct session *session, enum reply reply, const char *cause);
+
+/* SIGTERM: ends it as soon as no transaction is under way. May free it. */
+void session_stop(struct session *session);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * The session's struct, shared by the files that a client passes through, in
+ * this order: session.c, dialogue.c, login.c, handover.c (then relay.c, which
+ * knows it not).
+ */
+#ifndef POSTERN_SESSION_INTERNAL_H
+#define POSTERN_SESSION_INTERNAL_H
+
+#include <event2/event_struct.h>
+
+#include "auth/sasl.h"
+#include "proxy/backend.h"
+#include "proxy/base/buffer.h"
+#include "proxy/connections.h"
+#include "proxy/relay.h"
+#include "proxy/session.h"
+#include "proxy/smtp/command.h"
+
+/*
+ *   HANDSHAKE ──> COMMANDS ──AUTH──> CHALLENGE ──> VERDICT ──> OPENING ──> RELAY
+ *       ^            │  ^               │             │           │          │
+ *       └─ STARTTLS ─┘  └── cancelled ──┴── DELAYED <─┘           │          │
+ *   every phase ──────────────────────────────────────────────────┴──────────┴──> OVER
+ */
+enum session_phase {
+    SESSION_HANDSHAKE, /* TLS */
+    SESSION_COMMANDS,
+    SESSION_CHALLENGE, /* the next line answers a SASL challenge */
+    SESSION_VERDICT,   /* with the auth pool */
+    SESSION_DELAYED,   /* refused, and not told yet */
+    SESSION_OPENING,   /* the backend's session */
+    SESSION_RELAY,
+    SESSION_OVER, /* freed at the end of this turn */
+};
+
+/* What is needed until AUTH has succeeded, and not after. */
+struct dialogue {
+    struct buffer input;
+    bool skipping_line; /* an over-long one; its error has been counted */
+    bool greeted;       /* a first command has come */
+    bool input_ended;
+    unsigned errors;
+    unsigned failed_logins;
+    struct sasl sasl;
+    struct auth_request *request;
+    uint64_t told_at_ms;   /* SESSION_DELAYED: when the refusal is due */
+    uint64_t handshake_ms; /* SESSION_HANDSHAKE: when it began */
+};
+
+struct session {
+    struct connection connection;
+    struct service *service;
+    const struct config_listen *listen;
+    SSL_CTX *tls;
+    struct stream *client;
+    struct stream *stream_to_backend;
+    struct dialogue *dialogue; /* NULL from SESSION_RELAY on */
+    struct backend *backend;   /* SESSION_OPENING */
+    struct relay *relay;       /* SESSION_RELAY */
+    uint8_t phase;             /* enum session_phase */
+    uint8_t mechanism;         /* enum sasl_mechanism */
+    struct event timer;
+    uint64_t timer_ms; /* when it rings; UINT64_MAX: never */
+    uint64_t number;
+    uint64_t started_ms;
+    struct address client_address;
+    struct address local_address; /* found when it is needed */
+    char *helo;                   /* what followed EHLO or HELO; NULL: nothing yet */
+    bool esmtp;
+    char *login;                  /* PAM's; NULL: not authenticated */
+    uint64_t bytes_in, bytes_out; /* before the relay */
+    const char *cause;            /* how it ended, for the log */
+    char *cause_text;             /* the same, where it is not static */
+};
+
+struct log_record;
+
+/* session.c */
+/* The fields that say whose record it is: id, listener, client, port. */
+void session_log_client(const struct session *session, struct log_record *record);
+void session_say(struct session *session, const char *text, size_t length);
+void session_reply(struct session *session, enum reply reply);
+/* The session is over at the end of this turn; the first cause stays. */
+void session_finish(struct session *session, enum reply reply, const char *cause);
+/* Ends every turn: flushes, sets the timer, frees a session that is over. It may be gone. */
+void session_settle(struct session *session);
+
+/* dialogue.c: SMTP until AUTH */
+void dialogue_greet(struct session *session);
+void dialogue_event(struct session *session, enum stream_event event);
+/* Goes on with what the client has already sent. */
+void dialogue_continue(struct session *session);
+/* An error reply, counted. */
+void dialogue_refuse(struct session *session, enum reply reply);
+void dialogue_free(struct dialogue *dialogue);
+uint64_t dialogue_deadline_ms(const struct session *session);
+void dialogue_expire(struct session *session);
+
+/* login.c: AUTH */
+void login_begin(struct session *session, const struct smtp_command *command);
+void login_continue(struct session *session, const char *line, size_t length);
+void login_line_too_long(struct session *session);
+void login_tell_refusal(struct session *session);
+
+/* handover.c: from the verdict to the relay */
+void handover_begin(struct session *session);
+
+#endif

@@ -1,0 +1,18 @@
+/* What a supervisor such as systemd is told, and what it passes; nothing without libsystemd. */
+#ifndef POSTERN_SUPERVISOR_H
+#define POSTERN_SUPERVISOR_H
+
+#include <stdbool.h>
+
+/* The sockets passed by LISTEN_FDS: how many, and the first descriptor. They are made
+ * close-on-exec and non-blocking, and the variables are unset. */
+int supervisor_sockets(int *first);
+
+void supervisor_ready(void);
+void supervisor_reloading(void);
+void supervisor_stopping(void);
+
+/* Was it built with libsystemd? */
+bool supervisor_supported(void);
+
+#endif
