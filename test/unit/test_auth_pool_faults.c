@@ -172,6 +172,20 @@ static void test_worker_has_its_whole_time_for_a_request_that_waited(void **stat
     close_world(&world);
 }
 
+static void test_worker_that_has_answered_may_idle(void **state)
+{
+    struct world world;
+    struct client client;
+    (void)state;
+    open_world(&world, 1, (struct auth_pool_options){.timeout_ms = SHORT_MS});
+    ask(&world, &client, "alice", "192.0.2.1:1");
+    accept_login(&world, 0, receive(&world, 0, "alice"));
+    pass_time(&world, 2 * SHORT_MS);
+    assert_int_equal(world.faults, 0);
+    assert_int_equal(auth_pool_state(world.pool).idle, 1);
+    close_world(&world);
+}
+
 static void test_stuck_worker_is_replaced_though_its_client_left(void **state)
 {
     struct world world;
@@ -275,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_stuck_worker_is_replaced_and_its_client_told),
         cmocka_unit_test(test_without_workers_clients_wait_no_longer_than_the_deadline),
         cmocka_unit_test(test_worker_has_its_whole_time_for_a_request_that_waited),
+        cmocka_unit_test(test_worker_that_has_answered_may_idle),
         cmocka_unit_test(test_stuck_worker_is_replaced_though_its_client_left),
         cmocka_unit_test(test_replacement_may_come_before_the_fault),
         cmocka_unit_test(test_worker_for_a_slot_that_is_none_is_not_taken),

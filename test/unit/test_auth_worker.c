@@ -2,8 +2,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -12,6 +14,7 @@
 #include "pam_services.h"
 
 #define PATIENCE_MS 20000
+#define NOBODY      65534
 
 struct worker {
     pid_t pid;
@@ -26,16 +29,28 @@ static void run_worker(int socket, int ours, const char *service, const char *us
     _exit(auth_worker_run(socket, &options));
 }
 
-static struct worker start(const char *service, const char *user)
+/* `prepare` runs in the new process before it is a worker. */
+static struct worker start_after(void (*prepare)(void), const char *service, const char *user)
 {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
     pid_t pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        prepare();
         run_worker(pair[0], pair[1], service, user);
+    }
     assert_true(pid > 0);
     close(pair[0]);
     return (struct worker){pid, pair[1]};
+}
+
+static void prepare_nothing(void)
+{
+}
+
+static struct worker start(const char *service, const char *user)
+{
+    return start_after(prepare_nothing, service, user);
 }
 
 /* The exit status; the worker has been given a reason to end. */
@@ -225,6 +240,13 @@ static void core_limits(pid_t pid, char soft[static 32], char hard[static 32])
     assert_true(found);
 }
 
+static void become_dumpable_nobody(void)
+{
+    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setuid(NOBODY) != 0))
+        _exit(2);
+    prctl(PR_SET_DUMPABLE, 1);
+}
+
 /* Promise 7: a core file would hold passwords, and so would a debugger's view. */
 static void test_worker_leaves_no_core_and_shows_itself_to_nobody(void **state)
 {
@@ -233,7 +255,7 @@ static void test_worker_leaves_no_core_and_shows_itself_to_nobody(void **state)
     struct stat owner;
     (void)state;
     write_services();
-    struct worker worker = start("permit", geteuid() == 0 ? "nobody" : NULL);
+    struct worker worker = start_after(become_dumpable_nobody, "permit", NULL);
     assert_true(ask(&worker, "alice", &verdict));
     core_limits(worker.pid, soft, hard);
     assert_string_equal(soft, "0");
@@ -245,6 +267,12 @@ static void test_worker_leaves_no_core_and_shows_itself_to_nobody(void **state)
     assert_int_equal(finish(&worker), EXIT_SUCCESS);
 }
 
+static void join_groups(void)
+{
+    if (setgroups(2, (const gid_t[]){1, 2}) != 0)
+        _exit(2);
+}
+
 static void test_worker_becomes_its_user_for_good(void **state)
 {
     struct auth_message_verdict verdict;
@@ -253,13 +281,13 @@ static void test_worker_becomes_its_user_for_good(void **state)
         skip();
     services_write("whoami", 0755,
                    "#!/bin/sh\n"
-                   "test \"$(id -u) $(id -g) $(id -G)\" = '%s'\n",
-                   "65534 65534 65534");
+                   "test \"$(id -u) $(id -g) $(id -G)\" = '%d %d %d'\n",
+                   NOBODY, NOBODY, NOBODY);
     services_write("user", 0644,
                    "auth required pam_exec.so quiet %s/whoami\n"
                    "account required pam_permit.so\n",
                    services_directory);
-    struct worker worker = start("user", "nobody");
+    struct worker worker = start_after(join_groups, "user", "nobody");
     assert_true(ask(&worker, "alice", &verdict));
     assert_int_equal(verdict.result, AUTH_ACCEPTED);
     assert_int_equal(finish(&worker), EXIT_SUCCESS);

@@ -6,6 +6,7 @@
 #include "auth/pam.h"
 #include "pam_services.h"
 #include "proxy/base/clock.h"
+#include "secret_scan.h"
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
@@ -312,6 +313,26 @@ static void test_modules_stay_loaded_between_logins(void **state)
     assert_true(module_loaded("pam_localuser.so"));
 }
 
+static void __attribute__((noinline)) log_in_with_secret(const char *turned)
+{
+    char secret[SECRET_LENGTH + 1];
+    secret_reveal(turned, secret);
+    enum auth_result result = log_in("erase", "alice", secret).result;
+    explicit_bzero(secret, sizeof secret);
+    assert_int_equal(result, AUTH_REJECTED);
+}
+
+/* Promise 7, with a module that asks for the password and overwrites what it got. */
+static void test_password_is_nowhere_after_the_verdict(void **state)
+{
+    char turned[SECRET_LENGTH];
+    (void)state;
+    services_write("erase", 0644, "auth required pam_unix.so nodelay\n");
+    secret_make(turned);
+    log_in_with_secret(turned);
+    assert_int_equal(secret_count(turned), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_outage_is_never_a_wrong_password),
         cmocka_unit_test(test_outage_in_either_phase_is_told_as_one),
         cmocka_unit_test(test_missing_module_is_an_outage),
+        cmocka_unit_test(test_password_is_nowhere_after_the_verdict),
         cmocka_unit_test(test_missing_service_stops_the_start_and_is_an_outage_later),
         cmocka_unit_test(test_modules_stay_loaded_between_logins),
     };

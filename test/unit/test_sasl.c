@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "auth/sasl.h"
+#include "secret_scan.h"
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
@@ -322,6 +323,33 @@ static void test_wipe_leaves_nothing(void **state)
     assert_memory_equal(&sasl, &blank, sizeof sasl);
 }
 
+/* In frames of its own, whose remains are then searched. */
+static void __attribute__((noinline)) present_secret(struct sasl *sasl, const char *turned)
+{
+    char secret[SECRET_LENGTH + 1], message[SECRET_LENGTH + 3] = "\0a";
+    const char *challenge;
+    secret_reveal(turned, secret);
+    memcpy(message + 3, secret, SECRET_LENGTH);
+    explicit_bzero(secret, sizeof secret);
+    enum sasl_status status =
+        start_raw(sasl, SASL_PLAIN, (struct raw){message, SECRET_LENGTH + 3}, &challenge);
+    explicit_bzero(message, sizeof message);
+    assert_int_equal(status, SASL_CREDENTIALS);
+}
+
+/* Promise 7. */
+static void test_password_is_in_one_place_and_then_in_none(void **state)
+{
+    struct sasl sasl;
+    char turned[SECRET_LENGTH];
+    (void)state;
+    secret_make(turned);
+    present_secret(&sasl, turned);
+    assert_int_equal(secret_count(turned), 1);
+    sasl_wipe(&sasl);
+    assert_int_equal(secret_count(turned), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_lengths_are_capped),
         cmocka_unit_test(test_only_known_mechanisms_are_found),
         cmocka_unit_test(test_wipe_leaves_nothing),
+        cmocka_unit_test(test_password_is_in_one_place_and_then_in_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
