@@ -87,11 +87,11 @@ static void do_vrfy(struct session *session, const struct smtp_command *command)
 static void forget_plaintext(struct session *session)
 {
     struct dialogue *dialogue = session->dialogue;
-    if (dialogue->input.length > 0) {
+    if (dialogue->input.length > dialogue->line_bytes) {
         struct log_record record;
         log_begin(&record, LOG_LEVEL_NOTICE, "plaintext behind STARTTLS thrown away");
         session_log_client(session, &record);
-        log_number(&record, "bytes", dialogue->input.length);
+        log_number(&record, "bytes", dialogue->input.length - dialogue->line_bytes);
         log_end(&record);
     }
     buffer_wipe(&dialogue->input);
@@ -234,6 +234,7 @@ static bool take_line(struct session *session)
     }
     size_t length = (size_t)(end - line);
     size_t text = length > 0 && end[-1] == '\r' ? length - 1 : length;
+    dialogue->line_bytes = length + 1;
     if (session->phase == SESSION_CHALLENGE)
         login_continue(session, line, text);
     else

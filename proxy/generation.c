@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "proxy/base/clock.h"
@@ -275,9 +276,16 @@ static void reactor_ended(struct generation *generation, struct reactor_child *r
     generation->failed |= !reactor->ready && !generation->ending;
 }
 
-bool generation_child_ended(struct generation *generation, pid_t pid, int status)
+static void worker_ended(struct child *worker, int status)
 {
     char text[CHILD_STATUS_SIZE];
+    child_status_text(status, text);
+    log_warning("auth worker %d ended: %s", (int)worker->pid, text);
+    worker->pid = 0;
+}
+
+bool generation_child_ended(struct generation *generation, pid_t pid, int status)
+{
     for (unsigned i = 0; i < generation->reactor_count; i++) {
         struct reactor_child *reactor = &generation->reactors[i];
         if (reactor->process.pid == pid) {
@@ -287,9 +295,7 @@ bool generation_child_ended(struct generation *generation, pid_t pid, int status
         for (unsigned j = 0; j < generation->config->auth.workers; j++) {
             if (reactor->workers[j].pid != pid)
                 continue;
-            child_status_text(status, text);
-            log_warning("auth worker %d ended: %s", (int)pid, text);
-            reactor->workers[j].pid = 0;
+            worker_ended(&reactor->workers[j], status);
             return true;
         }
     }
@@ -317,7 +323,10 @@ static void replace_worker(struct generation *generation, struct reactor_child *
     struct child *worker = &reactor->workers[slot];
     if (worker->restart_ms != UINT64_MAX)
         return;
-    if (worker->pid > 0)
+    int status;
+    if (worker->pid > 0 && waitpid(worker->pid, &status, WNOHANG) == worker->pid)
+        worker_ended(worker, status);
+    else if (worker->pid > 0)
         kill(worker->pid, SIGKILL);
     child_gone(worker, clock_now_ms());
 }

@@ -36,6 +36,7 @@ enum session_phase {
 /* What is needed until AUTH has succeeded, and not after. */
 struct dialogue {
     struct buffer input;
+    size_t line_bytes;  /* of it: the line that is being dealt with, with its end */
     bool skipping_line; /* an over-long one; its error has been counted */
     bool greeted;       /* a first command has come */
     bool input_ended;
