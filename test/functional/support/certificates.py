@@ -1,0 +1,73 @@
+"""Throwaway certificates, made with openssl(1)."""
+
+import pathlib
+import subprocess
+import tempfile
+
+HOSTNAME = "mail.example.org"
+
+_CA = """
+[ca]
+default_ca = own
+[own]
+database = {work}/index
+new_certs_dir = {work}
+default_md = sha256
+policy = any
+rand_serial = yes
+[any]
+commonName = supplied
+"""
+
+
+def _openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+class Certificates:
+    """Paths of PEM files, each made once."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.certificate, self.key = self._pair("good")
+        self.other_certificate, self.other_key = self._pair("other")
+        self.readable_key = self.directory / "readable-key.pem"
+        self.readable_key.write_bytes(self.key.read_bytes())
+        self.readable_key.chmod(0o644)
+        self.expired_certificate = self._dated("expired", "20200101000000Z", "20200201000000Z")
+        self.future_certificate = self._dated("future", "20900101000000Z", "20910101000000Z")
+
+    def _pair(self, name, host=HOSTNAME):
+        certificate = self.directory / f"{name}.pem"
+        key = self.directory / f"{name}-key.pem"
+        _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                 "-keyout", key, "-out", certificate, "-days", "90", "-subj", f"/CN={host}",
+                 "-addext", f"subjectAltName=DNS:{host},IP:127.0.0.1")
+        key.chmod(0o600)
+        return certificate, key
+
+    def _dated(self, name, start, end):
+        """A certificate for the good key that is valid at another time."""
+        certificate = self.directory / f"{name}.pem"
+        with tempfile.TemporaryDirectory() as work:
+            configuration, request = pathlib.Path(work, "cnf"), pathlib.Path(work, "request")
+            configuration.write_text(_CA.format(work=work))
+            pathlib.Path(work, "index").touch()
+            _openssl("req", "-new", "-key", self.key, "-subj", f"/CN={HOSTNAME}", "-out", request)
+            _openssl("ca", "-batch", "-notext", "-config", configuration, "-selfsign",
+                     "-keyfile", self.key, "-startdate", start, "-enddate", end,
+                     "-in", request, "-out", certificate)
+        return certificate
+
+    def install(self, name, directory):
+        """Copies a pair to `directory` as cert.pem and key.pem, for tests that change them."""
+        target = pathlib.Path(directory)
+        certificate, key = target / "cert.pem", target / "key.pem"
+        sources = {"good": (self.certificate, self.key),
+                   "other": (self.other_certificate, self.other_key)}[name]
+        for path, source in zip((certificate, key), sources):
+            scratch = path.with_suffix(".new")
+            scratch.write_bytes(source.read_bytes())
+            scratch.chmod(0o600)
+            scratch.rename(path)
+        return certificate, key

@@ -1,0 +1,264 @@
+"""A real Postfix: Debian's package, unpacked and not installed, with everything of its own.
+
+Needs root, as Postfix's master does. Nothing of it listens beyond loopback, nothing is looked up
+in the DNS, mail ends in one Maildir.
+"""
+
+import email
+import email.policy
+import grp
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+
+from support import processes, wait
+
+CACHE = pathlib.Path(os.environ.get("POSTERN_TEST_CACHE")
+                     or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "/var/tmp") / "postern-test")
+
+# Users that every Debian has. Postfix insists that these three share neither uid nor gid.
+OWNER, SETGID, MAILBOX_OWNER = "news", "games", "mail"
+
+MAIN = """
+compatibility_level = 3.6
+myhostname = backend.mail.test
+mydomain = mail.test
+mydestination =
+mynetworks = 127.0.0.1/32
+inet_interfaces = 127.0.0.1
+inet_protocols = all
+mail_owner = {owner}
+setgid_group = {setgid}
+default_privs = nobody
+queue_directory = {work}/queue
+data_directory = {work}/data
+command_directory = {prefix}/usr/sbin
+daemon_directory = {prefix}/usr/lib/postfix/sbin
+shlib_directory = {prefix}/usr/lib/postfix
+meta_directory = {work}/config
+sendmail_path = {prefix}/usr/sbin/sendmail
+mailq_path = {prefix}/usr/sbin/mailq
+newaliases_path = {prefix}/usr/sbin/newaliases
+import_environment = MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME LD_LIBRARY_PATH
+export_environment = TZ LANG=C LD_LIBRARY_PATH
+maillog_file = {work}/log/maillog
+maillog_file_prefixes = {work}/log
+alias_maps =
+alias_database =
+local_recipient_maps =
+smtp_dns_support_level = disabled
+smtpd_peername_lookup = no
+smtpd_client_connection_count_limit = 0
+default_process_limit = 200
+message_size_limit = 60000000
+mailbox_size_limit = 0
+virtual_mailbox_limit = 0
+virtual_mailbox_domains = mail.test
+virtual_mailbox_base = {work}/mail
+virtual_mailbox_maps = static:inbox/
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+default_transport = discard:elsewhere
+smtpd_relay_restrictions = permit_sasl_authenticated, reject
+smtpd_recipient_restrictions =
+smtpd_authorized_xclient_hosts = 127.0.0.1
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = cyrus
+smtpd_sasl_path = smtpd
+smtpd_sasl_security_options = noanonymous
+"""
+
+# service type private unpriv chroot wakeup maxproc command
+MASTER = """
+{listen} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+local unix - n n - - local
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+# Enough for PLAIN to be there: XCLIENT's LOGIN is believed only where SASL works. Debian's
+# Postfix looks for it below its configuration directory.
+SASL = """\
+pwcheck_method: auxprop
+auxprop_plugin: sasldb
+mech_list: PLAIN
+sasldb_path: {work}/config/sasl/sasldb2
+"""
+
+QUEUE_DIRECTORIES = {  # name: (group, mode)
+    **{name: ("root", 0o700) for name in
+       ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private",
+        "saved", "trace")},
+    "maildrop": (SETGID, 0o730),
+    "public": (SETGID, 0o710),
+}
+
+
+def unpack():
+    """The package's files, fetched with apt once and kept. Returns their directory."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    version = subprocess.run(["apt-cache", "show", "--no-all-versions", "postfix"], check=True,
+                             capture_output=True, text=True).stdout
+    version = re.search(r"^Version: (.*)$", version, re.MULTILINE).group(1)
+    prefix = CACHE / f"postfix-{version.replace(':', '_')}"
+    if prefix.is_dir():
+        return prefix
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        subprocess.run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "postfix"],
+                       cwd=scratch, check=True, capture_output=True)
+        (package,) = pathlib.Path(scratch).glob("postfix_*.deb")
+        subprocess.run(["dpkg", "-x", package, "tree"], cwd=scratch, check=True)
+        os.chmod(f"{scratch}/tree", 0o755)
+        os.rename(f"{scratch}/tree", prefix)
+    return prefix
+
+
+class Postfix:
+    """One running instance. `settings` go to main.cf behind the usual ones."""
+
+    def __init__(self, directory, **settings):
+        self.work = pathlib.Path(directory)
+        self.prefix = unpack()
+        self.address = ("127.0.0.1", wait.free_port())
+        self.maildir = self.work / "mail" / "inbox"
+        self._environment = {"PATH": os.environ["PATH"],
+                             "LD_LIBRARY_PATH": str(self.prefix / "usr/lib/postfix")}
+        self._make_directories()
+        self._write_configuration(settings)
+        self._process = self._start()
+
+    def _make_directories(self):
+        owner = pwd.getpwnam(OWNER).pw_uid
+        mailbox = pwd.getpwnam(MAILBOX_OWNER)
+        os.chmod(self.work, 0o755)
+        for name in ("config", "data", "log", "mail", "queue", "queue/pid", "config/sasl"):
+            (self.work / name).mkdir(mode=0o755)
+        for name, (group, mode) in QUEUE_DIRECTORIES.items():
+            path = self.work / "queue" / name
+            path.mkdir()
+            os.chown(path, owner, grp.getgrnam(group).gr_gid)
+            path.chmod(mode)
+        os.chown(self.work / "data", owner, -1)
+        os.chown(self.work / "mail", mailbox.pw_uid, mailbox.pw_gid)
+
+    def _write_configuration(self, settings):
+        mailbox = pwd.getpwnam(MAILBOX_OWNER)
+        main = MAIN.format(work=self.work, prefix=self.prefix, owner=OWNER, setgid=SETGID,
+                           uid=mailbox.pw_uid, gid=mailbox.pw_gid)
+        main += "".join(f"{key} = {value}\n" for key, value in settings.items())
+        main = _last_of_each(main)
+        (self.work / "config/main.cf").write_text(main)
+        (self.work / "config/master.cf").write_text(
+            MASTER.format(listen=f"127.0.0.1:{self.address[1]}"))
+        shutil.copy(self.prefix / "usr/share/postfix/dynamicmaps.cf", self.work / "config")
+        (self.work / "config/sasl/smtpd.conf").write_text(SASL.format(work=self.work))
+
+    def _start(self):
+        """In the foreground, in a session of its own, as `postfix start-fg` would."""
+        master = subprocess.Popen(
+            [self.prefix / "usr/lib/postfix/sbin/master", "-d", "-c", self.work / "config"],
+            env=self._environment, cwd=self.work / "queue", start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=open(self.work / "log/stderr", "wb"))
+        try:
+            wait.until(lambda: master.poll() is not None or wait.port_answers(self.address),
+                       "Postfix's port")
+            assert master.poll() is None, (self.work / "log/stderr").read_text() + self.log()
+        except BaseException:
+            self._end(master)
+            raise
+        return master
+
+    def log(self):
+        path = self.work / "log/maillog"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def wait_for_log(self, pattern, timeout=wait.PATIENCE):
+        """The first match of the pattern in any line of the log."""
+        try:
+            return wait.until(lambda: re.search(pattern, self.log(), re.MULTILINE),
+                              f"{pattern!r} in Postfix's log", timeout)
+        except wait.Lost as lost:
+            raise wait.Lost(f"{lost}\n{self.log()[-4000:]}") from None
+
+    def message_paths(self):
+        new = self.maildir / "new"
+        return sorted(new.iterdir()) if new.is_dir() else []
+
+    def wait_for_message(self, subject):
+        """The delivered message with this Subject (choose one that no other test has), raw."""
+        def find():
+            for path in self.message_paths():
+                raw = path.read_bytes()
+                if _subject(raw) == subject:
+                    return raw
+            return None
+        try:
+            return wait.until(find, f"a message with the subject {subject!r}")
+        except wait.Lost as lost:
+            raise wait.Lost(f"{lost}\n{self.log()[-4000:]}") from None
+
+    def queue_id_of(self, subject):
+        """Of a delivered message, from its Received line."""
+        raw = self.wait_for_message(subject)
+        return re.search(rb"E?SMTPS?A?S? id (\w+)", raw).group(1).decode()
+
+    def client_line(self, subject):
+        """What smtpd logged for a delivered message: "client=…, sasl_method=…, …"."""
+        return self.wait_for_log(rf"smtpd\[\d+\]: {self.queue_id_of(subject)}: (client=.*)$").group(1)
+
+    @staticmethod
+    def _end(master):
+        if master.poll() is None:
+            # smtpd processes keep running for their clients; they are the master's children.
+            rest = processes.descendants(master.pid)
+            processes.end(master)
+            for pid in rest:
+                if processes.alive(pid):
+                    try:
+                        os.kill(pid, 15)
+                    except ProcessLookupError:
+                        pass
+
+    def stop(self):
+        self._end(self._process)
+
+
+def _last_of_each(main):
+    """Postfix warns of settings that are given twice: the last one stays."""
+    settings = {}
+    for line in main.splitlines():
+        key, equals, value = line.partition("=")
+        if equals:
+            settings.pop(key.strip(), None)
+            settings[key.strip()] = value.strip()
+    return "".join(f"{key} = {value}\n" for key, value in settings.items())
+
+
+def _subject(raw):
+    head = raw[:16384].partition(b"\n\n")[0]
+    return email.message_from_bytes(head, policy=email.policy.default)["Subject"]

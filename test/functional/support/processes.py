@@ -1,0 +1,86 @@
+"""Looking at and ending processes through /proc, without any tool."""
+
+import os
+import signal
+
+from support import wait
+
+
+def stat(pid):
+    """(parent, state) of a process, or None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(fields[1]), fields[0]
+
+
+def alive(pid):
+    """Zombies do not count."""
+    now = stat(pid)
+    return now is not None and now[1] not in "ZX"
+
+
+def children(pid):
+    """Pids of the living children, oldest first."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            now = stat(int(entry))
+            if now and now[0] == pid and now[1] not in "ZX":
+                found.append(int(entry))
+    return sorted(found)
+
+
+def descendants(pid):
+    found = []
+    for child in children(pid):
+        found += [child] + descendants(child)
+    return found
+
+
+def title(pid):
+    """What ps shows: the arguments, as the process has set them."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def status(pid, key):
+    """A line of /proc/PID/status: status(81, "NoNewPrivs") -> "1"."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name == key:
+                return value.strip()
+    raise KeyError(key)
+
+
+def descriptors(pid):
+    """{number: what it is}: "socket:[123]", "/dev/null" …"""
+    found = {}
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(entry)] = os.readlink(f"/proc/{pid}/fd/{entry}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def resident_bytes(pid):
+    return int(status(pid, "VmRSS").split()[0]) * 1024
+
+
+def end(process, signal_number=signal.SIGTERM, timeout=wait.PATIENCE):
+    """Ends a subprocess.Popen, at the worst with SIGKILL; returns its status."""
+    if process.poll() is None:
+        process.send_signal(signal_number)
+    try:
+        return process.wait(timeout)
+    except Exception:
+        process.kill()
+        process.wait()
+        raise
