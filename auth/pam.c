@@ -156,7 +156,7 @@ static void take_login(pam_handle_t *handle, struct auth_message_verdict *verdic
     const void *user = NULL;
     int status = pam_get_item(handle, PAM_USER, &user);
     size_t length = user ? strlen(user) : 0;
-    if (status == PAM_SUCCESS && sasl_name_valid(user, length)) {
+    if (status == PAM_SUCCESS && user && sasl_name_valid(user, length)) {
         memcpy(verdict->login, user, length + 1);
         return;
     }
@@ -221,17 +221,19 @@ void pam_login(const struct auth_worker_options *options, struct auth_message_re
     struct conversation conversation = {.request = request};
     const struct pam_conv conv = {converse, &conversation};
     pam_handle_t *handle = NULL;
-    int status = PAM_SYSTEM_ERR;
 
     memset(verdict, 0, sizeof *verdict);
     verdict->id = request->id;
     verdict->result = AUTH_UNAVAILABLE;
-    if (!service_exists(options))
+    if (!service_exists(options)) {
         snprintf(verdict->reason, sizeof verdict->reason, "the PAM service has no file");
-    else if ((status = open_handle(options, request->user, &conv, &handle)) != PAM_SUCCESS)
-        describe(verdict, "pam_start", status);
-    else
-        pam_end(handle, log_in(handle, request, verdict));
+    } else {
+        int status = open_handle(options, request->user, &conv, &handle);
+        if (status != PAM_SUCCESS)
+            describe(verdict, "pam_start", status);
+        else
+            pam_end(handle, log_in(handle, request, verdict));
+    }
     verdict->delay_ms = conversation.delay_ms;
     explicit_bzero(request->password, sizeof request->password);
 }

@@ -167,9 +167,10 @@ static void slot_take_verdict(struct slot *slot, const char *bytes, size_t lengt
 static void on_slot(evutil_socket_t socket, short what, void *context)
 {
     struct slot *slot = context;
-    char bytes[AUTH_MESSAGE_LIMIT], reason[64];
+    char bytes[AUTH_MESSAGE_LIMIT];
 
     if (!(what & EV_READ)) {
+        char reason[64];
         snprintf(reason, sizeof reason, "no verdict in %g s",
                  slot->pool->options.timeout_ms / 1000.0);
         slot_fault(slot, reason);
@@ -294,12 +295,14 @@ struct auth_pool *auth_pool_new(struct event_base *base,
 
 void auth_pool_free(struct auth_pool *pool)
 {
-    struct auth_request *request;
+    struct auth_request *request, *next;
 
     if (!pool)
         return;
-    while ((request = TAILQ_FIRST(&pool->open)))
+    for (request = TAILQ_FIRST(&pool->open); request; request = next) {
+        next = TAILQ_NEXT(request, open_entry);
         request_close(request);
+    }
     for (unsigned i = 0; i < pool->options.workers; i++) {
         if (pool->slots[i].request)
             request_free(pool->slots[i].request);

@@ -16,7 +16,14 @@ struct auth_worker_options {
     const char *user;                    /* become this user, with all its groups; NULL: stay */
 };
 
-/* Serves requests on `socket` until its other side closes. Returns the exit status. */
+/*
+ * Serves requests on `socket` until its other side closes. Returns the exit status: 0 then, 1
+ * (the cause is logged) for a malformed request or where it could not set itself up.
+ *
+ * Takes the whole process over: standard input becomes /dev/null, every descriptor but the
+ * socket and 1 and 2 is closed, signals of a terminal are ignored and SIGTERM ends it, no core
+ * file is left, and the end of its parent is its own. The log is configured before.
+ */
 int auth_worker_run(int socket, const struct auth_worker_options *options);
 
 #endif

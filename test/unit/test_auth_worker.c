@@ -172,6 +172,7 @@ static void test_worker_can_be_ended_though_its_parent_blocked_signals(void **st
     struct auth_message_verdict verdict;
     sigset_t all, before;
     int status = 0;
+    char byte;
     (void)state;
     write_services();
     sigfillset(&all);
@@ -180,6 +181,7 @@ static void test_worker_can_be_ended_though_its_parent_blocked_signals(void **st
     sigprocmask(SIG_SETMASK, &before, NULL);
     assert_true(ask(&worker, "alice", &verdict));
     assert_int_equal(kill(worker.pid, SIGTERM), 0);
+    assert_true(await(&worker, &byte, 1) <= 0);
     assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
     assert_true(WIFSIGNALED(status));
     close(worker.socket);
