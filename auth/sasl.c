@@ -13,7 +13,7 @@
 
 /* authzid NUL authcid NUL passwd (RFC 4616 section 2), none longer than it may be. */
 #define RESPONSE_LIMIT (2 * SASL_USER_LIMIT + SASL_PASSWORD_LIMIT + 2)
-#define ENCODED_LIMIT  ((RESPONSE_LIMIT + 2) / 3 * 4)
+#define ENCODED_LIMIT  ((size_t)(RESPONSE_LIMIT + 2) / 3 * 4)
 
 /* Takes one decoded response; SASL_CREDENTIALS: it is good, go on to the next step. */
 typedef enum sasl_status take_response(struct sasl *sasl, const char *bytes, size_t length);
