@@ -1,0 +1,188 @@
+/*
+ * The one table of what the relay carries of a backend's offers (threats 9 and 26), and both
+ * ways through it: learning a backend's reply, writing our own. An offer that is added to the
+ * table is learned and passed on without another line of code.
+ */
+#include "proxy/smtp/ehlo.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "proxy/smtp/xclient.h"
+
+#define HOSTNAME_LIMIT 255
+
+static const char *const keywords[SMTP_EXT_COUNT] = {
+    [SMTP_EXT_PIPELINING] = "PIPELINING",
+    [SMTP_EXT_SIZE] = "SIZE",
+    [SMTP_EXT_8BITMIME] = "8BITMIME",
+    [SMTP_EXT_ENHANCEDSTATUSCODES] = "ENHANCEDSTATUSCODES",
+    [SMTP_EXT_DSN] = "DSN",
+    [SMTP_EXT_SMTPUTF8] = "SMTPUTF8",
+    [SMTP_EXT_CHUNKING] = "CHUNKING",
+    [SMTP_EXT_BINARYMIME] = "BINARYMIME",
+    [SMTP_EXT_DELIVERBY] = "DELIVERBY",
+    [SMTP_EXT_FUTURERELEASE] = "FUTURERELEASE",
+    [SMTP_EXT_MT_PRIORITY] = "MT-PRIORITY",
+    [SMTP_EXT_NO_SOLICITING] = "NO-SOLICITING",
+    [SMTP_EXT_LIMITS] = "LIMITS",
+    [SMTP_EXT_ETRN] = "ETRN",
+    [SMTP_EXT_VRFY] = "VRFY",
+    [SMTP_EXT_EXPN] = "EXPN",
+};
+
+static bool is_word(const char *text, size_t length, const char *word)
+{
+    return strlen(word) == length && strncasecmp(text, word, length) == 0;
+}
+
+static bool is_printable(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    return true;
+}
+
+static int find_keyword(const char *text, size_t length)
+{
+    for (int i = 0; i < SMTP_EXT_COUNT; i++)
+        if (is_word(text, length, keywords[i]))
+            return i;
+    return -1;
+}
+
+/* The last line of a keyword counts, as it does for a client that reads them in order. */
+static void learn_extension(struct smtp_ehlo *ehlo, int extension, const char *parameters,
+                            size_t length)
+{
+    size_t free_bytes = SMTP_EHLO_PARAMETERS_SIZE - ehlo->parameters_length;
+    ehlo->offered &= ~(1u << extension);
+    if (length > free_bytes || !is_printable(parameters, length))
+        return;
+    ehlo->parameter[extension].offset = ehlo->parameters_length;
+    ehlo->parameter[extension].length = (uint16_t)length;
+    memcpy(ehlo->parameters + ehlo->parameters_length, parameters, length);
+    ehlo->parameters_length = (uint16_t)(ehlo->parameters_length + length);
+    ehlo->offered |= 1u << extension;
+}
+
+void smtp_ehlo_learn(struct smtp_ehlo *ehlo, const char *text, size_t length)
+{
+    while (length > 0 && (text[length - 1] == ' ' || text[length - 1] == '\t'))
+        length--;
+    const char *space = memchr(text, ' ', length);
+    size_t word = space ? (size_t)(space - text) : length;
+    const char *parameters = space ? space + 1 : text + length;
+    size_t parameters_length = space ? length - word - 1 : 0;
+    int extension = find_keyword(text, word);
+
+    if (extension >= 0)
+        learn_extension(ehlo, extension, parameters, parameters_length);
+    else if (is_word(text, word, "XCLIENT"))
+        ehlo->xclient = smtp_xclient_attributes(parameters, parameters_length);
+    else if (is_word(text, word, "STARTTLS"))
+        ehlo->starttls = true;
+}
+
+static bool same_parameters(const struct smtp_ehlo *a, const struct smtp_ehlo *b, int extension)
+{
+    return a->parameter[extension].length == b->parameter[extension].length &&
+           memcmp(a->parameters + a->parameter[extension].offset,
+                  b->parameters + b->parameter[extension].offset,
+                  a->parameter[extension].length) == 0;
+}
+
+bool smtp_ehlo_equal(const struct smtp_ehlo *a, const struct smtp_ehlo *b)
+{
+    if (a->offered != b->offered || a->xclient != b->xclient || a->starttls != b->starttls)
+        return false;
+    for (int i = 0; i < SMTP_EXT_COUNT; i++)
+        if (((a->offered >> i) & 1u) && !same_parameters(a, b, i))
+            return false;
+    return true;
+}
+
+/* The reply under construction: each line is begun as if another followed. */
+struct writer {
+    char *out;
+    size_t length, last_line;
+};
+
+static void put(struct writer *writer, const char *text, size_t length)
+{
+    memcpy(writer->out + writer->length, text, length);
+    writer->length += length;
+}
+
+static void put_text(struct writer *writer, const char *text)
+{
+    put(writer, text, strlen(text));
+}
+
+static void begin_line(struct writer *writer)
+{
+    writer->last_line = writer->length;
+    put_text(writer, "250-");
+}
+
+static void put_extension(struct writer *writer, const struct smtp_ehlo *ehlo, int extension)
+{
+    begin_line(writer);
+    put_text(writer, keywords[extension]);
+    if (ehlo->parameter[extension].length > 0) {
+        put_text(writer, " ");
+        put(writer, ehlo->parameters + ehlo->parameter[extension].offset,
+            ehlo->parameter[extension].length);
+    }
+    put_text(writer, "\r\n");
+}
+
+static void put_own(struct writer *writer, const struct smtp_ehlo_own *own)
+{
+    if (own->starttls) {
+        begin_line(writer);
+        put_text(writer, "STARTTLS\r\n");
+    }
+    const char *forms[] = {"AUTH ", own->legacy_auth ? "AUTH=" : NULL};
+    for (size_t i = 0; own->mechanisms && i < sizeof forms / sizeof *forms; i++) {
+        if (!forms[i])
+            continue;
+        begin_line(writer);
+        put_text(writer, forms[i]);
+        put_text(writer, own->mechanisms);
+        put_text(writer, "\r\n");
+    }
+}
+
+static bool is_carried(const struct smtp_ehlo *ehlo, int extension)
+{
+    if (extension == SMTP_EXT_BINARYMIME && !smtp_ehlo_offers(ehlo, SMTP_EXT_CHUNKING))
+        return false;
+    return (ehlo->offered >> extension) & 1u;
+}
+
+size_t smtp_ehlo_format(const struct smtp_ehlo *ehlo, const struct smtp_ehlo_own *own,
+                        char out[static SMTP_EHLO_TEXT_SIZE])
+{
+    struct writer writer = {.out = out};
+    bool any = false;
+
+    begin_line(&writer);
+    put(&writer, own->hostname, strnlen(own->hostname, HOSTNAME_LIMIT));
+    put_text(&writer, "\r\n");
+    put_own(&writer, own);
+    for (int i = 0; i < SMTP_EXT_COUNT; i++) {
+        if (!is_carried(ehlo, i))
+            continue;
+        put_extension(&writer, ehlo, i);
+        any = true;
+    }
+    if (own->starttls && !any) { /* STARTTLS must not be the last line */
+        begin_line(&writer);
+        put_text(&writer, "HELP\r\n");
+    }
+    writer.out[writer.last_line + 3] = ' ';
+    writer.out[writer.length] = '\0';
+    return writer.length;
+}
