@@ -51,7 +51,7 @@ static void begin_relay(struct session *session, const struct backend_result *re
     dialogue_free(session->dialogue);
     session->dialogue = NULL;
     session->phase = SESSION_RELAY;
-    stream_keep_no_secrets(session->client);
+    stream_expect_bulk(session->client);
     stream_set_callback(result->stream, on_backend_event, session);
     relay_start(session->relay, client_ended);
 }

@@ -8,6 +8,7 @@
 
 static char *room;
 static size_t room_size;
+static char **environment; /* where it has moved */
 
 /* Arguments and environment stand behind each other; how far, without a gap? */
 static char *end_of(char **strings, char *end)
@@ -18,15 +19,22 @@ static char *end_of(char **strings, char *end)
     return end;
 }
 
+/* Pointers and strings in one block, which stays: whoever unsets a variable frees nothing. */
 static char **copy_strings(char **strings)
 {
-    size_t count = 0;
-    while (strings[count])
-        count++;
-    char **copy = calloc(count + 1, sizeof *copy);
-    for (size_t i = 0; copy && i < count; i++)
-        if (!(copy[i] = strdup(strings[i])))
-            return NULL;
+    size_t count = 0, bytes = 0;
+    for (; strings[count]; count++)
+        bytes += strlen(strings[count]) + 1;
+
+    char **copy = malloc((count + 1) * sizeof *copy + bytes);
+    if (!copy)
+        return NULL;
+    char *text = (char *)(copy + count + 1);
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = text;
+        text = stpcpy(text, strings[i]) + 1;
+    }
+    copy[count] = NULL;
     return copy;
 }
 
@@ -35,10 +43,10 @@ void process_title_init(int argc, char **argv)
     if (argc < 1)
         return;
     char *end = end_of(argv, argv[0]);
-    char **copy = copy_strings(environ);
-    if (copy) {
+    environment = copy_strings(environ);
+    if (environment) {
         end = end_of(environ, end);
-        environ = copy;
+        environ = environment;
     }
     room = argv[0];
     room_size = (size_t)(end - room);

@@ -12,9 +12,6 @@
 #include "proxy/base/log.h"
 #include "tls/certificate.h"
 
-/* Four records of TLS in one recv(). */
-#define READ_AHEAD_BYTES (64 * 1024 + 1024)
-
 /* What SSL_CTX_set_tlsext_ticket_keys() takes: name, MAC key, cipher key. */
 #define TICKET_KEYS_SIZE 80
 
@@ -72,7 +69,6 @@ static void set_options(SSL_CTX *context, const struct tls_settings *settings)
 
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_read_ahead(context, 1);
-    SSL_CTX_set_default_read_buffer_len(context, READ_AHEAD_BYTES);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, settings->tickets ? 1 : 0);
     SSL_CTX_set_alpn_select_cb(context, select_smtp, NULL);

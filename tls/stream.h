@@ -97,8 +97,11 @@ size_t stream_queued(const struct stream *stream);
 /* Ends sending (FIN) once everything has been flushed. */
 void stream_end_output(struct stream *stream);
 
-/* From now on, plaintext that was delivered is no longer overwritten inside OpenSSL. */
-void stream_keep_no_secrets(struct stream *stream);
+/*
+ * From now on messages come instead of passwords: OpenSSL reads further ahead, and does not
+ * overwrite what it has delivered.
+ */
+void stream_expect_bulk(struct stream *stream);
 
 bool stream_is_secure(const struct stream *stream);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256"; NULL without TLS. */

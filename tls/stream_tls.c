@@ -11,6 +11,9 @@
 
 #include "tls/stream_internal.h"
 
+/* Four records of TLS in one recv(). */
+#define BULK_READ_BYTES (64 * 1024 + 1024)
+
 static int bio_write(BIO *bio, const char *bytes, int length)
 {
     struct stream *stream = BIO_get_data(bio);
@@ -168,10 +171,12 @@ void stream_tls_close_notify(struct stream *stream)
     ERR_clear_error();
 }
 
-void stream_keep_no_secrets(struct stream *stream)
+void stream_expect_bulk(struct stream *stream)
 {
-    if (stream->ssl)
-        SSL_clear_options(stream->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    if (!stream->ssl)
+        return;
+    SSL_clear_options(stream->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    SSL_set_default_read_buffer_len(stream->ssl, BULK_READ_BYTES);
 }
 
 bool stream_is_secure(const struct stream *stream)

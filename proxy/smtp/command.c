@@ -80,26 +80,31 @@ bool smtp_helo_name_valid(const char *name, size_t length)
     if (length == 0 || length > SMTP_DOMAIN_LIMIT)
         return false;
     for (size_t i = 0; i < length; i++)
-        if (name[i] <= ' ' || name[i] == 127)
+        if (name[i] <= ' ' || name[i] > '~')
             return false;
     return true;
+}
+
+/* The decimal number that `text` begins with, and its digits; 0 digits: there is no such number. */
+static size_t read_size(const char *text, size_t length, uint64_t *size)
+{
+    size_t digits = 0;
+    *size = 0;
+    while (digits < length && text[digits] >= '0' && text[digits] <= '9') {
+        *size = *size * 10 + (unsigned)(text[digits++] - '0');
+        if (*size > SMTP_BDAT_SIZE_LIMIT)
+            return 0;
+    }
+    return digits > 1 && text[0] == '0' ? 0 : digits;
 }
 
 bool smtp_bdat_parse(const char *arguments, size_t length, uint64_t *size, bool *last)
 {
     static const char word[] = " LAST";
-    uint64_t value = 0;
-    size_t at = 0;
-    for (; at < length && arguments[at] >= '0' && arguments[at] <= '9'; at++) {
-        unsigned digit = (unsigned)(arguments[at] - '0');
-        if (value > ((uint64_t)INT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    if (at == 0)
+    size_t digits = read_size(arguments, length, size);
+    if (digits == 0)
         return false;
-    *size = value;
-    *last = at < length;
-    return !*last || (length - at == sizeof word - 1 &&
-                      strncasecmp(arguments + at, word, sizeof word - 1) == 0);
+    *last = digits < length;
+    return !*last || (length - digits == sizeof word - 1 &&
+                      strncasecmp(arguments + digits, word, sizeof word - 1) == 0);
 }

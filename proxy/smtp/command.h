@@ -75,15 +75,20 @@ enum smtp_mail_status {
 
 /*
  * Writes MAIL's arguments without any AUTH parameter (RFC 4954 section 5) to `out`, which has
- * room for `length` bytes, and sets *out_length. What is kept is kept byte for byte. Quoted
- * local parts are respected; whatever could be read in two ways is SMTP_MAIL_SYNTAX.
+ * room for `length` bytes, and sets *out_length (0 unless SMTP_MAIL_OK). What is kept is kept
+ * byte for byte, but for blanks at the end. Quoted local parts are respected; whatever could be
+ * read in two ways is SMTP_MAIL_SYNTAX.
  */
 __attribute__((warn_unused_result)) enum smtp_mail_status
 smtp_mail_strip_auth(const char *arguments, size_t length, char *out, size_t *out_length);
 
+/* Some backends count a chunk in 32 bits: beyond this they would take message for commands. */
+#define SMTP_BDAT_SIZE_LIMIT INT32_MAX
+
 /*
- * BDAT's arguments (RFC 3030 section 2): a size in decimal, at most 2^63-1, and perhaps LAST.
- * Returns false if they are anything else.
+ * BDAT's arguments (RFC 3030 section 2): a size in decimal, at most SMTP_BDAT_SIZE_LIMIT and
+ * without leading zeros (some backends would read an octal number), and perhaps LAST. Returns
+ * false if they are anything else.
  */
 __attribute__((warn_unused_result)) bool smtp_bdat_parse(const char *arguments, size_t length,
                                                          uint64_t *size, bool *last);

@@ -1,7 +1,9 @@
 /*
- * MAIL FROM without AUTH= (RFC 4954 section 5; promise 3): only Postern says who a client is.
- * What a lenient backend might split in another place than this does is refused, not guessed
- * at.
+ * MAIL FROM without AUTH= (RFC 4954 section 5; threat 5), for the relay: only Postern says who a
+ * client is. Backends read these arguments in many ways. What one of them could take for an AUTH
+ * parameter where this file sees none is refused, not guessed at: control characters, angle
+ * brackets or " AUTH" within a path, backslashes outside of quotes, a parameter whose name is no
+ * keyword, "AUTH=" behind a sign within another's value.
  */
 #include <string.h>
 #include <strings.h>
@@ -11,35 +13,54 @@
 static const char auth[] = "AUTH";
 #define AUTH_LENGTH (sizeof auth - 1)
 
-/* A backend that takes no notice of quotes would read a parameter here. */
-static bool looks_like_auth(const char *text, size_t length)
+static bool begins_with_auth(const char *text, size_t length)
 {
     return length >= AUTH_LENGTH && strncasecmp(text, auth, AUTH_LENGTH) == 0;
 }
 
-/* The length of a quoted string with its quotes; 0: it does not end, or can be read in two
- * ways. */
+static bool has_control(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 127)
+            return true;
+    return false;
+}
+
+/* Would a backend that splits at spaces, whatever is quoted, find a parameter in the path? */
+static bool path_hides_auth(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (text[i] == ' ' && begins_with_auth(text + i + 1, length - i - 1))
+            return true;
+    return false;
+}
+
+static bool is_keyword_byte(char byte)
+{
+    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+           (byte >= 'a' && byte <= 'z') || byte == '-';
+}
+
+/* Or one that looks for the last '>', or for a quote's end, in a parameter? */
+static bool parameter_hides_auth(const char *text, size_t length)
+{
+    for (size_t i = 1; i + AUTH_LENGTH < length; i++)
+        if (text[i + AUTH_LENGTH] == '=' && begins_with_auth(text + i, length - i) &&
+            !is_keyword_byte(text[i - 1]))
+            return true;
+    return false;
+}
+
+/* The length of a quoted string with its quotes; 0: it does not end, or has a bracket in it. */
 static size_t quoted_length(const char *text, size_t length)
 {
     for (size_t i = 1; i < length; i++) {
-        switch (text[i]) {
-        case '"':
+        if (text[i] == '"')
             return i + 1;
-        case '\\':
-            if (++i >= length || text[i] == '<' || text[i] == '>' || text[i] == '\t')
-                return 0;
-            break;
-        case ' ':
-            if (looks_like_auth(text + i + 1, length - i - 1))
-                return 0;
-            break;
-        case '<':
-        case '>':
-        case '\t':
+        if (text[i] == '\\')
+            i++;
+        if (i == length || text[i] == '<' || text[i] == '>')
             return 0;
-        default:
-            break;
-        }
     }
     return 0;
 }
@@ -57,7 +78,6 @@ static size_t bracketed_length(const char *text, size_t length)
             break;
         case '<':
         case ' ':
-        case '\t':
         case '\\':
             return 0;
         default:
@@ -75,7 +95,7 @@ static size_t bare_length(const char *text, size_t length)
 {
     size_t end = 0;
     while (end < length && text[end] != ' ') {
-        if (strchr("\"<>\\\t", text[end]))
+        if (strchr("\"<>\\", text[end]))
             return 0;
         end++;
     }
@@ -95,35 +115,53 @@ static size_t path_end(const char *arguments, size_t length)
         return 0;
     size_t path = arguments[at] == '<' ? bracketed_length(arguments + at, length - at)
                                        : bare_length(arguments + at, length - at);
-    return path > 0 ? at + path : 0;
+    if (path == 0 || path_hides_auth(arguments, at + path))
+        return 0;
+    return at + path;
 }
 
-static bool is_auth(const char *parameter, size_t length)
+/* The length of the keyword that a parameter begins with (RFC 5321 section 4.1.2, esmtp-param). */
+static size_t keyword_length(const char *parameter, size_t length)
 {
-    const char *sign = memchr(parameter, '=', length);
-    size_t name = sign ? (size_t)(sign - parameter) : length;
-    return name == AUTH_LENGTH && strncasecmp(parameter, auth, AUTH_LENGTH) == 0;
+    size_t end = 0;
+    while (end < length && is_keyword_byte(parameter[end]))
+        end++;
+    return end;
+}
+
+enum parameter { PARAMETER_KEPT, PARAMETER_AUTH, PARAMETER_BROKEN };
+
+static enum parameter judge_parameter(const char *text, size_t length)
+{
+    size_t keyword = keyword_length(text, length);
+    if (keyword == 0 || (keyword < length && text[keyword] != '='))
+        return PARAMETER_BROKEN;
+    if (keyword == AUTH_LENGTH && begins_with_auth(text, keyword))
+        return PARAMETER_AUTH;
+    return parameter_hides_auth(text, length) ? PARAMETER_BROKEN : PARAMETER_KEPT;
 }
 
 /* Copies what follows the path, parameter by parameter; false: syntax error. */
 static bool copy_parameters(const char *text, size_t length, char *out, size_t *out_length)
 {
-    size_t at = 0;
-    if (length > 0 && text[0] != ' ')
-        return false;
-    if (memchr(text, '\t', length))
-        return false;
-    while (at < length) {
-        size_t start = at;
-        while (at < length && text[at] == ' ')
-            at++;
-        size_t word = at;
-        while (at < length && text[at] != ' ')
-            at++;
-        if (is_auth(text + word, at - word))
+    size_t end = 0;
+    for (size_t start = 0; start < length; start = end) {
+        size_t word = start;
+        while (word < length && text[word] == ' ')
+            word++;
+        if (word == length)
+            return true;
+        if (word == start)
+            return false;
+        for (end = word; end < length && text[end] != ' ';)
+            end++;
+        enum parameter parameter = judge_parameter(text + word, end - word);
+        if (parameter == PARAMETER_BROKEN)
+            return false;
+        if (parameter == PARAMETER_AUTH)
             continue;
-        memcpy(out + *out_length, text + start, at - start);
-        *out_length += at - start;
+        memcpy(out + *out_length, text + start, end - start);
+        *out_length += end - start;
     }
     return true;
 }
@@ -131,12 +169,14 @@ static bool copy_parameters(const char *text, size_t length, char *out, size_t *
 enum smtp_mail_status smtp_mail_strip_auth(const char *arguments, size_t length, char *out,
                                            size_t *out_length)
 {
-    size_t path = path_end(arguments, length);
     *out_length = 0;
+    size_t path = has_control(arguments, length) ? 0 : path_end(arguments, length);
     if (path == 0)
         return SMTP_MAIL_SYNTAX;
     memcpy(out, arguments, path);
     *out_length = path;
-    return copy_parameters(arguments + path, length - path, out, out_length) ? SMTP_MAIL_OK
-                                                                             : SMTP_MAIL_SYNTAX;
+    if (copy_parameters(arguments + path, length - path, out, out_length))
+        return SMTP_MAIL_OK;
+    *out_length = 0;
+    return SMTP_MAIL_SYNTAX;
 }
