@@ -85,7 +85,8 @@ bool smtp_helo_name_valid(const char *name, size_t length)
     return true;
 }
 
-/* The decimal number that `text` begins with, and its digits; 0 digits: there is no such number. */
+/* The decimal number that `text` begins with, and its digits; 0 digits: there is no such
+ * number. */
 static size_t read_size(const char *text, size_t length, uint64_t *size)
 {
     size_t digits = 0;

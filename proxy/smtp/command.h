@@ -59,7 +59,7 @@ struct smtp_command {
 __attribute__((warn_unused_result)) enum smtp_command_status
 smtp_command_parse(const char *line, size_t length, struct smtp_command *out);
 
-/* The verb's own name ("MAIL"); "unknown" for the last three kinds. For logs and tests. */
+/* The verb's own name ("MAIL"); "unknown" for those that are not SMTP's. For logs and tests. */
 const char *smtp_verb_name(enum smtp_verb verb);
 
 /*

@@ -2,12 +2,12 @@
  * The message scanner: what stands between two runs of ordinary bytes. The relay calls it for
  * every message; the runs themselves are found in data_skip.c. Nothing is copied or allocated.
  *
- *                                                   output
- *   NUL                  anywhere                   " "
- *   CR, no LF behind     anywhere                   " "
- *   LF, no CR before     behind text or a line end  CRLF, and a dot behind it is stuffed
- *   LF, no CR before     behind a line's first dot  "." CRLF: the dot that has gone out is
- * stuffed CRLF                 behind a line's first dot  CRLF, and the message is at its end
+ *   in                                  out
+ *   NUL                                 " "
+ *   CR without LF                       " "
+ *   LF without CR                       CRLF; a dot behind it is stuffed
+ *   the same behind a line's first dot  "." CRLF: that dot has gone out, and is stuffed by this
+ *   CRLF behind a line's first dot      CRLF, the end
  */
 #include "proxy/smtp/data.h"
 

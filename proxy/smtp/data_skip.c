@@ -151,10 +151,11 @@ static size_t blocks_sse2(const char *in, size_t length, bool line_start)
     return skip_blocks(in, length, line_start, masks_sse2, dots_sse2);
 }
 
-static size_t choose(const char *in, size_t length, bool line_start);
+typedef size_t skip_blocks_with(const char *in, size_t length, bool line_start);
+static skip_blocks_with choose;
 
 /* Chosen at the first call, and never asked again. */
-static size_t (*blocks)(const char *in, size_t length, bool line_start) = choose;
+static skip_blocks_with *blocks = choose;
 
 static size_t choose(const char *in, size_t length, bool line_start)
 {
@@ -170,20 +171,44 @@ static uint8_t position_behind(const char *end)
     return end[-1] == '.' && end[-2] == '\n' ? SMTP_DATA_DOT : SMTP_DATA_TEXT;
 }
 
-size_t smtp_data_skip_best(const char *in, size_t length, uint8_t *position)
+/* Blocks begin at a line start or in text: two bytes lead there from every other position. */
+static size_t lead_in(const char *in, size_t length, uint8_t *position)
 {
+    if (*position == SMTP_DATA_LINE_START || *position == SMTP_DATA_TEXT)
+        return 0;
+    return smtp_data_skip_scalar(in, length < 2 ? length : 2, position);
+}
+
+static size_t skip(const char *in, size_t length, uint8_t *position, skip_blocks_with *whole)
+{
+    size_t done = lead_in(in, length, position);
     bool simple = *position == SMTP_DATA_LINE_START || *position == SMTP_DATA_TEXT;
-    size_t done = 0;
-    if (simple && length >= BLOCK)
-        done = blocks(in, length, *position == SMTP_DATA_LINE_START);
-    if (done > 0) {
-        done -= in[done - 1] == '\r';
-        *position = position_behind(in + done);
+    if (simple && length - done >= BLOCK) {
+        size_t run = whole(in + done, length - done, *position == SMTP_DATA_LINE_START);
+        if (run > 0) {
+            done += run - (in[done + run - 1] == '\r');
+            *position = position_behind(in + done);
+        }
     }
     return done + smtp_data_skip_scalar(in + done, length - done, position);
 }
 
+size_t smtp_data_skip_baseline(const char *in, size_t length, uint8_t *position)
+{
+    return skip(in, length, position, blocks_sse2);
+}
+
+size_t smtp_data_skip_best(const char *in, size_t length, uint8_t *position)
+{
+    return skip(in, length, position, blocks);
+}
+
 #else
+
+size_t smtp_data_skip_baseline(const char *in, size_t length, uint8_t *position)
+{
+    return smtp_data_skip_scalar(in, length, position);
+}
 
 size_t smtp_data_skip_best(const char *in, size_t length, uint8_t *position)
 {

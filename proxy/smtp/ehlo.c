@@ -12,7 +12,8 @@
 
 #define HOSTNAME_LIMIT 255
 
-static const char *const keywords[SMTP_EXT_COUNT] = {
+/* Each in as much room as the longest: the reply's greatest size can be added up below. */
+static const char keywords[SMTP_EXT_COUNT][sizeof "ENHANCEDSTATUSCODES"] = {
     [SMTP_EXT_PIPELINING] = "PIPELINING",
     [SMTP_EXT_SIZE] = "SIZE",
     [SMTP_EXT_8BITMIME] = "8BITMIME",
@@ -58,7 +59,8 @@ static void learn_extension(struct smtp_ehlo *ehlo, int extension, const char *p
 {
     size_t free_bytes = SMTP_EHLO_PARAMETERS_SIZE - ehlo->parameters_length;
     ehlo->offered &= ~(1u << extension);
-    if (length > free_bytes || !is_printable(parameters, length))
+    if (length > free_bytes || length > SMTP_EHLO_PARAMETER_LIMIT ||
+        !is_printable(parameters, length))
         return;
     ehlo->parameter[extension].offset = ehlo->parameters_length;
     ehlo->parameter[extension].length = (uint16_t)length;
@@ -103,6 +105,19 @@ bool smtp_ehlo_equal(const struct smtp_ehlo *a, const struct smtp_ehlo *b)
     return true;
 }
 
+/* A line of the reply with all that is about its text. */
+#define LINE_SIZE(text_length) (sizeof "250-\r\n" - 1 + (text_length))
+
+/* The host, STARTTLS, AUTH in both its forms, every keyword with its blank; all parameters. */
+_Static_assert(LINE_SIZE(HOSTNAME_LIMIT) + LINE_SIZE(sizeof "STARTTLS" - 1) +
+                       2 * LINE_SIZE(sizeof "AUTH " - 1 + SMTP_EHLO_MECHANISMS_LIMIT) +
+                       SMTP_EXT_COUNT * LINE_SIZE(sizeof keywords[0]) +
+                       SMTP_EHLO_PARAMETERS_SIZE + sizeof "" <=
+                   SMTP_EHLO_TEXT_SIZE,
+               "the largest reply has room");
+_Static_assert(LINE_SIZE(sizeof keywords[0] + SMTP_EHLO_PARAMETER_LIMIT) <= 512,
+               "no line is longer than clients must take");
+
 /* The reply under construction: each line is begun as if another followed. */
 struct writer {
     char *out;
@@ -138,21 +153,38 @@ static void put_extension(struct writer *writer, const struct smtp_ehlo *ehlo, i
     put_text(writer, "\r\n");
 }
 
+/* As many whole names as there is room for. */
+static size_t mechanisms_length(const char *mechanisms)
+{
+    size_t length = mechanisms ? strlen(mechanisms) : 0;
+    if (length <= SMTP_EHLO_MECHANISMS_LIMIT)
+        return length;
+    length = SMTP_EHLO_MECHANISMS_LIMIT;
+    while (length > 0 && mechanisms[length] != ' ')
+        length--;
+    return length;
+}
+
+static void put_auth(struct writer *writer, const char *form, const struct smtp_ehlo_own *own)
+{
+    size_t length = mechanisms_length(own->mechanisms);
+    if (length == 0)
+        return;
+    begin_line(writer);
+    put_text(writer, form);
+    put(writer, own->mechanisms, length);
+    put_text(writer, "\r\n");
+}
+
 static void put_own(struct writer *writer, const struct smtp_ehlo_own *own)
 {
     if (own->starttls) {
         begin_line(writer);
         put_text(writer, "STARTTLS\r\n");
     }
-    const char *forms[] = {"AUTH ", own->legacy_auth ? "AUTH=" : NULL};
-    for (size_t i = 0; own->mechanisms && i < sizeof forms / sizeof *forms; i++) {
-        if (!forms[i])
-            continue;
-        begin_line(writer);
-        put_text(writer, forms[i]);
-        put_text(writer, own->mechanisms);
-        put_text(writer, "\r\n");
-    }
+    put_auth(writer, "AUTH ", own);
+    if (own->legacy_auth)
+        put_auth(writer, "AUTH=", own);
 }
 
 static bool is_carried(const struct smtp_ehlo *ehlo, int extension)

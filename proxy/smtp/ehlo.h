@@ -35,6 +35,8 @@ enum smtp_extension {
 
 /* Room for the parameters of all keywords together ("10240000", "RCPTMAX=100"). */
 #define SMTP_EHLO_PARAMETERS_SIZE 512
+/* Of one keyword: a line of a reply is at most 512 bytes (RFC 5321 section 4.5.3.1.5). */
+#define SMTP_EHLO_PARAMETER_LIMIT 480
 
 struct smtp_ehlo {
     uint32_t offered; /* bit 1u << enum smtp_extension */
@@ -55,9 +57,9 @@ static inline bool smtp_ehlo_offers(const struct smtp_ehlo *ehlo, enum smtp_exte
 
 /*
  * Takes the text of one line behind the first of an EHLO reply ("SIZE 10240000"). Start from a
- * zeroed struct. Unknown keywords are passed over; a parameter that is not printable ASCII or
- * has no room drops its keyword. BINARYMIME counts only with CHUNKING (smtp_ehlo_format sees to
- * it).
+ * zeroed struct. Unknown keywords are passed over; of lines with the same keyword the
+ * last counts; a parameter that is not printable ASCII or has no room drops its keyword.
+ * BINARYMIME counts only with CHUNKING (smtp_ehlo_format sees to it).
  */
 void smtp_ehlo_learn(struct smtp_ehlo *ehlo, const char *text, size_t length);
 
@@ -68,11 +70,13 @@ bool smtp_ehlo_equal(const struct smtp_ehlo *a, const struct smtp_ehlo *b);
 struct smtp_ehlo_own {
     const char *hostname;
     bool starttls;          /* never the last line: some clients miss it there */
-    const char *mechanisms; /* "PLAIN LOGIN"; NULL: no AUTH */
+    const char *mechanisms; /* "PLAIN LOGIN"; NULL or empty: no AUTH */
     bool legacy_auth;       /* also "AUTH=PLAIN LOGIN" */
 };
 
-/* Room for every reply that smtp_ehlo_format() can write, NUL included. */
+/* Names of mechanisms beyond this are left out. */
+#define SMTP_EHLO_MECHANISMS_LIMIT 255
+/* Room for every reply that smtp_ehlo_format() can write, NUL included; ehlo.c adds it up. */
 #define SMTP_EHLO_TEXT_SIZE 2048
 
 /*

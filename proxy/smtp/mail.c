@@ -1,9 +1,9 @@
 /*
- * MAIL FROM without AUTH= (RFC 4954 section 5; threat 5), for the relay: only Postern says who a
- * client is. Backends read these arguments in many ways. What one of them could take for an AUTH
- * parameter where this file sees none is refused, not guessed at: control characters, angle
- * brackets or " AUTH" within a path, backslashes outside of quotes, a parameter whose name is no
- * keyword, "AUTH=" behind a sign within another's value.
+ * MAIL FROM without AUTH= (RFC 4954 section 5; threat 5), for the relay: only Postern says who
+ * a client is. Backends read these arguments in many ways. What one of them could take for an
+ * AUTH parameter where this file sees none is refused, not guessed at: control characters,
+ * angle brackets or " AUTH" within a path, backslashes outside of quotes, a parameter whose
+ * name is no keyword, "AUTH=" behind a sign within another's value.
  */
 #include <string.h>
 #include <strings.h>
@@ -120,7 +120,8 @@ static size_t path_end(const char *arguments, size_t length)
     return at + path;
 }
 
-/* The length of the keyword that a parameter begins with (RFC 5321 section 4.1.2, esmtp-param). */
+/* The length of the keyword that a parameter begins with (RFC 5321 section 4.1.2, esmtp-param).
+ */
 static size_t keyword_length(const char *parameter, size_t length)
 {
     size_t end = 0;

@@ -18,9 +18,16 @@ static const char *const names[SMTP_XCLIENT_COUNT] = {
 
 static const char verb[] = "XCLIENT";
 static const char unavailable[] = "[UNAVAILABLE]";
+static const char temporarily_unavailable[] = "[TEMPUNAVAIL]";
 
 /* " DESTADDR=" and a value. */
 #define ATTRIBUTE_SIZE (10 + SMTP_XCLIENT_VALUE_LIMIT)
+/* For attributes, between the verb and CRLF. */
+#define COMMAND_ROOM (SMTP_XCLIENT_COMMAND_LIMIT - (sizeof verb - 1) - 2)
+
+_Static_assert(ATTRIBUTE_SIZE <= COMMAND_ROOM, "each attribute fits in a command of its own");
+_Static_assert(SMTP_XCLIENT_COMMANDS == SMTP_XCLIENT_LOGIN + 1,
+               "there is room even if each of them does");
 
 int smtp_xclient_lookup(const char *name, size_t length)
 {
@@ -55,7 +62,14 @@ struct attribute_text {
     char text[ATTRIBUTE_SIZE];
 };
 
-/* " NAME=value"; false: the value is too long to be told. */
+/* A value that a backend would take for none. */
+static bool is_reserved(const char *value)
+{
+    return strcasecmp(value, unavailable) == 0 ||
+           strcasecmp(value, temporarily_unavailable) == 0;
+}
+
+/* " NAME=value"; false: the value cannot be told. */
 static bool write_attribute(int attribute, const char *value, struct attribute_text *out)
 {
     size_t name = strlen(names[attribute]), encoded = 0;
@@ -64,9 +78,10 @@ static bool write_attribute(int attribute, const char *value, struct attribute_t
     out->text[name + 1] = '=';
     out->length = name + 2;
 
-    bool whole = !value || !value[0] ||
-                 smtp_xtext_encode(value, strlen(value), out->text + out->length,
-                                   SMTP_XCLIENT_VALUE_LIMIT, &encoded);
+    bool whole =
+        !value || !value[0] ||
+        (!is_reserved(value) && smtp_xtext_encode(value, strlen(value), out->text + out->length,
+                                                  SMTP_XCLIENT_VALUE_LIMIT, &encoded));
     if (encoded == 0) {
         encoded = sizeof unavailable - 1;
         memcpy(out->text + out->length, unavailable, encoded);
@@ -124,14 +139,17 @@ static void end_command(struct smtp_xclient_commands *out)
         append(out, "\r\n", 2);
 }
 
-/* A NAME beside a long LOGIN is not worth a refusal: LOGIN and ADDR are what counts. */
-static bool fit_last(struct attribute_text *texts, uint32_t offered)
+/* Gives up what is not required of the last command until the rest has room, NAME first. */
+static bool fit_last(struct attribute_text *texts, uint32_t offered, uint32_t required)
 {
-    size_t room = SMTP_XCLIENT_COMMAND_LIMIT - (sizeof verb - 1) - 2;
-    if (length_from(texts, offered, SMTP_XCLIENT_LOGIN) <= room)
-        return true;
-    (void)write_attribute(SMTP_XCLIENT_NAME, NULL, &texts[SMTP_XCLIENT_NAME]);
-    return length_from(texts, offered, SMTP_XCLIENT_LOGIN) <= room;
+    static const int dispensable[] = {SMTP_XCLIENT_NAME, SMTP_XCLIENT_ADDR, SMTP_XCLIENT_LOGIN};
+    for (size_t i = 0; length_from(texts, offered, SMTP_XCLIENT_LOGIN) > COMMAND_ROOM; i++) {
+        if (i == sizeof dispensable / sizeof *dispensable)
+            return false;
+        if (!((required >> dispensable[i]) & 1u))
+            (void)write_attribute(dispensable[i], NULL, &texts[dispensable[i]]);
+    }
+    return true;
 }
 
 bool smtp_xclient_format(const struct smtp_xclient_identity *identity, uint32_t offered,
@@ -139,7 +157,7 @@ bool smtp_xclient_format(const struct smtp_xclient_identity *identity, uint32_t 
 {
     struct attribute_text texts[SMTP_XCLIENT_COUNT];
     out->count = 0;
-    if (!write_all(identity, offered, required, texts) || !fit_last(texts, offered))
+    if (!write_all(identity, offered, required, texts) || !fit_last(texts, offered, required))
         return false;
 
     for (int i = 0; i < SMTP_XCLIENT_COUNT; i++) {

@@ -28,8 +28,8 @@ enum smtp_xclient_attribute {
 
 #define SMTP_XCLIENT_COMMAND_LIMIT 512
 #define SMTP_XCLIENT_VALUE_LIMIT   255
-/* At most this many commands come out. */
-#define SMTP_XCLIENT_COMMANDS 4
+/* At most this many come out: one for each attribute before LOGIN, and the last. */
+#define SMTP_XCLIENT_COMMANDS 6
 
 /* The names in "XCLIENT NAME ADDR PORT …" as bits 1u << attribute; unknown ones are passed
  * over. */
@@ -51,9 +51,10 @@ struct smtp_xclient_commands {
 };
 
 /*
- * Writes the commands for the attributes in `offered`. Returns false if an attribute in
- * `required` has a value that is too long to be told whole; any other such attribute is told
- * as [UNAVAILABLE].
+ * Writes the commands for the attributes in `offered`. A value cannot be told if it is too
+ * long, by itself or beside the others of the last command, or if it is one of the words that
+ * stand for no value. Returns false, with no commands, if that befalls an attribute in
+ * `required`; any other such attribute is told as [UNAVAILABLE].
  */
 __attribute__((warn_unused_result)) bool
 smtp_xclient_format(const struct smtp_xclient_identity *identity, uint32_t offered,
