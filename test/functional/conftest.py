@@ -15,6 +15,11 @@ from support import postern as posterns
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
+def pytest_configure():
+    if not os.access(posterns.BINARY, os.X_OK):
+        pytest.exit(f"there is no {posterns.BINARY}: build it, or set POSTERN_BINARY", 1)
+
+
 @pytest.fixture(scope="session")
 def work():
     """A directory for everything, which other users may enter (unlike pytest's own)."""
@@ -46,14 +51,14 @@ def pam_services(work):
     directory.mkdir()
     services = pam_module.Pam(directory)
     yield services
-    services.release()
+    services.close()
 
 
 @pytest.fixture
 def pam(pam_services):
     """PAM's services; whoever is stuck in one of them is let go behind the test."""
     yield pam_services
-    pam_services.release()
+    pam_services.reset()
 
 
 @pytest.fixture

@@ -102,6 +102,10 @@ class Connection:
         return [line.split(b" ")[0].upper().decode("latin-1") for line in self.commands]
 
     @property
+    def has_quit(self):
+        return "QUIT" in self.verbs
+
+    @property
     def is_probe(self):
         """Only asked what is offered."""
         return all(verb in ("EHLO", "QUIT") for verb in self.verbs)
@@ -230,6 +234,8 @@ class Backend:
         self.connections = []
         self._changed = threading.Condition()
         self._listener = self._listen(host)
+        #: As the configuration writes it.
+        self.address = f"unix:{path}" if path else "%s:%d" % self._listener.getsockname()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _listen(self, host):
@@ -243,14 +249,6 @@ class Backend:
             listener.bind((host, 0))
         listener.listen(200)
         return listener
-
-    @property
-    def address(self):
-        """As the configuration writes it."""
-        if self.path:
-            return f"unix:{self.path}"
-        host, port = self._listener.getsockname()
-        return f"{host}:{port}"
 
     def on(self, step, action):
         """Sets what happens at a step; see above. Returns itself, to be chained."""

@@ -34,6 +34,9 @@ class Certificates:
         self.readable_key = self.directory / "readable-key.pem"
         self.readable_key.write_bytes(self.key.read_bytes())
         self.readable_key.chmod(0o644)
+        self.private_certificate = self.directory / "private-certificate.pem"
+        self.private_certificate.write_bytes(self.certificate.read_bytes())
+        self.private_certificate.chmod(0o600)
         self.expired_certificate = self._dated("expired", "20200101000000Z", "20200201000000Z")
         self.future_certificate = self._dated("future", "20900101000000Z", "20910101000000Z")
 

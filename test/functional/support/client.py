@@ -59,6 +59,7 @@ class Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = self.socket.getsockname()[1]
         self.tls = None
+        self.ended_by_notify = False  # the server has sent close_notify
         self._input = b""
         if tls:
             self.handshake(tls_context, session)
@@ -87,8 +88,6 @@ class Client:
                 self._send_records()
                 self._receive_records()
                 continue
-            except ssl.SSLZeroReturnError:
-                return b""
             self._send_records()
             return result
 
@@ -132,9 +131,11 @@ class Client:
         """Some bytes; b"" at the end."""
         if self.tls:
             try:
-                return self._drive(self.tls.read, 65536)
-            except ssl.SSLEOFError:
+                data = self._drive(self.tls.read, 65536)
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 return b""
+            self.ended_by_notify |= not data
+            return data
         return self.socket.recv(65536)
 
     def receive_rest(self):

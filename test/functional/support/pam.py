@@ -3,7 +3,10 @@
 import os
 import pathlib
 import secrets
+import signal
 import subprocess
+
+from support import processes
 
 MATRIX = "/usr/lib/x86_64-linux-gnu/pam_wrapper/pam_matrix.so"
 
@@ -23,7 +26,7 @@ printf '%s\\n' "type=$PAM_TYPE user=$PAM_USER rhost=$PAM_RHOST tty=$PAM_TTY serv
     >>{path}
 """
 
-# Opening a fifo waits for somebody who writes to it.
+# The test keeps the fifo open and writes a line for each that is to go on.
 _STUCK = """#!/bin/sh
 echo $$ >>{entered}
 read -r line <{gate}
@@ -34,44 +37,48 @@ class Pam:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
         self.directory.chmod(0o755)
-        self._database = self.directory / "passdb"
         self._gate = self.directory / "gate"
         self._entered = self.directory / "entered"
+        os.mkfifo(self._gate, 0o666)
+        self._gate_descriptor = os.open(self._gate, os.O_RDWR | os.O_NONBLOCK)
+        self._released = 0
         self._write_services()
 
     def _write_services(self):
-        self._database.write_text("")
-        os.mkfifo(self._gate, 0o666)
-        everywhere = ("users", "slow", "recorded", "stuck", "stuck_account", "gated", "renamed")
-        with open(self._database, "a", encoding="utf-8") as database:
-            for service in everywhere:
-                for user, password in USERS.items():
-                    database.write(f"{user}:{password}:{service}\n")
-            database.write(f"{LOCKED[0]}:{LOCKED[1]}:elsewhere\n")
-        matrix = f"{MATRIX} passdb={self._database}"
-        check = (f"auth required {matrix}", f"account required {matrix}")
-        stuck = f"pam_exec.so quiet {self._script('stuck', _STUCK.format(entered=self._entered, gate=self._gate))}"
-        self.service("users", *check)
+        script = self._script("stuck", _STUCK.format(entered=self._entered, gate=self._gate))
+        stuck = f"pam_exec.so quiet {script}"
+        self.service("users", *self._users_of("users"))
         self.service("permit", "auth required pam_permit.so", "account required pam_permit.so")
         self.service("deny", "auth required pam_deny.so", "account required pam_deny.so")
-        self.service("slow", "auth optional pam_faildelay.so delay=3000000", *check)
+        self.service("slow", "auth optional pam_faildelay.so delay=3000000",
+                     *self._users_of("slow"))
         self.service("slow_deny", "auth optional pam_faildelay.so delay=2000000",
                      "auth required pam_deny.so", "account required pam_permit.so")
-        self.service("stuck", f"auth required {stuck}", *check)
-        self.service("stuck_account", *check, f"account required {stuck}")
+        self.service("stuck", f"auth required {stuck}", *self._users_of("stuck"))
+        self.service("stuck_account", *self._users_of("stuck_account"), f"account required {stuck}")
         # Only bob gets stuck.
         self.service("gated", "auth [success=ignore default=1] pam_succeed_if.so quiet user = bob",
-                     f"auth required {stuck}", *check)
+                     f"auth required {stuck}", *self._users_of("gated"))
         self.service("unix", "auth required pam_unix.so", "account required pam_unix.so")
         self.service("broken", "auth required no_such_module.so",
                      "account required pam_permit.so")
         self.service("no_account", "auth required pam_permit.so", "account required pam_deny.so")
         self.service("chatty", "auth required "
-                     f"{os.path.dirname(MATRIX)}/pam_chatty.so info num_lines=3", *check)
+                     f"{os.path.dirname(MATRIX)}/pam_chatty.so info num_lines=3",
+                     *self._users_of("chatty"))
 
     def service(self, name, *lines):
         (self.directory / name).write_text("".join(line + "\n" for line in lines))
         return name
+
+    def _users_of(self, service):
+        """The two lines that ask pam_matrix about USERS."""
+        database = self.directory / f"{service}.users"
+        database.write_text("".join(f"{user}:{password}:{service}\n"
+                                    for user, password in USERS.items())
+                            + f"{LOCKED[0]}:{LOCKED[1]}:elsewhere\n")
+        return (f"auth required {MATRIX} passdb={database}",
+                f"account required {MATRIX} passdb={database}")
 
     def _script(self, name, text):
         path = self.directory / f"{name}.sh"
@@ -83,29 +90,38 @@ class Pam:
         """Makes the service "recorded", which notes PAM's items; returns the file."""
         path = pathlib.Path(directory, "recorded")
         script = self._script("record", _RECORD.format(path=path))
-        matrix = f"{MATRIX} passdb={self._database}"
         self.service("recorded", f"auth required pam_exec.so quiet {script}",
-                     f"auth required {matrix}", f"account required pam_exec.so quiet {script}",
-                     f"account required {matrix}")
+                     f"account required pam_exec.so quiet {script}", *self._users_of("recorded"))
         return path
+
+    def _entered_pids(self):
+        return self._entered.read_text().split() if self._entered.exists() else []
 
     def stuck_count(self):
         """How many logins have reached the stuck module so far."""
-        return len(self._entered.read_text().splitlines()) if self._entered.exists() else 0
+        return len(self._entered_pids())
 
     def release(self):
-        """Lets go of everybody who is stuck now, also those whose worker was killed."""
+        """Lets go of everybody who is stuck now."""
+        stuck = self.stuck_count()
+        os.write(self._gate_descriptor, b"\n" * (stuck - self._released))
+        self._released = stuck
+
+    def reset(self):
+        """Ends whoever is stuck still: also those whose worker was killed, and has left them."""
+        for pid in self._entered_pids():
+            if str(self.directory) in processes.title(pid):
+                os.kill(int(pid), signal.SIGKILL)
+        self._entered.unlink(missing_ok=True)
+        self._released = 0
         try:
-            gate = os.open(self._gate, os.O_RDWR | os.O_NONBLOCK)
-            os.write(gate, b"\n" * 200)
-        except OSError:
-            return
-        for pid in self._entered.read_text().split() if self._entered.exists() else ():
-            try:
-                os.kill(int(pid), 9)
-            except ProcessLookupError:
-                pass
-        os.close(gate)
+            os.read(self._gate_descriptor, 65536)
+        except BlockingIOError:
+            pass
+
+    def close(self):
+        self.reset()
+        os.close(self._gate_descriptor)
 
 
 class SystemUser:

@@ -9,7 +9,8 @@ import subprocess
 
 from support import client, logfmt, processes, wait
 
-BINARY = os.environ.get("POSTERN_BINARY", "build/postern")
+BINARY = os.path.abspath(os.environ.get("POSTERN_BINARY")
+                         or pathlib.Path(__file__).parents[3] / "build/postern")
 
 #: Faults that the sanitizers report end the process, with a report on standard error.
 SANITIZERS = {
@@ -17,6 +18,9 @@ SANITIZERS = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "LSAN_OPTIONS": "exitcode=99:report_objects=1",
 }
+#: The same without the memory that the sanitizer keeps back: for tests that measure.
+LEAN = {"ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"]
+        + ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0"}
 _REPORT = re.compile(r"Sanitizer|runtime error:|Assertion .* failed")
 
 
@@ -100,7 +104,7 @@ class Postern:
         self.expected_faults = []
         environment = {**os.environ, **SANITIZERS, **(environment or {})}
         self._process = subprocess.Popen(
-            [*command, os.path.abspath(BINARY), "-c", self.configuration_path],
+            [*command, BINARY, "-c", self.configuration_path],
             env=environment, cwd=self.directory, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=open(self._log_path, "ab"),
             pass_fds=pass_fds, start_new_session=True)
@@ -252,7 +256,8 @@ class Postern:
 
     def stop(self):
         """SIGTERM; it must end by itself, with all of its processes, and without a fault."""
-        rest = processes.descendants(self.pid)
+        rest = [pid for pid in processes.descendants(self.pid)
+                if processes.title(pid).startswith("postern: ")]
         if self._process.poll() is None:
             self.signal(signal.SIGTERM)
         try:

@@ -1,0 +1,324 @@
+"""Starting: what is checked before anything is served, and what the processes are allowed."""
+
+import os
+import pathlib
+import pwd
+import re
+import resource
+import signal
+import socket
+import sys
+
+import pytest
+
+from conftest import needs_root
+from support import client, processes, wait
+from support import postern as posterns
+from support.postern import Word
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def settings(certificates, pam):
+    """Good ones, which a test spoils."""
+    return {
+        "hostname": "mail.example.org",
+        "user": "nobody",
+        "tls": {"certificate": certificates.certificate, "key": certificates.key},
+        "listen": {"submission": {"address": f"127.0.0.1:{wait.free_port()}"}},
+        "auth": {"pam_service": "users", "pam_confdir": pam.directory},
+    }
+
+
+def check(scratch, settings, *arguments):
+    path = scratch / "postern.conf"
+    path.write_text(settings if isinstance(settings, str) else posterns.configuration(settings))
+    return path, posterns.run("-c", path, *(arguments or ("-n",)))
+
+
+# the command line
+
+def test_good_configuration_is_called_good(scratch, settings):
+    path, result = check(scratch, settings)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{path}: good\n"
+
+
+def test_long_options_do_the_same(scratch, settings):
+    path, _ = check(scratch, settings)
+    assert posterns.run(f"--config={path}", "--check").returncode == 0
+    assert posterns.run("--version").stdout == posterns.run("-V").stdout
+    assert posterns.run("--help").stdout == posterns.run("-h").stdout
+
+
+def test_version_and_help_say_what_they_are_for():
+    version, usage = posterns.run("-V"), posterns.run("-h")
+    assert version.returncode == usage.returncode == 0
+    assert re.match(r"postern \d+\.\d+\.\d+ ", version.stdout)
+    for option in ("-c", "--config", "-n", "--check", "-V", "-h", "/postern/postern.conf"):
+        assert option in usage.stdout
+
+
+@pytest.mark.parametrize("arguments", [["-x"], ["--no-such"], ["-c"], ["superfluous"]])
+def test_wrong_option_is_not_ignored(arguments):
+    result = posterns.run(*arguments)
+    assert result.returncode == 1
+    assert "usage: postern" in result.stderr
+
+
+def test_checking_opens_no_port(scratch, settings):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings["listen"]["submission"]["address"] = "127.0.0.1:%d" % taken.getsockname()[1]
+        assert check(scratch, settings)[1].returncode == 0
+
+
+# the file
+
+def test_missing_file_is_named(scratch):
+    result = posterns.run("-c", scratch / "nowhere.conf", "-n")
+    assert result.returncode == 1
+    assert f"{scratch}/nowhere.conf" in result.stderr
+
+
+@pytest.mark.parametrize("section, key, value, said", [
+    ("", "hostnam", "x", "hostnam"),
+    ("tls", "cert", "x", "cert"),
+    ("", "workers", 0, "workers"),
+    ("", "workers", Word("many"), "workers"),
+    ("", "bare_newline", "ignore", "bare_newline"),
+    ("", "hostname", "two words", "hostname"),
+    ("tls", "minimum", "1.1", "minimum"),
+    ("auth", "mechanisms", ["PLAIN", "CRAM-MD5"], "CRAM-MD5"),
+    ("auth", "pam_service", "../shadow", "pam_service"),
+    ("auth", "timeout", -1, "timeout"),
+    ("auth", "legacy_ehlo", Word("perhaps"), "legacy_ehlo"),
+    ("backend", "address", "mail.example.org:25", "address"),
+    ("backend", "address", "127.0.0.1:99999", "address"),
+    ("backend", "address", "*:25", "address"),
+    ("backend", "identity", "proxy", "identity"),
+    ("backend", "identity_required", ["ADDR", "SHOESIZE"], "SHOESIZE"),
+    ("limits", "connections", 0, "connections"),
+    ("timeouts", "login", "soon", "login"),
+    ("log", "destination", "paper", "destination"),
+])
+def test_every_mistake_is_told_with_file_line_and_key(scratch, settings, section, key, value, said):
+    changes = {section: {key: value}} if section else {key: value}
+    text = posterns.configuration(posterns.merge(settings, changes))
+    path, result = check(scratch, text)
+    assert result.returncode == 1, "it was accepted"
+    wanted = next(number for number, line in enumerate(text.splitlines(), 1)
+                  if line.split("=")[0].strip() == key and posterns._value(value) in line)
+    assert re.search(rf"{re.escape(str(path))}:{wanted}: .*{re.escape(said)}", result.stderr), \
+        result.stderr
+
+
+@pytest.mark.parametrize("missing", ["certificate", "key"])
+def test_what_must_be_given_is_missed(scratch, settings, missing):
+    del settings["tls"][missing]
+    _, result = check(scratch, settings)
+    assert result.returncode == 1
+    assert missing in result.stderr
+
+
+def test_unfinished_file_is_an_error(scratch, settings):
+    text = posterns.configuration(settings)
+    path, result = check(scratch, text[:text.rindex("}")])
+    assert result.returncode == 1
+    assert str(path) in result.stderr
+
+
+def test_all_mistakes_are_told_at_once(scratch, settings):
+    settings["workers"] = 0
+    settings["log"] = {"level": "loud"}
+    _, result = check(scratch, settings)
+    assert "workers" in result.stderr and "level" in result.stderr
+
+
+def test_bad_configuration_starts_nothing(scratch, settings):
+    settings["workers"] = 0
+    _, result = check(scratch, settings, "-c", scratch / "postern.conf")
+    assert result.returncode == 1
+    port = int(settings["listen"]["submission"]["address"].rpartition(":")[2])
+    assert not wait.port_answers(("127.0.0.1", port))
+
+
+def test_sample_configuration_is_good(scratch, certificates):
+    sample = (ROOT / "etc/postern.conf").read_text()
+    sample = re.sub(r'certificate = ".*"', f'certificate = "{certificates.certificate}"', sample)
+    sample = re.sub(r'\bkey = ".*"', f'key = "{certificates.key}"', sample)
+    _, result = check(scratch, sample)
+    assert result.returncode == 0, result.stderr
+
+
+# certificate and key
+
+@pytest.mark.parametrize("attribute, option, said", [
+    ("other_key", "key", "does not belong to the certificate"),
+    ("readable_key", "key", "can be read by others"),
+    ("expired_certificate", "certificate", "expired"),
+    ("future_certificate", "certificate", "not valid yet"),
+    ("private_certificate", "key", "no usable private key"),
+    ("key", "certificate", "no usable certificate"),
+    ("directory", "key", "not a regular file"),
+])
+@pytest.mark.parametrize("only_check", [True, False])
+def test_certificate_that_cannot_be_used_is_told_in_words(scratch, settings, certificates,
+                                                          attribute, option, said, only_check):
+    settings["tls"][option] = getattr(certificates, attribute)
+    arguments = ["-n"] if only_check else ["-c", scratch / "postern.conf"]
+    _, result = check(scratch, settings, *arguments)
+    assert result.returncode == 1
+    assert said in result.stderr and str(settings["tls"][option]) in result.stderr
+
+
+@pytest.mark.parametrize("option", ["certificate", "key"])
+def test_missing_certificate_or_key_is_named(scratch, settings, option):
+    settings["tls"][option] = scratch / "nowhere.pem"
+    _, result = check(scratch, settings)
+    assert result.returncode == 1
+    assert f"{scratch}/nowhere.pem" in result.stderr and "No such file" in result.stderr
+
+
+def test_certificate_of_another_host_is_a_warning(scratch, settings):
+    settings["hostname"] = "other.example.org"
+    _, result = check(scratch, settings)
+    assert result.returncode == 0
+    assert "warning" in result.stderr and "other.example.org" in result.stderr
+
+
+# the ports
+
+def test_port_that_is_taken_stops_the_start(scratch, settings):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        settings["listen"]["submission"]["address"] = address
+        _, result = check(scratch, settings, "-c", scratch / "postern.conf")
+    assert result.returncode == 1
+    assert address in result.stderr and "submission" in result.stderr
+
+
+_TAKE_SOCKETS = """
+import os, sys
+for number, descriptor in enumerate(map(int, sys.argv[1].split(",")), 3):
+    os.dup2(descriptor, number)
+    os.set_inheritable(number, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(sys.argv[1].split(","))))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_sockets_of_the_supervisor_are_served(start, backend):
+    """Also one that nobody unprivileged could bind."""
+    if "libsystemd: yes" not in posterns.run("-V").stdout:
+        pytest.skip("built without libsystemd")
+    passed, address = posterns.listening_socket()
+    # Above all that dup2() will overwrite.
+    descriptor = os.dup(passed.fileno())
+    postern = start(backend, pass_fds=[descriptor],
+                    command=[sys.executable, "-c", _TAKE_SOCKETS, str(descriptor)],
+                    listen={"submission": {"address": "%s:%d" % address}})
+    passed.close()
+    os.close(descriptor)
+    with client.Client(address) as one:
+        one.greeting()
+        one.quit()
+    postern.reload()
+    with client.Client(address) as one:
+        one.greeting()
+        one.quit()
+
+
+def test_supervisor_is_told_of_start_reload_and_stop(start, backend, scratch):
+    if "libsystemd: yes" not in posterns.run("-V").stdout:
+        pytest.skip("built without libsystemd")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(scratch / "notify"))
+        notified.settimeout(wait.PATIENCE)
+
+        def told(what):
+            while True:
+                if what in notified.recv(4096).decode().splitlines():
+                    return
+
+        postern = start(backend, environment={"NOTIFY_SOCKET": str(scratch / "notify")})
+        told("READY=1")
+        postern.signal(signal.SIGHUP)
+        told("RELOADING=1")
+        told("READY=1")
+        postern.stop()
+        told("STOPPING=1")
+
+
+# privileges
+
+@needs_root
+def test_reactor_has_no_rights_and_an_empty_root(postern):
+    (reactor,) = postern.pids("reactor")
+    nobody = "\t".join([str(pwd.getpwnam("nobody").pw_uid)] * 4)
+    assert processes.status(reactor, "Uid") == nobody
+    assert processes.status(reactor, "Groups") == ""
+    assert processes.status(reactor, "NoNewPrivs") == "1"
+    assert int(processes.status(reactor, "CapEff"), 16) == 0
+    assert int(processes.status(reactor, "CapPrm"), 16) == 0
+    assert os.listdir(f"/proc/{reactor}/root/") == []
+
+
+@needs_root
+def test_no_process_leaves_a_core_file(postern):
+    for pid in (postern.pid, *postern.pids("reactor"), *postern.pids("auth worker")):
+        limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+        assert re.search(r"Max core file size\s+0\s+0\s", limits), processes.title(pid)
+
+
+@needs_root
+def test_memory_of_the_reactor_is_closed_to_its_own_user(postern):
+    """What is not dumpable belongs to root in /proc, whoever runs it."""
+    (reactor,) = postern.pids("reactor")
+    assert os.stat(f"/proc/{reactor}/mem").st_uid == 0
+
+
+def test_descriptors_are_raised_to_the_hard_limit(postern):
+    (reactor,) = postern.pids("reactor")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limits = pathlib.Path(f"/proc/{reactor}/limits").read_text()
+    assert re.search(rf"Max open files\s+{hard}\s+{hard}\s", limits)
+
+
+def test_processes_say_what_they_are(postern):
+    assert processes.title(postern.pid) == "postern: master"
+    assert len(postern.pids("reactor")) == 1
+    assert len(postern.pids("auth worker")) == 2
+
+
+@needs_root
+def test_unknown_user_stops_the_start(start, backend, scratch, settings):
+    settings["user"] = "no-such-user"
+    _, result = check(scratch, settings, "-c", scratch / "postern.conf")
+    assert result.returncode == 1
+    assert "no-such-user" in result.stderr
+
+
+@needs_root
+def test_root_is_no_user_to_become(scratch, settings):
+    settings["user"] = "root"
+    _, result = check(scratch, settings, "-c", scratch / "postern.conf")
+    assert result.returncode == 1
+    assert "root" in result.stderr
+
+
+@needs_root
+def test_works_without_root_and_says_so(start, backend, certificates, scratch):
+    certificate, key = certificates.install("good", scratch)
+    for path in (certificate, key):
+        os.chown(path, 65534, 65534)
+    postern = start(backend, tls={"certificate": certificate, "key": key}, timeouts={"drain": 1},
+                    command=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+    postern.wait_for_record(level="warning", msg=re.compile("not started as root"))
+    with postern.log_in() as one:
+        one.quit()
+    assert backend.session().identity["LOGIN"] == "alice"

@@ -1,0 +1,252 @@
+"""TLS: what is spoken, what is refused, and how connections begin and end."""
+
+import select
+import ssl
+import subprocess
+import warnings
+
+import pytest
+
+from support import wait
+from support.client import Client, context
+
+
+def versions(version):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        made = context()
+        made.minimum_version = made.maximum_version = version
+    return made
+
+
+def tickets_counted(made):
+    """Counts the NewSessionTicket messages that a context's connections receive."""
+    counted = []
+
+    def message(_, direction, __, ___, kind, ____):
+        if direction == "read" and kind == ssl._TLSMessageType.NEWSESSION_TICKET:
+            counted.append(kind)
+    made._msg_callback = message
+    return counted
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("how", ["implicit", "starttls"])
+def test_todays_versions_are_spoken(postern, version, how):
+    with postern.connect(how, tls_context=versions(version)) if how == "implicit" else \
+            postern.connect(None) as one:
+        if how == "starttls":
+            one.ehlo()
+            one.starttls(versions(version))
+        one.ehlo()
+        one.login("alice", "wonderland")
+        assert one.tls.version() == {ssl.TLSVersion.TLSv1_2: "TLSv1.2",
+                                     ssl.TLSVersion.TLSv1_3: "TLSv1.3"}[version]
+        one.quit()
+    assert postern.session_record(one)["tls"] == one.tls.version()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_old_versions_are_refused(postern, version):
+    old = versions(version)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL"):
+        Client(postern.implicit, tls=True, tls_context=old)
+
+
+def test_minimum_can_be_raised(start, backend):
+    postern = start(backend, tls={"minimum": "1.3"})
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL"):
+        Client(postern.implicit, tls=True, tls_context=versions(ssl.TLSVersion.TLSv1_2))
+    postern.log_in(tls_context=versions(ssl.TLSVersion.TLSv1_3)).quit()
+
+
+@pytest.mark.parametrize("ciphers", ["AES128-SHA", "AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA",
+                                     "ECDHE-ECDSA-AES256-SHA384"])
+def test_weak_ciphers_are_refused(postern, ciphers):
+    weak = versions(ssl.TLSVersion.TLSv1_2)
+    weak.set_ciphers(ciphers + ":@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
+        Client(postern.implicit, tls=True, tls_context=weak)
+
+
+def test_nothing_is_compressed(postern):
+    with postern.connect(tls_context=versions(ssl.TLSVersion.TLSv1_2)) as one:
+        assert one.tls.compression() is None
+
+
+def test_renegotiation_is_refused(postern):
+    """s_client renegotiates when it reads a line with R; what follows must come to nothing."""
+    host, port = postern.implicit
+    result = subprocess.run(
+        ["openssl", "s_client", "-tls1_2", "-connect", f"{host}:{port}"], input=b"R\nEHLO x\r\n",
+        capture_output=True, timeout=wait.PATIENCE, check=False)
+    assert b"RENEGOTIATING" in result.stdout + result.stderr
+    assert b"no renegotiation" in result.stderr
+    assert b"250" not in result.stdout
+
+
+# ALPN
+
+def test_alpn_that_means_smtp_is_agreed_on(postern):
+    smtp = context()
+    smtp.set_alpn_protocols(["http/1.1", "smtp"])
+    with postern.connect(tls_context=smtp) as one:
+        assert one.tls.selected_alpn_protocol() == "smtp"
+
+
+# resumption
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_client_that_comes_back_is_resumed(start, backend, version):
+    """Whichever of the reactors it meets, and after a reload too."""
+    postern = start(backend, workers=2)
+    settings = versions(version)
+    with postern.log_in(tls_context=settings) as first:
+        ticket = first.session_ticket()
+        assert not first.tls.session_reused
+    for attempt in range(6):
+        if attempt == 3:
+            postern.reload()
+        with postern.log_in(tls_context=settings, session=ticket) as again:
+            assert again.tls.session_reused
+
+
+def test_one_ticket_is_sent_in_tls13(postern):
+    settings = versions(ssl.TLSVersion.TLSv1_3)
+    counted = tickets_counted(settings)
+    with postern.log_in(tls_context=settings) as one:
+        one.quit()
+    assert len(counted) == 1
+
+
+def test_tickets_can_be_switched_off(start, backend):
+    postern = start(backend, tls={"tickets": False})
+    settings = versions(ssl.TLSVersion.TLSv1_3)
+    counted = tickets_counted(settings)
+    with postern.log_in(tls_context=settings) as one:
+        one.quit()
+    assert counted == []
+
+
+def test_session_of_one_listener_is_not_resumed_on_another(postern):
+    """Threat 20: each listener has its own context."""
+    settings = versions(ssl.TLSVersion.TLSv1_3)
+    with postern.log_in(tls_context=settings) as first:
+        ticket = first.session_ticket()
+    with Client(postern.starttls) as other:
+        other.greeting()
+        other.command("STARTTLS", 220)
+        other.handshake(settings, session=ticket)
+        assert not other.tls.session_reused
+        other.ehlo()
+        other.quit()
+
+
+# beginnings and ends
+
+def test_goodbye_is_followed_by_close_notify(postern):
+    """Before and after authentication; the client need not send one."""
+    for one in (postern.connect(), postern.log_in()):
+        with one:
+            one.quit()
+            assert one.ended_by_notify
+
+
+@pytest.mark.parametrize("sent", [b"EHLO plain.example\r\n", b"GET / HTTP/1.1\r\n\r\n",
+                                  b"\x16\x03\x01\x00\x02\x01\x00", b"\0" * 600])
+def test_what_is_not_tls_gets_no_service(postern, sent):
+    with Client(postern.implicit) as one:
+        one.send(sent)
+        one.end_sending()
+        rest = one.receive_rest()
+    assert b"220" not in rest and b"250" not in rest
+    record = postern.session_record(one)
+    assert "tls" not in record and record["end"]
+
+
+def test_client_that_never_shakes_hands_is_let_go(start, backend):
+    postern = start(backend, timeouts={"handshake": 1})
+    with Client(postern.implicit) as silent, postern.connect(None) as late:
+        late.ehlo()
+        late.command("STARTTLS", 220)
+        silent.receive_rest()
+        late.receive_rest()
+    for one in (silent, late):
+        assert postern.session_record(one)["end"] == "no TLS handshake in time"
+
+
+def test_handshake_in_crumbs_is_no_handshake_for_ever(start, backend):
+    """A byte now and then does not buy time."""
+    postern = start(backend, timeouts={"handshake": 1})
+    hello, incoming = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context().wrap_bio(incoming, hello, server_hostname="mail.example.org")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    with Client(postern.implicit) as one:
+        for byte in hello.read()[:-1]:
+            try:
+                one.send(bytes([byte]))
+            except OSError:
+                break
+            if select.select([one.socket], [], [], 0.02)[0]:
+                break
+        else:
+            one.receive_rest()
+    assert postern.session_record(one)["end"] == "no TLS handshake in time"
+
+
+def test_handshake_byte_by_byte_succeeds(postern):
+    with Client(postern.starttls) as one:
+        one.greeting()
+        one.command("STARTTLS", 220)
+        whole = one.socket.sendall
+        one._send_records = lambda: [whole(bytes([b])) for b in one._outgoing.read()]
+        one.handshake()
+        one.ehlo()
+        one.quit()
+
+
+def test_records_that_come_in_pieces_lose_nothing(postern, backend):
+    """A read-ahead that held a record back would leave the session stuck."""
+    with postern.log_in() as one:
+        one.tls.write(b"NOOP\r\n")
+        first = one._outgoing.read()
+        one.tls.write(b"NOOP\r\n")
+        second = one._outgoing.read()
+        one.socket.sendall(first + second[:-1])
+        one.reply(250)
+        one.socket.sendall(second[-1:])
+        one.reply(250)
+        one.tls.write(b"NO")
+        one.tls.write(b"OP\r\nNOO")
+        one.tls.write(b"P\r\nQUIT\r\n")
+        one._send_records()
+        one.reply(250)
+        one.reply(250)
+        one.reply(221)
+
+
+def test_broken_record_ends_the_session(postern):
+    with postern.connect() as one:
+        one.tls.write(b"NOOP\r\n")
+        record = bytearray(one._outgoing.read())
+        record[-1] ^= 1
+        one.socket.sendall(record)
+        with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
+            one.receive_rest()
+    assert postern.session_record(one)["end"] not in ("quit", "client closed")
+
+
+def test_certificate_is_the_configured_one(postern, certificates):
+    with postern.connect() as one:
+        shown = one.tls.getpeercert(binary_form=True)
+    assert shown == ssl.PEM_cert_to_DER_cert(certificates.certificate.read_text())
+
+
+def test_session_says_in_the_log_what_was_agreed(postern):
+    with postern.connect() as one:
+        one.quit()
+        agreed = one.tls.cipher()
+    record = postern.session_record(one)
+    assert record["cipher"] == agreed[0] and record["tls"] == agreed[1]
