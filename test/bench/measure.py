@@ -91,7 +91,7 @@ class Machine:
         directory.mkdir()
         directory.chmod(0o755)
         place = servers.Place(
-            directory, self.peers, self.build / "proxy/postern", self.certificate, self.key,
+            directory, self.peers, self.build / "postern", self.certificate, self.key,
             *(processes.free_port() for _ in range(3)), self.sink_port, self.room, reactors)
         ports = [getattr(place, mode) for mode in row.modes]
         env = self.peers.environment() if row.peers_libraries else None

@@ -252,7 +252,7 @@ auth {{
 }}
 backend {{
   address = "127.0.0.1:{place.sink}"
-  identity_required = {{}}
+  identity_required = {{"HELO"}}
 }}
 limits {{
   connections = {place.room // 2 - 100}
