@@ -11,6 +11,7 @@
 
 #include "proxy/base/log.h"
 #include "tls/certificate.h"
+#include "tls/stream.h"
 
 /* What SSL_CTX_set_tlsext_ticket_keys() takes: name, MAC key, cipher key. */
 #define TICKET_KEYS_SIZE 80
@@ -68,10 +69,10 @@ static void set_options(SSL_CTX *context, const struct tls_settings *settings)
     SSL_CTX_set_options(context, options);
 
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
-    SSL_CTX_set_read_ahead(context, 1);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, settings->tickets ? 1 : 0);
     SSL_CTX_set_alpn_select_cb(context, select_smtp, NULL);
+    stream_prepare_context(context);
 }
 
 /* A digest, as listeners' names may be longer than OpenSSL's 32 bytes. */

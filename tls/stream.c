@@ -80,7 +80,7 @@ enum stream_status stream_read(struct stream *stream, char *buffer, size_t size,
         return STREAM_BROKEN;
     if (stream->handshaking)
         return STREAM_AGAIN;
-    return stream->ssl ? stream_tls_read(stream, buffer, size, got)
+    return stream->tls ? stream_tls_read(stream, buffer, size, got)
                        : plain_read(stream, buffer, size, got);
 }
 
@@ -109,7 +109,7 @@ static void tell_failure(struct stream *stream)
 static void continue_handshake(struct stream *stream)
 {
     if (stream_tls_handshake(stream)) {
-        stream_input_left(stream, SSL_has_pending(stream->ssl));
+        stream_input_left(stream, stream_tls_has_input(stream));
         tell(stream, STREAM_SECURED);
     } else {
         stream_flush(stream);
@@ -180,17 +180,19 @@ struct stream_loop *stream_loop_new(struct event_base *base)
     struct stream_loop *loop = calloc(1, sizeof *loop);
     if (!loop)
         return NULL;
-    loop->bio_method = stream_tls_bio_method();
-    if (!loop->bio_method) {
-        free(loop);
-        return NULL;
-    }
     loop->base = base;
     TAILQ_INIT(&loop->unread);
     TAILQ_INIT(&loop->finishing);
     evtimer_assign(&loop->unread_timer, base, on_unread, loop);
     evtimer_assign(&loop->finish_timer, base, on_finish_timer, loop);
-    return loop;
+    loop->bio_method = stream_tls_bio_method();
+    loop->engine = tls_engine_new();
+    loop->raw = malloc(STREAM_RAW_SIZE);
+    loop->opened = malloc(TLS_RECORD_SIZE_LIMIT);
+    if (loop->bio_method && loop->engine && loop->raw && loop->opened)
+        return loop;
+    stream_loop_free(loop);
+    return NULL;
 }
 
 void stream_loop_free(struct stream_loop *loop)
@@ -201,6 +203,9 @@ void stream_loop_free(struct stream_loop *loop)
     event_del(&loop->unread_timer);
     event_del(&loop->finish_timer);
     BIO_meth_free(loop->bio_method);
+    tls_engine_free(loop->engine);
+    free(loop->raw);
+    free(loop->opened);
     free(loop);
 }
 
@@ -245,8 +250,7 @@ void stream_free(struct stream *stream)
     }
     event_del(&stream->readable);
     event_del(&stream->writable);
-    SSL_free(stream->ssl);
-    buffer_release(&stream->clear);
+    stream_tls_free(stream);
     buffer_release(&stream->output);
     close(stream->fd);
     free(stream);
@@ -336,7 +340,7 @@ static bool waits_for_socket(const struct stream *stream)
 
 void stream_write(struct stream *stream, const void *bytes, size_t length)
 {
-    struct buffer *queue = stream->ssl ? &stream->clear : &stream->output;
+    struct buffer *queue = stream->tls ? &stream->clear : &stream->output;
     if (stream->failed || stream->output_broken || length == 0)
         return;
     if (!buffer_append(queue, bytes, length))
@@ -349,7 +353,7 @@ void stream_writev(struct stream *stream, const struct iovec *pieces, int count)
     for (int i = 0; i < count; i++)
         total += pieces[i].iov_len;
 
-    bool direct = !stream->ssl && total > GATHER_LIMIT_BYTES && count <= PIECES_LIMIT &&
+    bool direct = !stream->tls && total > GATHER_LIMIT_BYTES && count <= PIECES_LIMIT &&
                   !stream->failed && !stream->output_broken && !waits_for_socket(stream);
     if (direct) {
         send_now(stream, pieces, count);

@@ -54,6 +54,9 @@ MUST_USE struct stream *stream_new(struct stream_loop *loop, int fd, stream_call
 /* Who hears of events from now on. */
 void stream_set_callback(struct stream *stream, stream_callback *callback, void *context);
 
+/* Every context that is given to stream_secure() must have been through this. */
+void stream_prepare_context(SSL_CTX *context);
+
 /* Begins a server's handshake. What was read in plaintext is the caller's to forget. */
 MUST_USE bool stream_secure(struct stream *stream, SSL_CTX *context);
 

@@ -1,4 +1,7 @@
-/* The stream's struct, shared by stream.c, stream_tls.c and stream_finish.c only. */
+/*
+ * The stream's struct, shared by stream.c (sockets), stream_tls.c (OpenSSL: handshakes, and all
+ * of TLS 1.2), stream_records.c (TLS 1.3 after its handshake) and stream_finish.c only.
+ */
 #ifndef POSTERN_TLS_STREAM_INTERNAL_H
 #define POSTERN_TLS_STREAM_INTERNAL_H
 
@@ -7,14 +10,29 @@
 #include <sys/queue.h>
 
 #include "proxy/base/buffer.h"
+#include "tls/record.h"
 #include "tls/stream.h"
+
+/* What one recv() takes of a stream under TLS. */
+#define STREAM_RAW_SIZE ((size_t)64 * 1024)
+
+/* What OpenSSL agreed on in a handshake, for stream_records.c. */
+struct stream_secrets {
+    uint8_t client[TLS_SECRET_LIMIT], server[TLS_SECRET_LIMIT];
+    bool has_client, has_server;
+};
 
 struct stream {
     struct stream_loop *loop;
     stream_callback *callback;
     void *context;
-    SSL *ssl; /* NULL: plain */
+    SSL *ssl;                       /* in a handshake, and all through TLS 1.2 */
+    struct stream_secrets *secrets; /* in a handshake */
+    struct tls_records *records;    /* TLS 1.3 after its handshake */
+    const char *version, *cipher;   /* static text; NULL without TLS */
     const char *error;
+    struct buffer input;  /* under TLS: from the socket, not opened yet */
+    struct buffer opened; /* TLS 1.3: of a record, more than its reader had room for */
     struct buffer clear;  /* gathered for one TLS record; unused without TLS */
     struct buffer output; /* for the socket: plain bytes or TLS records */
     struct event readable, writable;
@@ -22,7 +40,9 @@ struct stream {
     uint64_t finish_deadline_ms;
     uint32_t finish_discarded_bytes;
     int fd;
+    bool tls : 1; /* from the beginning of the handshake on */
     bool handshaking : 1;
+    bool resumed : 1;
     bool paused : 1;
     bool socket_empty : 1;   /* a short read in this turn: the next would say EAGAIN */
     bool input_left : 1;     /* the caller stopped before STREAM_AGAIN */
@@ -45,6 +65,9 @@ struct stream_loop {
     struct stream_list finishing; /* in order of their deadlines */
     unsigned finishing_count;
     BIO_METHOD *bio_method;
+    struct tls_engine *engine;
+    uint8_t *raw;    /* STREAM_RAW_SIZE bytes, free between two calls */
+    uint8_t *opened; /* one record's content, likewise */
 };
 
 /* Notes the first error; the caller's callback hears of it from the loop. */
@@ -59,15 +82,30 @@ void stream_input_left(struct stream *stream, bool left);
 /* Asks for another turn on the stream soon, with or without the socket. */
 void stream_offer_again(struct stream *stream);
 
-/* stream_tls.c */
-BIO_METHOD *stream_tls_bio_method(void);
+/* stream_tls.c; the first four also serve streams that stream_records.c has taken over. */
 MUST_USE enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t size,
                                             size_t *got);
 /* What was gathered, as one record (or as many as it takes). */
 void stream_tls_write(struct stream *stream);
+void stream_tls_close_notify(struct stream *stream);
+void stream_tls_free(struct stream *stream);
+BIO_METHOD *stream_tls_bio_method(void);
 /* One step of the handshake; true when it is done. */
 bool stream_tls_handshake(struct stream *stream);
-void stream_tls_close_notify(struct stream *stream);
+/* Input is inside OpenSSL or opened, and the socket will not speak of it. */
+bool stream_tls_has_input(const struct stream *stream);
+/* Nothing comes after what was read. */
+enum stream_status stream_end_input(struct stream *stream);
+
+/*
+ * stream_records.c. Takes a stream over from OpenSSL at the end of a handshake, in whose last
+ * step the bytes of `output` from `sent_from` on were written; false: it stays with OpenSSL.
+ */
+MUST_USE bool stream_records_take_over(struct stream *stream, size_t sent_from);
+MUST_USE enum stream_status stream_records_read(struct stream *stream, char *buffer,
+                                                size_t size, size_t *got);
+void stream_records_write(struct stream *stream);
+void stream_records_close_notify(struct stream *stream);
 
 /* stream_finish.c */
 void stream_finish_event(struct stream *stream);

@@ -1,17 +1,17 @@
 /*
- * The TLS half of a stream: OpenSSL on a BIO of our own. Its read side is recv() with OpenSSL's
- * read-ahead, and knows when the socket is empty without asking twice; its write side gathers
- * records in the stream's output, so that a whole flight is one send(). Never blocks, never
- * calls the stream's owner.
+ * OpenSSL on a BIO of our own: handshakes, and everything in TLS 1.2. The BIO's read side takes
+ * what the stream has received, and knows when the socket is empty without asking twice; its
+ * write side gathers records in the stream's output, so that a whole flight is one send().
+ * Never blocks, never calls the stream's owner.
  */
-#include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tls/stream_internal.h"
 
-/* Four records of TLS in one recv(). */
+/* Four records of TLS 1.2 in one recv(). */
 #define BULK_READ_BYTES (64 * 1024 + 1024)
 
 static int bio_write(BIO *bio, const char *bytes, int length)
@@ -26,14 +26,43 @@ static int bio_write(BIO *bio, const char *bytes, int length)
     return length;
 }
 
+/* In a handshake OpenSSL is given exactly what it asks for: what follows may not be its own. */
+static ssize_t fill_input(struct stream *stream)
+{
+    char *room = buffer_reserve(&stream->input, BUFFER_BLOCK_SIZE);
+    if (!room) {
+        stream_fail(stream, "out of memory");
+        return -2;
+    }
+    ssize_t got = stream_receive(stream, room, BUFFER_BLOCK_SIZE);
+    buffer_commit(&stream->input, got > 0 ? (size_t)got : 0);
+    if (stream->input.length == 0)
+        buffer_release(&stream->input);
+    return got;
+}
+
+static ssize_t take_input(struct stream *stream, char *buffer, size_t size)
+{
+    size_t held = stream->input.length < size ? stream->input.length : size;
+    memcpy(buffer, buffer_bytes(&stream->input), held);
+    buffer_take(&stream->input, held);
+    return (ssize_t)held;
+}
+
 static int bio_read(BIO *bio, char *buffer, int size)
 {
     struct stream *stream = BIO_get_data(bio);
+    ssize_t got = 1;
     BIO_clear_retry_flags(bio);
     if (size <= 0)
         return 0;
 
-    ssize_t got = stream_receive(stream, buffer, (size_t)size);
+    if (stream->handshaking && stream->input.length == 0)
+        got = fill_input(stream);
+    if (stream->input.length > 0)
+        got = take_input(stream, buffer, (size_t)size);
+    else if (!stream->handshaking)
+        got = stream_receive(stream, buffer, (size_t)size);
     if (got == -1)
         BIO_set_retry_read(bio);
     return got < 0 ? -1 : (int)got;
@@ -64,11 +93,52 @@ BIO_METHOD *stream_tls_bio_method(void)
     return method;
 }
 
+static uint8_t hex_digit(char digit)
+{
+    return (uint8_t)(digit <= '9' ? digit - '0' : (digit | 32) - 'a' + 10);
+}
+
+/* OpenSSL's own digits, two for each byte. */
+static void read_hex(const char *text, uint8_t *out, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+}
+
+/* "LABEL client-random secret": OpenSSL tells an application its secrets in this form only. */
+static void on_secret(const SSL *ssl, const char *line)
+{
+    static const char client[] = "CLIENT_TRAFFIC_SECRET_0 ",
+                      server[] = "SERVER_TRAFFIC_SECRET_0 ";
+    struct stream *stream = BIO_get_data(SSL_get_rbio(ssl));
+    struct stream_secrets *secrets = stream->secrets;
+    const char *secret = strrchr(line, ' ');
+    if (!secrets || !secret)
+        return;
+    size_t size = strlen(++secret) / 2;
+    if (size > TLS_SECRET_LIMIT)
+        return;
+    if (strncmp(line, client, sizeof client - 1) == 0) {
+        read_hex(secret, secrets->client, size);
+        secrets->has_client = true;
+    } else if (strncmp(line, server, sizeof server - 1) == 0) {
+        read_hex(secret, secrets->server, size);
+        secrets->has_server = true;
+    }
+}
+
+void stream_prepare_context(SSL_CTX *context)
+{
+    SSL_CTX_set_keylog_callback(context, on_secret);
+}
+
 bool stream_secure(struct stream *stream, SSL_CTX *context)
 {
     SSL *ssl = SSL_new(context);
     BIO *bio = ssl ? BIO_new(stream->loop->bio_method) : NULL;
-    if (!bio) {
+    stream->secrets = calloc(1, sizeof *stream->secrets);
+    if (!bio || !stream->secrets) {
+        BIO_free(bio);
         SSL_free(ssl);
         return false;
     }
@@ -77,8 +147,31 @@ bool stream_secure(struct stream *stream, SSL_CTX *context)
     SSL_set_bio(ssl, bio, bio);
     SSL_set_accept_state(ssl);
     stream->ssl = ssl;
+    stream->tls = true;
     stream->handshaking = true;
     return true;
+}
+
+static void forget_secrets(struct stream *stream)
+{
+    if (!stream->secrets)
+        return;
+    explicit_bzero(stream->secrets, sizeof *stream->secrets);
+    free(stream->secrets);
+    stream->secrets = NULL;
+}
+
+void stream_tls_free(struct stream *stream)
+{
+    forget_secrets(stream);
+    if (stream->records) {
+        tls_records_wipe(stream->records, stream->loop->engine);
+        free(stream->records);
+    }
+    SSL_free(stream->ssl);
+    buffer_release(&stream->input);
+    buffer_wipe(&stream->opened);
+    buffer_release(&stream->clear);
 }
 
 /* What went wrong inside OpenSSL or below it, as static text. */
@@ -91,7 +184,7 @@ static const char *tls_error(const struct stream *stream)
     return reason ? reason : "TLS protocol error";
 }
 
-static enum stream_status end_input(struct stream *stream)
+enum stream_status stream_end_input(struct stream *stream)
 {
     stream->end_of_input = true;
     event_del(&stream->readable);
@@ -105,21 +198,39 @@ static enum stream_status tls_status(struct stream *stream, int result)
     case SSL_ERROR_WANT_READ:
         return STREAM_AGAIN;
     case SSL_ERROR_ZERO_RETURN:
-        return end_input(stream);
+        return stream_end_input(stream);
     default:
         if (stream->end_of_input && ERR_peek_error() == 0)
-            return end_input(stream);
+            return stream_end_input(stream);
         stream_fail(stream, tls_error(stream));
         return STREAM_BROKEN;
     }
 }
 
+/* TLS 1.3 goes on without OpenSSL's object, TLS 1.2 with it, reading ahead from now on. */
+static void end_handshake(struct stream *stream, size_t sent_from)
+{
+    SSL *ssl = stream->ssl;
+    stream->handshaking = false;
+    stream->version = SSL_get_version(ssl);
+    stream->cipher = SSL_get_cipher_name(ssl);
+    stream->resumed = SSL_session_reused(ssl);
+    if (SSL_version(ssl) == TLS1_3_VERSION && stream_records_take_over(stream, sent_from)) {
+        stream->ssl = NULL;
+        SSL_free(ssl);
+    } else {
+        SSL_set_read_ahead(ssl, 1);
+    }
+    forget_secrets(stream);
+}
+
 bool stream_tls_handshake(struct stream *stream)
 {
+    size_t sent_from = stream->output.length;
     ERR_clear_error();
     int result = SSL_do_handshake(stream->ssl);
     if (result == 1) {
-        stream->handshaking = false;
+        end_handshake(stream, sent_from);
         return true;
     }
     if (tls_status(stream, result) == STREAM_EOF)
@@ -127,10 +238,19 @@ bool stream_tls_handshake(struct stream *stream)
     return false;
 }
 
+bool stream_tls_has_input(const struct stream *stream)
+{
+    if (stream->records)
+        return stream->input.length > 0 || stream->opened.length > 0;
+    return SSL_has_pending(stream->ssl) || stream->input.length > 0;
+}
+
 enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t size,
                                    size_t *got)
 {
     enum stream_status status = STREAM_OK;
+    if (stream->records)
+        return stream_records_read(stream, buffer, size, got);
     ERR_clear_error();
     while (*got < size && status == STREAM_OK) {
         size_t piece = 0;
@@ -144,7 +264,7 @@ enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t s
         return status;
     }
     stream_input_left(stream, status == STREAM_EOF ||
-                                  (status == STREAM_OK && SSL_has_pending(stream->ssl)));
+                                  (status == STREAM_OK && stream_tls_has_input(stream)));
     return STREAM_OK;
 }
 
@@ -153,6 +273,10 @@ void stream_tls_write(struct stream *stream)
     size_t written = 0, length = stream->clear.length;
     if (stream->handshaking || stream->failed)
         return;
+    if (stream->records) {
+        stream_records_write(stream);
+        return;
+    }
     ERR_clear_error();
     if (SSL_write_ex(stream->ssl, buffer_bytes(&stream->clear), length, &written) != 1 ||
         written != length)
@@ -162,10 +286,14 @@ void stream_tls_write(struct stream *stream)
 
 void stream_tls_close_notify(struct stream *stream)
 {
-    if (!stream->ssl || stream->handshaking || stream->failed)
+    if (!stream->tls || stream->handshaking || stream->failed)
         return;
     if (stream->clear.length > 0)
         stream_tls_write(stream);
+    if (stream->records) {
+        stream_records_close_notify(stream);
+        return;
+    }
     ERR_clear_error();
     SSL_shutdown(stream->ssl);
     ERR_clear_error();
@@ -181,20 +309,20 @@ void stream_expect_bulk(struct stream *stream)
 
 bool stream_is_secure(const struct stream *stream)
 {
-    return stream->ssl && !stream->handshaking;
+    return stream->tls && !stream->handshaking;
 }
 
 const char *stream_tls_version(const struct stream *stream)
 {
-    return stream_is_secure(stream) ? SSL_get_version(stream->ssl) : NULL;
+    return stream->version;
 }
 
 const char *stream_tls_cipher(const struct stream *stream)
 {
-    return stream_is_secure(stream) ? SSL_get_cipher_name(stream->ssl) : NULL;
+    return stream->cipher;
 }
 
 bool stream_tls_resumed(const struct stream *stream)
 {
-    return stream_is_secure(stream) && SSL_session_reused(stream->ssl);
+    return stream->resumed;
 }
