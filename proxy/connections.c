@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "proxy/base/slab.h"
+
 #define BUCKETS 4096 /* a power of two */
 
 struct connection_peer {
@@ -69,7 +71,7 @@ static struct connection_peer *find_peer(const struct connections *connections,
 static struct connection_peer *add_peer(struct connections *connections,
                                         const struct address_key *key)
 {
-    struct connection_peer *peer = calloc(1, sizeof *peer);
+    struct connection_peer *peer = slab_alloc(sizeof *peer);
     if (peer) {
         peer->key = *key;
         LIST_INSERT_HEAD(&connections->buckets[bucket_of(connections, key)], peer, link);
@@ -99,7 +101,7 @@ void connections_remove(struct connections *connections, struct connection *conn
     struct connection_peer *peer = connection->peer;
     if (--peer->count == 0) {
         LIST_REMOVE(peer, link);
-        free(peer);
+        slab_free(peer, sizeof *peer);
     }
     TAILQ_REMOVE(list_of(connections, connection), connection, by_age);
     connections->count--;

@@ -8,6 +8,7 @@
 
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
+#include "proxy/base/slab.h"
 #include "proxy/offer.h"
 #include "proxy/session_internal.h"
 
@@ -27,8 +28,8 @@ void dialogue_refuse(struct session *session, enum reply reply)
 
 static void hear_name(struct session *session, const struct smtp_command *command)
 {
-    free(session->helo);
-    session->helo = strndup(command->arguments, command->arguments_length);
+    slab_free_text(session->helo);
+    session->helo = slab_text(command->arguments, command->arguments_length);
     session->esmtp = command->verb == SMTP_VERB_EHLO;
 }
 
@@ -95,7 +96,7 @@ static void forget_plaintext(struct session *session)
         log_end(&record);
     }
     buffer_wipe(&dialogue->input);
-    free(session->helo);
+    slab_free_text(session->helo);
     session->helo = NULL;
     session->esmtp = false;
 }

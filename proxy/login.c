@@ -7,6 +7,7 @@
 
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
+#include "proxy/base/slab.h"
 #include "proxy/session_internal.h"
 
 /* The user as the client wrote it; escaped by the log. */
@@ -49,7 +50,7 @@ void login_tell_refusal(struct session *session)
 
 static void accept_login(struct session *session, const struct auth_message_verdict *verdict)
 {
-    session->login = strdup(verdict->login);
+    session->login = slab_text(verdict->login, strlen(verdict->login));
     if (!session->login) {
         session_finish(session, REPLY_NO_MEMORY, "out of memory");
         return;

@@ -16,6 +16,7 @@
 
 #include "proxy/acceptor.h"
 #include "proxy/base/log.h"
+#include "proxy/base/slab.h"
 #include "proxy/connections.h"
 #include "proxy/control_client.h"
 #include "proxy/offer.h"
@@ -26,13 +27,16 @@
 
 /* How often a reactor that is to end looks whether it may. */
 #define END_CHECK_MS 50
+/* How often memory that handshakes have left goes back to the system. */
+#define TRIM_S 5
 
 struct reactor {
     const struct reactor_settings *settings;
     struct service service;
     struct acceptor **acceptors;
-    struct event ticket_timer, end_timer, stop_timer, terminated;
-    bool privileged; /* was root: is in an empty root now */
+    struct event ticket_timer, trim_timer, end_timer, stop_timer, terminated;
+    uint64_t trimmed_at; /* handshakes there had been */
+    bool privileged;     /* was root: is in an empty root now */
     bool draining;
 };
 
@@ -49,6 +53,16 @@ static void on_ticket_timer(int fd, short what, void *argument)
             log_error("tls: ticket keys cannot be set");
     struct timeval wait = {TLS_TICKET_PERIOD_S - now % TLS_TICKET_PERIOD_S, 0};
     evtimer_add(&reactor->ticket_timer, &wait);
+}
+
+static void on_trim_timer(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct reactor *reactor = argument;
+    uint64_t handshakes = stream_loop_handshakes(reactor->service.streams);
+    if (handshakes != reactor->trimmed_at)
+        malloc_trim(0);
+    reactor->trimmed_at = handshakes;
 }
 
 /* Ends the loop when the last session is gone and its last bytes are. */
@@ -248,6 +262,8 @@ static void make_timers(struct reactor *reactor)
 {
     struct event_base *base = reactor->service.base;
     evtimer_assign(&reactor->ticket_timer, base, on_ticket_timer, reactor);
+    event_assign(&reactor->trim_timer, base, -1, EV_PERSIST, on_trim_timer, reactor);
+    event_add(&reactor->trim_timer, &(struct timeval){TRIM_S, 0});
     evtimer_assign(&reactor->end_timer, base, on_end_timer, reactor);
     evtimer_assign(&reactor->stop_timer, base, on_stop_timer, reactor);
     evsignal_assign(&reactor->terminated, base, SIGTERM, on_terminated, reactor);
@@ -259,6 +275,7 @@ static void end(struct reactor *reactor)
 {
     struct service *service = &reactor->service;
     event_del(&reactor->ticket_timer);
+    event_del(&reactor->trim_timer);
     event_del(&reactor->end_timer);
     event_del(&reactor->stop_timer);
     event_del(&reactor->terminated);
@@ -291,6 +308,7 @@ _Noreturn void reactor_run(const struct reactor_settings *settings)
         log_use_relay(settings->log);
     set_signals();
     set_allocator();
+    slab_serve_libevent();
     if (!keep_own_descriptors(settings) || !give_up_privileges(&reactor))
         leave(&reactor, EXIT_FAILURE);
     if (!make_service(&reactor) || !make_acceptors(&reactor)) {

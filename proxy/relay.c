@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "proxy/base/clock.h"
+#include "proxy/base/slab.h"
 #include "proxy/relay_internal.h"
 
 /* Buffers of input in one turn, so that one fast client does not keep the others waiting. */
@@ -17,7 +18,7 @@
 struct relay *relay_new(struct service *service, struct stream *client, struct stream *backend,
                         const struct smtp_ehlo *ehlo, struct buffer *leftover)
 {
-    struct relay *relay = calloc(1, sizeof *relay);
+    struct relay *relay = slab_alloc(sizeof *relay);
     if (!relay)
         return NULL;
     relay->service = service;
@@ -39,7 +40,7 @@ void relay_free(struct relay *relay)
     buffer_release(&relay->commands);
     buffer_release(&relay->reply);
     free(relay->ehlo);
-    free(relay);
+    slab_free(relay, sizeof *relay);
 }
 
 const struct relay_end *relay_end(const struct relay *relay)

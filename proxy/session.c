@@ -11,6 +11,7 @@
 
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
+#include "proxy/base/slab.h"
 #include "proxy/session_internal.h"
 
 /* "a1b2c3d4e5f6" and its NUL. */
@@ -108,10 +109,10 @@ static void session_free(struct session *session)
     relay_free(session->relay);
     stream_free(session->stream_to_backend);
     stream_finish(session->client, at_once);
-    free(session->helo);
-    free(session->login);
+    slab_free_text(session->helo);
+    slab_free_text(session->login);
     free(session->cause_text);
-    free(session);
+    slab_free(session, sizeof *session);
 }
 
 static uint64_t deadline_ms(const struct session *session)
@@ -204,13 +205,13 @@ static bool greet(struct session *session)
 void session_begin(struct service *service, const struct config_listen *listen, SSL_CTX *tls,
                    int fd, const struct address *client)
 {
-    struct session *session = calloc(1, sizeof *session);
+    struct session *session = slab_alloc(sizeof *session);
     struct stream *stream = stream_new(service->streams, fd, on_client, session);
     if (!session || !stream ||
         !connections_add(service->connections, &session->connection, client)) {
         log_error("a connection is closed: out of memory");
         stream_free(stream);
-        free(session);
+        slab_free(session, sizeof *session);
         return;
     }
     session->service = service;

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy/base/slab.h"
 #include "tls/stream_internal.h"
 
 /* Plain writes up to this size are gathered; larger ones go straight to the socket. */
@@ -209,6 +210,11 @@ void stream_loop_free(struct stream_loop *loop)
     free(loop);
 }
 
+uint64_t stream_loop_handshakes(const struct stream_loop *loop)
+{
+    return loop->handshakes;
+}
+
 unsigned stream_loop_finishing(const struct stream_loop *loop)
 {
     return loop->finishing_count;
@@ -217,7 +223,7 @@ unsigned stream_loop_finishing(const struct stream_loop *loop)
 struct stream *stream_new(struct stream_loop *loop, int fd, stream_callback *callback,
                           void *context)
 {
-    struct stream *stream = calloc(1, sizeof *stream);
+    struct stream *stream = slab_alloc(sizeof *stream);
     if (!stream) {
         close(fd);
         return NULL;
@@ -253,7 +259,7 @@ void stream_free(struct stream *stream)
     stream_tls_free(stream);
     buffer_release(&stream->output);
     close(stream->fd);
-    free(stream);
+    slab_free(stream, sizeof *stream);
 }
 
 void stream_pause(struct stream *stream)

@@ -23,6 +23,7 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/uio.h>
 
 #include "proxy/base/compiler.h"
@@ -35,6 +36,8 @@ struct stream_loop;
 MUST_USE struct stream_loop *stream_loop_new(struct event_base *base);
 /* Closes the streams that are still finishing. All others must be gone. */
 void stream_loop_free(struct stream_loop *loop);
+/* Handshakes begun so far. */
+uint64_t stream_loop_handshakes(const struct stream_loop *loop);
 /* Streams given to stream_finish() that are not closed yet. */
 unsigned stream_loop_finishing(const struct stream_loop *loop);
 

@@ -64,6 +64,7 @@ struct stream_loop {
     struct stream_list unread;    /* with input inside OpenSSL that nobody took */
     struct stream_list finishing; /* in order of their deadlines */
     unsigned finishing_count;
+    uint64_t handshakes;
     BIO_METHOD *bio_method;
     struct tls_engine *engine;
     uint8_t *raw;    /* STREAM_RAW_SIZE bytes, free between two calls */
@@ -106,6 +107,7 @@ MUST_USE enum stream_status stream_records_read(struct stream *stream, char *buf
                                                 size_t size, size_t *got);
 void stream_records_write(struct stream *stream);
 void stream_records_close_notify(struct stream *stream);
+void stream_records_free(struct stream *stream);
 
 /* stream_finish.c */
 void stream_finish_event(struct stream *stream);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/slab.h"
 #include "tls/stream_internal.h"
 
 /* How many records stand in these bytes; -1: they are not whole records of ciphertext. */
@@ -40,16 +41,23 @@ bool stream_records_take_over(struct stream *stream, size_t sent_from)
     if (suite < 0 || sent < 0 || !secrets->has_client || !secrets->has_server)
         return false;
 
-    stream->records = malloc(sizeof *stream->records);
+    stream->records = slab_alloc(sizeof *stream->records);
     if (!stream->records)
         return false;
     if (tls_records_init(stream->records, engine, suite, secrets->client, secrets->server,
                          (uint64_t)sent))
         return true;
-    tls_records_wipe(stream->records, engine);
-    free(stream->records);
-    stream->records = NULL;
+    stream_records_free(stream);
     return false;
+}
+
+void stream_records_free(struct stream *stream)
+{
+    if (!stream->records)
+        return;
+    tls_records_wipe(stream->records, stream->loop->engine);
+    slab_free(stream->records, sizeof *stream->records);
+    stream->records = NULL;
 }
 
 static void seal(struct stream *stream, enum tls_content type, const void *content,

@@ -148,6 +148,7 @@ bool stream_secure(struct stream *stream, SSL_CTX *context)
     SSL_set_accept_state(ssl);
     stream->ssl = ssl;
     stream->tls = true;
+    stream->loop->handshakes++;
     stream->handshaking = true;
     return true;
 }
@@ -164,10 +165,7 @@ static void forget_secrets(struct stream *stream)
 void stream_tls_free(struct stream *stream)
 {
     forget_secrets(stream);
-    if (stream->records) {
-        tls_records_wipe(stream->records, stream->loop->engine);
-        free(stream->records);
-    }
+    stream_records_free(stream);
     SSL_free(stream->ssl);
     buffer_release(&stream->input);
     buffer_wipe(&stream->opened);
