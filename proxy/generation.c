@@ -276,11 +276,13 @@ static void reactor_ended(struct generation *generation, struct reactor_child *r
     generation->failed |= !reactor->ready && !generation->ending;
 }
 
-static void worker_ended(struct child *worker, int status)
+/* A worker whose reactor has closed its socket, being at its end, ends by itself. */
+static void worker_ended(const struct generation *generation, struct child *worker, int status)
 {
     char text[CHILD_STATUS_SIZE];
     child_status_text(status, text);
-    log_warning("auth worker %d ended: %s", (int)worker->pid, text);
+    if (!generation->ending || status != 0)
+        log_warning("auth worker %d ended: %s", (int)worker->pid, text);
     worker->pid = 0;
 }
 
@@ -295,7 +297,7 @@ bool generation_child_ended(struct generation *generation, pid_t pid, int status
         for (unsigned j = 0; j < generation->config->auth.workers; j++) {
             if (reactor->workers[j].pid != pid)
                 continue;
-            worker_ended(&reactor->workers[j], status);
+            worker_ended(generation, &reactor->workers[j], status);
             return true;
         }
     }
@@ -325,7 +327,7 @@ static void replace_worker(struct generation *generation, struct reactor_child *
         return;
     int status;
     if (worker->pid > 0 && waitpid(worker->pid, &status, WNOHANG) == worker->pid)
-        worker_ended(worker, status);
+        worker_ended(generation, worker, status);
     else if (worker->pid > 0)
         kill(worker->pid, SIGKILL);
     child_gone(worker, clock_now_ms());
