@@ -1,0 +1,149 @@
+/* Reply lines: what is one, where a reply ends, and what of it may go into a log. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/smtp/reply.h"
+
+#define COUNT(table) (sizeof(table) / sizeof(table)[0])
+
+static void test_lines_of_replies(void **state)
+{
+    static const struct {
+        const char *line;
+        unsigned code;
+        bool last;
+        const char *text;
+    } cases[] = {
+        {"250 OK", 250, true, "OK"},
+        {"250-SIZE 1000", 250, false, "SIZE 1000"},
+        {"250", 250, true, ""},
+        {"250 ", 250, true, ""},
+        {"250-", 250, false, ""},
+        {"220  two blanks", 220, true, " two blanks"},
+        {"354 go on", 354, true, "go on"},
+        {"421 4.3.2 closing", 421, true, "4.3.2 closing"},
+        {"599 \xff", 599, true, "\xff"},
+        {"200 lowest", 200, true, "lowest"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct smtp_reply_line line;
+        assert_true(smtp_reply_line_parse(cases[i].line, strlen(cases[i].line), &line));
+        assert_int_equal(line.code, cases[i].code);
+        assert_int_equal(line.last, cases[i].last);
+        assert_int_equal(line.text_length, strlen(cases[i].text));
+        assert_memory_equal(line.text, cases[i].text, line.text_length);
+    }
+}
+
+static void test_what_is_no_reply_line(void **state)
+{
+    static const char *const lines[] = {
+        "",
+        "2",
+        "25",
+        "2500",
+        "250_x",
+        "250\tx",
+        " 250 x",
+        "25 x",
+        "150 x",
+        "650 x",
+        "050 x",
+        "-250 x",
+        "+25 x",
+        "2x0 x",
+        "25x x",
+        "x50 x",
+        "QUIT",
+        "250:",
+        "\xb2"
+        "50 x",
+        "HTTP/1.1 400 Bad Request",
+    };
+    struct smtp_reply_line line;
+    (void)state;
+    for (size_t i = 0; i < COUNT(lines); i++)
+        if (smtp_reply_line_parse(lines[i], strlen(lines[i]), &line))
+            fail_msg("taken for a reply: %s", lines[i]);
+    assert_false(smtp_reply_line_parse("250\0OK", 6, &line));
+}
+
+static void test_a_reply_ends_where_its_last_line_does(void **state)
+{
+    static const struct {
+        const char *line;
+        enum smtp_reply_status status;
+    } cases[] = {
+        {"220 ready", SMTP_REPLY_DONE}, {"250-host", SMTP_REPLY_MORE},
+        {"250-SIZE", SMTP_REPLY_MORE},  {"250 DSN", SMTP_REPLY_DONE},
+        {"354 go on", SMTP_REPLY_DONE}, {"550-no", SMTP_REPLY_MORE},
+        {"550", SMTP_REPLY_DONE},
+    };
+    struct smtp_reply_state reply = {0};
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct smtp_reply_line line;
+        assert_int_equal(smtp_reply_feed(&reply, cases[i].line, strlen(cases[i].line), &line),
+                         cases[i].status);
+    }
+}
+
+static void test_two_codes_in_one_reply_are_broken(void **state)
+{
+    static const char *const second[] = {"251 x", "251-x", "550 x", "", "x"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(second); i++) {
+        struct smtp_reply_state reply = {0};
+        struct smtp_reply_line line;
+        assert_int_equal(smtp_reply_feed(&reply, "250-a", 5, &line), SMTP_REPLY_MORE);
+        assert_int_equal(smtp_reply_feed(&reply, second[i], strlen(second[i]), &line),
+                         SMTP_REPLY_BROKEN);
+    }
+}
+
+static void test_every_code_is_told_as_it_is(void **state)
+{
+    (void)state;
+    for (unsigned code = 0; code < 1000; code++) {
+        char text[8];
+        struct smtp_reply_line line;
+        snprintf(text, sizeof text, "%03u x", code);
+        assert_int_equal(smtp_reply_line_parse(text, 5, &line), code >= 200 && code < 600);
+        if (code >= 200 && code < 600)
+            assert_int_equal(line.code, code);
+    }
+}
+
+/* Threat 17. */
+static void test_clean_leaves_only_what_can_be_shown(void **state)
+{
+    char line[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof line; i++)
+        line[i] = (char)i;
+    smtp_reply_clean(line, sizeof line);
+    for (size_t i = 0; i < sizeof line; i++) {
+        bool replaced = (i < 32 && i != '\t') || i == 127;
+        assert_int_equal((unsigned char)line[i], replaced ? '?' : i);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lines_of_replies),
+        cmocka_unit_test(test_what_is_no_reply_line),
+        cmocka_unit_test(test_a_reply_ends_where_its_last_line_does),
+        cmocka_unit_test(test_two_codes_in_one_reply_are_broken),
+        cmocka_unit_test(test_every_code_is_told_as_it_is),
+        cmocka_unit_test(test_clean_leaves_only_what_can_be_shown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
