@@ -68,6 +68,9 @@ def system_user():
     user.remove()
 
 
+other_system_user = system_user
+
+
 class PostfixFactory:
     """Postfix instances by their settings, each started once in a run."""
 

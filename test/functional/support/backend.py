@@ -129,7 +129,7 @@ class Connection:
             self._step("connect", b"")
             while True:
                 self._command(self._line())
-        except Gone:
+        except (Gone, OSError):
             pass
         finally:
             self.socket.close()

@@ -59,6 +59,10 @@ class Pam:
         # Only bob gets stuck.
         self.service("gated", "auth [success=ignore default=1] pam_succeed_if.so quiet user = bob",
                      f"auth required {stuck}", *self._users_of("gated"))
+        # Takes PAM_USER from the environment of the worker.
+        self.service("renamed", self._users_of("renamed")[0],
+                     f"auth required {os.path.dirname(MATRIX)}/pam_set_items.so",
+                     "account required pam_permit.so")
         self.service("unix", "auth required pam_unix.so", "account required pam_unix.so")
         self.service("broken", "auth required no_such_module.so",
                      "account required pam_permit.so")

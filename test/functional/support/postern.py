@@ -83,7 +83,7 @@ class Postern:
         self.directory.mkdir(exist_ok=True)
         self.directory.chmod(0o755)
         self.configuration_path = self.directory / "postern.conf"
-        self._log_path = self.directory / "log"
+        self.log_path = self.directory / "log"
         self.implicit = ("127.0.0.1", wait.free_port())
         self.starttls = ("127.0.0.1", wait.free_port())
         self._settings = merge({
@@ -106,7 +106,7 @@ class Postern:
         self._process = subprocess.Popen(
             [*command, BINARY, "-c", self.configuration_path],
             env=environment, cwd=self.directory, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=open(self._log_path, "ab"),
+            stdout=subprocess.DEVNULL, stderr=open(self.log_path, "ab"),
             pass_fds=pass_fds, start_new_session=True)
         if ready:
             try:
@@ -128,7 +128,7 @@ class Postern:
     # the log
 
     def output(self):
-        return self._log_path.read_text("utf-8", "surrogateescape")
+        return self.log_path.read_text("utf-8", "surrogateescape")
 
     def records(self):
         """All records so far. A line that is not one fails, unless a test has announced it."""
