@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import servers
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = pathlib.Path(__file__).resolve().with_name("RESULTS.md")
+TOOLS = ("apt-get", "dpkg", "meson", "ninja", "cc", "openssl")
 QUICK_PAIRS, FULL_PAIRS = 2, 5
 
 
@@ -61,6 +63,13 @@ def arguments():
     return parser.parse_args()
 
 
+def check_tools():
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    if missing:
+        raise SystemExit(f"missing: {', '.join(missing)} (as root, test/run installs what a build "
+                         "needs)")
+
+
 def build(buildtype):
     """Configures and compiles what is measured, in a directory of its own; gives that directory."""
     mark = hashlib.sha256(f"{SOURCE} {buildtype}".encode()).hexdigest()[:12]
@@ -88,19 +97,21 @@ def floor(machine):
 
 
 def compare(options, peer_tree, build_directory, directory):
-    """The report of a whole run."""
+    """The report of a whole run, and what could not be measured."""
     machine = measure.Machine(directory, peer_tree, build_directory, options.sink)
     chosen = [scenario for scenario in scenarios.SCENARIOS if scenario.name in options.only]
     rows = [row for row in servers.SERVERS if row.name in options.servers]
     pairs = options.pairs or (QUICK_PAIRS if options.quick else FULL_PAIRS)
-    with machine.sink():
-        results = scenarios.run(machine, chosen, rows, pairs, sizes(options), tell)
+    results, failures = scenarios.run(machine, chosen, rows, pairs, sizes(options), tell)
     about = report.machine_lines(peer_tree, SOURCE, options.sink, pairs)
-    return report.render(report.Figures(results), chosen, rows, floor(machine), about)
+    text = report.render(report.Figures(results), chosen, rows, floor(machine), about)
+    return text, failures
 
 
 def main():
     options = arguments()
+    check_tools()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     processes.adopt_orphans()
     peer_tree = peers.Peers()
     peer_tree.fetch()
@@ -108,16 +119,17 @@ def main():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="postern-bench."))
     directory.chmod(0o755)
     try:
-        text = compare(options, peer_tree, build_directory, directory)
+        text, failures = compare(options, peer_tree, build_directory, directory)
     finally:
         if options.keep:
             tell(f"logs and configurations: {directory}")
         else:
             shutil.rmtree(directory, ignore_errors=True)
     print(text, end="")
-    if options.write:
+    if options.write and not failures:
         RESULTS.write_text(text, encoding="utf-8")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -70,9 +70,9 @@ class Machine:
         cpus = sorted(os.sched_getaffinity(0))
         return {cpus[-1]}, set(cpus[:-1]) or set(cpus)
 
-    def sink(self):
-        """The mail server behind all the others."""
-        if self.sink_name == "smtp-sink":
+    def sink(self, name=""):
+        """Starts the mail server behind all the others."""
+        if (name or self.sink_name) == "smtp-sink":
             user = ["-u", servers.USER] if os.getuid() == 0 else []
             argv = [self.peers.program("usr/sbin/smtp-sink"), *user, "-m", "60000",
                     f"127.0.0.1:{self.sink_port}", str(servers.BACKLOG)]
@@ -111,7 +111,7 @@ class Machine:
         result = subprocess.run(self._argv(row, place, load, ["-t", "300"]), text=True,
                                 capture_output=True, preexec_fn=self._pin, check=False)
         if result.returncode != 0:
-            raise processes.Failed(f"{row.name}: {result.stdout}{result.stderr}")
+            raise processes.Failed(f"{result.stdout}{result.stderr}".strip())
         return parse(result.stdout)
 
     @contextlib.contextmanager
@@ -123,13 +123,13 @@ class Machine:
             totals = parse(process.stdout.readline())
             try:
                 if totals.get("ok") != load.sessions:
-                    raise processes.Failed(f"{row.name}: {totals}")
+                    raise processes.Failed(f"of {load.sessions} sessions, {totals}")
                 yield totals
             finally:
                 process.stdin.close()
                 rest, complaints = process.stdout.read(), process.stderr.read()
                 if process.wait(60) != 0:
-                    raise processes.Failed(f"{row.name}: {rest}{complaints}")
+                    raise processes.Failed(f"{rest}{complaints}".strip())
 
     def cpu(self, row, load, reactors=1, cpus=None):
         """The Cost of a load on a fresh server that has been warmed up with a tenth of it."""

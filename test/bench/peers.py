@@ -11,7 +11,7 @@ import shutil
 import subprocess
 
 CACHE = pathlib.Path(os.environ.get("POSTERN_TEST_CACHE")
-                     or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "/var/tmp") / "postern-test")
+                     or f"{os.environ.get('XDG_CACHE_HOME') or '/var/tmp'}/postern-test")
 PACKAGES = ("nginx", "libnginx-mod-mail", "haproxy", "hitch", "stunnel4", "dovecot-core",
             "dovecot-submissiond", "postfix")
 

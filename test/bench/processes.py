@@ -171,6 +171,8 @@ class Server:
         for pid in members & set(tree(os.getpid())):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        if any(map(is_listening, self.ports)):
+            raise Failed(f"{self.process.args[0]} has ended, and still somebody listens")
 
     def __enter__(self):
         return self

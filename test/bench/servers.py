@@ -47,14 +47,13 @@ class Place:
 
 @dataclasses.dataclass
 class Row:
-    """A server: what it is called, what it can do, and the argv that starts it in the foreground."""
+    """A server: its name, what it can do, and what gives the argv to start it in the foreground."""
 
     name: str
     title: str
     login: bool      # it authenticates; without, the load goes straight to MAIL
     modes: tuple     # of the load, each a port of the Place
     start: typing.Callable
-    package: str = ""
     roles: tuple = ()  # (role, text in the process title), to tell costs apart
     idle_limit: int = 1 << 30  # sessions that it is asked to hold; a heavy one is asked for less
     peers_libraries: bool = True
@@ -97,8 +96,17 @@ mail {{
   ssl_protocols TLSv1.2 TLSv1.3;
   ssl_ecdh_curve X25519;
   timeout 600s;
-  server {{ listen 127.0.0.1:{place.tls} ssl backlog={BACKLOG}; protocol smtp; smtp_auth plain login; }}
-  server {{ listen 127.0.0.1:{place.starttls} backlog={BACKLOG}; starttls on; protocol smtp; smtp_auth plain login; }}
+  server {{
+    listen 127.0.0.1:{place.tls} ssl backlog={BACKLOG};
+    protocol smtp;
+    smtp_auth plain login;
+  }}
+  server {{
+    listen 127.0.0.1:{place.starttls} backlog={BACKLOG};
+    starttls on;
+    protocol smtp;
+    smtp_auth plain login;
+  }}
 }}
 """
     return [place.peers.program("usr/sbin/nginx"), "-p", str(place.directory),
@@ -219,8 +227,9 @@ service submission {{
 }}
 """
     prefix = place.peers.root / "usr"
+    program, file = place.peers.program("usr/sbin/dovecot"), place.write("dovecot.conf", config)
     mount = (f"mount -t overlay -o ro,lowerdir={prefix}:/usr overlay /usr && "
-             f"exec {place.peers.program('usr/sbin/dovecot')} -F -c {place.write('dovecot.conf', config)}")
+             f"exec {program} -F -c {file}")
     return ["unshare", "--mount", "sh", "-c", mount]
 
 
@@ -274,11 +283,11 @@ def make_certificate(directory):
 
 
 SERVERS = (
-    Row("nginx", "nginx mail (AUTH, XCLIENT)", True, ("tls", "starttls"), nginx, "nginx"),
-    Row("haproxy", "HAProxy (no AUTH)", False, ("tls",), haproxy, "haproxy"),
-    Row("hitch", "hitch (no AUTH)", False, ("tls",), hitch, "hitch"),
-    Row("stunnel", "stunnel (no AUTH)", False, ("tls", "starttls"), stunnel, "stunnel4"),
-    Row("dovecot", "Dovecot submission (AUTH)", True, ("tls", "starttls"), dovecot, "dovecot-core",
+    Row("nginx", "nginx mail (AUTH, XCLIENT)", True, ("tls", "starttls"), nginx),
+    Row("haproxy", "HAProxy (no AUTH)", False, ("tls",), haproxy),
+    Row("hitch", "hitch (no AUTH)", False, ("tls",), hitch),
+    Row("stunnel", "stunnel (no AUTH)", False, ("tls", "starttls"), stunnel),
+    Row("dovecot", "Dovecot submission (AUTH)", True, ("tls", "starttls"), dovecot,
         idle_limit=500),
     Row("postern", "Postern (AUTH, XCLIENT)", True, ("tls", "starttls"), postern,
         roles=(("reactor", "postern: reactor"), ("auth workers", "postern: auth")),
