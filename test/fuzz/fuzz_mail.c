@@ -1,0 +1,78 @@
+/*
+ * MAIL's arguments: whatever a client writes, no lenient reader finds an AUTH parameter in what
+ * is sent on; what is sent on is the input with pieces left out, and passes once more
+ * unchanged.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/smtp/command.h"
+#include "test/unit/lenient_mail.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool condition)
+{
+    if (!condition)
+        abort();
+}
+
+/* Is `part` the whole with bytes left out? */
+static bool is_subsequence(const char *part, size_t part_length, const char *whole,
+                           size_t length)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < length && found < part_length; i++)
+        found += part[found] == whole[i];
+    return found == part_length;
+}
+
+static void check_passed(const char *in, size_t length, const char *out, size_t out_length)
+{
+    require(out_length <= length && is_subsequence(out, out_length, in, length));
+    require(lenient_auth_reader(out, out_length) == NULL);
+    require(!memchr(out, '\0', out_length) && !memchr(out, '\t', out_length));
+
+    size_t again_length = 0;
+    char *again = malloc(out_length);
+    require(again != NULL);
+    require(smtp_mail_strip_auth(out, out_length, again, &again_length) == SMTP_MAIL_OK);
+    require(again_length == out_length && memcmp(again, out, out_length) == 0);
+    free(again);
+}
+
+/* In allocations of their own size: over-reads and over-writes are seen. */
+static void check(const char *in, size_t length)
+{
+    char *out = malloc(length ? length : 1);
+    size_t out_length = 1;
+    require(out != NULL);
+    if (smtp_mail_strip_auth(in, length, out, &out_length) == SMTP_MAIL_OK)
+        check_passed(in, length, out, out_length);
+    else
+        require(out_length == 0);
+    free(out);
+}
+
+/* As it is, and behind "FROM:<", which a fuzzer need not find again each time. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char from[] = "FROM:<";
+    const size_t prefix = sizeof from - 1;
+    char *in = malloc(prefix + size);
+    require(in != NULL);
+    memcpy(in, from, prefix);
+    if (size)
+        memcpy(in + prefix, data, size);
+    check(in, prefix + size);
+    if (size) {
+        memmove(in, in + prefix, size);
+        char *exact = realloc(in, size);
+        require(exact != NULL);
+        in = exact;
+        check(in, size);
+    }
+    free(in);
+    return 0;
+}
