@@ -129,6 +129,8 @@ static void offer_input(struct stream *stream)
         continue_handshake(stream);
     else if (!stream->paused)
         tell(stream, STREAM_READABLE);
+    else
+        event_del(&stream->readable);
 }
 
 static void on_readable(int fd, short what, void *argument)
@@ -262,12 +264,13 @@ void stream_free(struct stream *stream)
     slab_free(stream, sizeof *stream);
 }
 
+/* The event is taken out only if input does come meanwhile: mostly none does, and the loop is
+ * spared the change and its undoing. */
 void stream_pause(struct stream *stream)
 {
     if (stream->paused)
         return;
     stream->paused = true;
-    event_del(&stream->readable);
     if (stream->output_broken)
         stream_fail(stream, "closed by the other side");
 }
