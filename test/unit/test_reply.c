@@ -45,27 +45,10 @@ static void test_lines_of_replies(void **state)
 static void test_what_is_no_reply_line(void **state)
 {
     static const char *const lines[] = {
-        "",
-        "2",
-        "25",
-        "2500",
-        "250_x",
-        "250\tx",
-        " 250 x",
-        "25 x",
-        "150 x",
-        "650 x",
-        "050 x",
-        "-250 x",
-        "+25 x",
-        "2x0 x",
-        "25x x",
-        "x50 x",
-        "QUIT",
-        "250:",
-        "\xb2"
-        "50 x",
-        "HTTP/1.1 400 Bad Request",
+        "",       "2",      "25",    "2500",           "250_x",
+        "250\tx", " 250 x", "25 x",  "150 x",          "650 x",
+        "050 x",  "-250 x", "+25 x", "2x0 x",          "25x x",
+        "x50 x",  "QUIT",   "250:",  "\xb2\x35\x30 x", "HTTP/1.1 400 Bad Request",
     };
     struct smtp_reply_line line;
     (void)state;
