@@ -1,0 +1,197 @@
+"""Limits: a full house, greedy addresses, missing descriptors, slow and stubborn clients."""
+
+import re
+import time
+
+import pytest
+
+from support import processes, wait
+from support.client import Client, Closed
+from support.postern import LEAN
+
+
+def test_in_a_full_house_the_oldest_unauthenticated_gives_way(start, backend):
+    """Threat 27; not the newest, who may be a user."""
+    postern = start(backend, limits={"connections": 4})
+    user = postern.log_in()
+    oldest, middle, youngest = (postern.connect() for _ in range(3))
+    with postern.connect() as newcomer:
+        oldest.reply(421)
+        oldest.expect_closed()
+        assert postern.session_record(oldest)["end"] == "gave way to a new connection"
+        newcomer.ehlo()
+        newcomer.login("bob", "builder")
+        for one in (user, middle, youngest):
+            one.command("NOOP", 250)
+            one.close()
+
+
+def test_authenticated_sessions_never_give_way(start, backend):
+    postern = start(backend, limits={"connections": 2})
+    users = [postern.log_in(), postern.log_in("bob", "builder")]
+    with Client(postern.starttls) as late:
+        assert late.reply(421).status == "4.3.2"
+        late.expect_closed()
+    with Client(postern.implicit) as late:
+        assert late.receive_rest() == b""
+    for one in users:
+        one.command("NOOP", 250)
+        one.close()
+    assert postern.find_records(event="connection refused", cause="too many connections",
+                                listener="submission")
+    wait.until(lambda: len(postern.find_records(event="session ended")) == 2, "both ends")
+    postern.log_in().quit()
+
+
+def test_one_address_may_not_have_all_connections(start, backend):
+    postern = start(backend, limits={"connections_per_address": 2})
+    first, second = postern.connect(), postern.connect()
+    with Client(postern.starttls) as third:
+        assert third.reply(421).status == "4.7.0"
+        third.expect_closed()
+    with postern.log_in(source="127.0.0.10") as other:
+        other.quit()
+    first.quit()
+    postern.session_record(first)
+    postern.connect().quit()
+    second.close()
+    assert postern.find_records(event="connection refused", client="127.0.0.9")
+
+
+def test_no_limit_for_an_address_can_be_set(start, backend):
+    postern = start(backend, limits={"connections_per_address": 0})
+    clients = [postern.connect() for _ in range(210)]
+    for one in clients:
+        one.close()
+
+
+def test_out_of_descriptors_is_survived(start, backend):
+    """accept() at EMFILE: who has not logged in gives way, users stay, and it goes on."""
+    postern = start(backend, command=["prlimit", "--nofile=48:48", "--"],
+                    limits={"connections": 10000})
+    user = postern.log_in()
+    crowd = []
+    for _ in range(80):
+        try:
+            crowd.append(Client(postern.starttls))
+        except OSError:
+            break
+    postern.wait_for_record(level="warning", msg=re.compile("cannot accept: Too many open files"))
+    user.command("NOOP", 250)
+    newest = crowd[-1]
+    newest.greeting()
+    newest.ehlo()
+    for one in crowd:
+        one.close()
+    user.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+    user.quit()
+    wait.until(lambda: len(postern.find_records(event="session ended")) > len(crowd), "all ends")
+    postern.log_in().quit()
+
+
+def test_out_of_descriptors_does_not_spin(start, backend):
+    """With nobody who could give way, the listener rests."""
+    postern = start(backend, command=["prlimit", "--nofile=32:32", "--"],
+                    limits={"connections": 10000})
+    users = []
+    waiting = []
+    try:
+        while True:
+            one = postern.connect(timeout=1)
+            one.ehlo()
+            one.login("alice", "wonderland", 235, 454)
+            users.append(one)
+            assert len(users) < 40
+    except (OSError, Closed, AssertionError) as end:
+        assert len(users) > 2, end
+    waiting = [Client(postern.starttls) for _ in range(5)]
+    (reactor,) = postern.pids("reactor")
+    spent = cpu_seconds(reactor)
+    began = time.monotonic()
+    with Client(postern.starttls, timeout=1) as late:
+        with pytest.raises((TimeoutError, ConnectionError, Closed)):
+            late.greeting()
+    assert cpu_seconds(reactor) - spent < 0.5 * (time.monotonic() - began) + 0.1
+    for one in users + waiting:
+        one.close()
+    wait.until(lambda: can_log_in(postern), "a new login")
+
+
+def can_log_in(postern):
+    try:
+        postern.log_in(timeout=5).quit()
+        return True
+    except (OSError, AssertionError):
+        return False
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def test_idle_unauthenticated_connections_cost_little(start, backend):
+    """Promise 9: bounded memory for each, without TLS, and after a handshake."""
+    postern = start(backend, environment=LEAN, limits={"connections_per_address": 0})
+    (reactor,) = postern.pids("reactor")
+    crowd = [Client(postern.starttls, source=f"127.0.3.{n % 200 + 1}") for n in range(400)]
+    for one in crowd:
+        one.greeting()
+    before = processes.resident_bytes(reactor)
+    more = [Client(postern.starttls, source=f"127.0.3.{n % 200 + 1}") for n in range(400)]
+    for one in more:
+        one.greeting()
+    # The allocator of the sanitizers rounds generously.
+    assert (processes.resident_bytes(reactor) - before) / 400 < 16_384
+    for one in crowd + more:
+        one.close()
+
+
+def test_client_that_reads_no_replies_is_bounded(start, backend):
+    """Before authentication: replies that are not read stop the reading of commands."""
+    postern = start(backend, environment=LEAN, timeouts={"login": 3})
+    (reactor,) = postern.pids("reactor")
+    with postern.connect(receive_buffer=4096) as one:
+        one.ehlo()
+        before = processes.resident_bytes(reactor)
+        one.socket.settimeout(1)
+        sent = 0
+        try:
+            while sent < 200_000_000:
+                one.send(b"NOOP\r\n" * 10_000)
+                sent += 60_000
+        except OSError:
+            pass
+        grown = processes.resident_bytes(reactor) - before
+        assert grown < 4_000_000, f"grew by {grown} for {sent} bytes"
+        assert sent < 200_000_000
+
+
+@pytest.mark.parametrize("tls", [None, "implicit"])
+def test_byte_a_second_does_not_hold_a_place_for_ever(start, backend, tls):
+    postern = start(backend, timeouts={"login": 2, "greeting": 1})
+    with postern.connect(tls) as one:
+        one.socket.settimeout(0.1)
+        began = time.monotonic()
+        for byte in b"EHLO " + b"x" * 200:
+            try:
+                one.send(bytes([byte]))
+                one.reply(421)
+                break
+            except TimeoutError:
+                continue
+        assert time.monotonic() - began < 8
+    assert postern.session_record(one)["end"] in ("no command in time",
+                                                  "no authentication in time")
+
+
+def test_password_longer_than_the_cap_never_reaches_pam(start, backend, pam, scratch):
+    """Threat 15: what modules hash is not the client's to choose."""
+    recorded = pam.recorded(scratch)
+    postern = start(backend, auth={"pam_service": "recorded"})
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "x" * 1025, 501)
+        one.login("alice", "x" * 1024, 535)
+    assert len(recorded.read_text().splitlines()) == 1

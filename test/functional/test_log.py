@@ -1,0 +1,207 @@
+"""The log: one line for each connection's end and each failed login, and nothing that a client
+says leaves its field."""
+
+import json
+import os
+import re
+import socket
+
+import pytest
+
+from conftest import needs_root
+from support import logfmt, wait
+from support.client import Client, b64, plain_response
+
+
+def test_session_leaves_one_line_with_all_that_matters(postern):
+    with postern.connect(source="127.0.0.44") as one:
+        one.ehlo("laptop.example")
+        one.login("alice", "wonderland")
+        one.send_message("a@b.test", ["c@d.test", "e@f.test"], b"text\r\n")
+        one.quit()
+    record = postern.session_record(one)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", record["time"])
+    assert record["level"] == "info"
+    assert int(record["duration_ms"]) < 20_000
+    assert int(record["bytes_in"]) > 100 and int(record["bytes_out"]) > 100
+    for key, value in {
+            "listener": "submissions", "client": "127.0.0.44", "port": str(one.port),
+            "tls": "TLSv1.3", "mechanism": "PLAIN", "user": "alice", "helo": "laptop.example",
+            "messages": "1", "recipients": "2", "end": "quit"}.items():
+        assert record[key] == value, key
+    assert record["cipher"].startswith("TLS_") and re.fullmatch(r"[0-9a-z]+", record["id"])
+    assert len(postern.find_records(id=record["id"])) == 1
+
+
+def test_session_ids_differ(postern):
+    for _ in range(5):
+        postern.connect(None).quit()
+    wait.until(lambda: len(postern.find_records(event="session ended")) == 5, "five ends")
+    assert len({r["id"] for r in postern.find_records(event="session ended")}) == 5
+
+
+def test_failed_login_leaves_a_line_of_its_own(postern):
+    with postern.connect(source="127.0.0.45") as one:
+        one.ehlo()
+        one.login("alice", "wrong", 535)
+        one.command("AUTH PLAIN !!!", 501)
+        one.close()
+    failed = postern.find_records(event="login failed")
+    end = postern.session_record(one)
+    assert [(r["client"], r.get("user"), r["result"]) for r in failed] == [
+        ("127.0.0.45", "alice", "rejected"), ("127.0.0.45", None, "malformed")]
+    assert {r["id"] for r in failed} == {end["id"]}
+    assert "user" not in end
+
+
+def test_failed_login_matches_a_fail2ban_rule(postern):
+    """The fields in front of client= are none that a client can fill."""
+    rule = re.compile(r'event="login failed" id=\w+ listener=\w+ client=(?P<host>\S+) port=\d+ ')
+    with postern.connect(source="127.0.0.46") as one:
+        one.ehlo()
+        one.login("x result=rejected client=192.0.2.1", "wrong", 535)
+    matched = [rule.search(line) for line in postern.output().splitlines()]
+    assert [match["host"] for match in matched if match] == ["127.0.0.46"]
+
+
+def test_json_says_the_same(start, backend):
+    postern = start(backend, log={"format": "json"})
+    with postern.log_in() as one:
+        one.quit()
+    record = postern.wait_for_record(event="session ended")
+    assert record["user"] == "alice" and record["end"] == "quit"
+    assert record["port"] in (one.port, str(one.port))
+    for line in postern.output().splitlines():
+        if not line.startswith("postern: "):
+            assert isinstance(json.loads(line), dict)
+
+
+HOSTILE = ["a\" user=\"root", "x\\", "tab\there", "\u202eabc", "\u0085next", "üser", "a=b c=d",
+           "\x7f", "%s%n", "${jndi}", "'; --", "\ud800".encode("utf-8", "surrogatepass"),
+           b"\xff\xfe\x80", "event=\"session ended\"", "{\"a\":1}"]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_threat_17_hostile_names_stay_in_their_field(start, backend, text, style):
+    """One record a line, no field but its own; the strict readers find no fault."""
+    raw = text if isinstance(text, bytes) else text.encode()
+    postern = start(backend, log={"format": style})
+    with postern.connect() as one:
+        one.send(b"EHLO " + raw.replace(b" ", b"") + b"\r\n")
+        one.reply()
+        one.ehlo()
+        one.command("AUTH LOGIN", 334)
+        if one.command(b64(raw)).code == 334:
+            one.command(b64("wrong"), 535)
+    record = postern.session_record(one) if style == "text" else \
+        postern.wait_for_record(event="session ended")
+    assert "user" not in record and record["client"] == "127.0.0.9"
+    for failed in postern.find_records(event="login failed"):
+        assert set(failed) <= {"time", "level", "pid", "process", "event", "id", "listener", "client",
+                               "port", "user", "mechanism", "result", "reason"}
+    assert all("\x1b" not in line for line in postern.output().splitlines())
+
+
+def test_threat_17_no_password_is_logged_at_any_level(start, backend):
+    """Nor its base64, whole or part, whether right, wrong or malformed."""
+    secret = "Gr3enSecretTea"
+    postern = start(backend, log={"level": "debug"}, auth={"pam_service": "users", "attempts": 50},
+                    limits={"errors": 100})
+    responses = [plain_response("alice", secret), plain_response("alice", secret, authzid="bob"),
+                 b64("\0alice\0x\0" + secret), b64("alice\0" + secret), plain_response("", secret)]
+    with postern.connect() as one:
+        one.ehlo()
+        for response in responses:
+            one.command("AUTH PLAIN " + response, 501, 535)
+            one.command("AUTH PLAIN", 334)
+            one.command(response, 501, 535)
+            one.command("AUTH PLAIN " + response + "!", 501)
+            one.command("AUTH GSSAPI " + response, 504)
+        one.command("AUTH LOGIN " + b64("alice"), 334)
+        one.command(b64(secret), 535)
+        one.command("AUTH LOGIN " + b64("alice"), 334)
+        one.command(secret, 501)
+        one.command(secret, 500)
+    postern.session_record(one)
+    output = postern.output()
+    assert secret not in output
+    for response in (*responses, b64(secret)):
+        assert response not in output and response[4:-4] not in output
+
+
+def test_level_decides_what_is_told(start, backend):
+    postern = start(backend, log={"level": "warning"}, limits={"connections": 20}, ready=False)
+    wait.until(lambda: wait.port_answers(postern.starttls), "service")
+    postern.log_in().quit()
+    postern.stop()
+    assert {r["level"] for r in postern.records()} <= {"warning", "error"}
+
+
+def test_log_that_nobody_reads_delays_nobody(start, backend):
+    """Standard error is a full pipe: records are lost, service is not."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    try:
+        while True:
+            os.write(write_end, b"x" * 4096)
+    except BlockingIOError:
+        pass
+    os.set_blocking(write_end, True)
+    postern = start(backend, ready=False, stderr=write_end)
+    os.close(write_end)
+    wait.until(lambda: wait.port_answers(postern.starttls), "service")
+    for _ in range(20):
+        postern.log_in().quit()
+    os.close(read_end)
+    postern.log_in().quit()
+
+
+@needs_root
+@pytest.mark.skipif(os.path.exists("/dev/log"), reason="somebody listens on /dev/log")
+def test_syslog_gets_the_records_of_all_processes(start, backend):
+    """Facility mail; also from the reactor, which has no /dev."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind("/dev/log")
+        try:
+            os.chmod("/dev/log", 0o666)
+            syslog.settimeout(wait.PATIENCE)
+            postern = start(backend, log={"destination": "syslog"}, ready=False)
+
+            def receive(wanted):
+                while True:
+                    datagram = syslog.recv(8192).decode()
+                    match = re.fullmatch(r"<(\d+)>\w{3} [ \d]\d [\d:]{8} postern\[(\d+)\]: (.*)\n?",
+                                         datagram, re.DOTALL)
+                    if not match and ": PAM " in datagram:
+                        continue  # libpam's own, under authpriv
+                    assert match and int(match[1]) >> 3 == 2, f"not of facility mail: {datagram}"
+                    record = logfmt.parse(match[3])
+                    if wanted(record):
+                        return int(match[1]) & 7, record
+            receive(lambda record: record.get("msg", "").startswith("serving"))
+            with postern.log_in() as one:
+                one.quit()
+            priority, record = receive(lambda record: record.get("event") == "session ended")
+            assert priority == 6 and record["user"] == "alice" and "time" not in record
+        finally:
+            os.unlink("/dev/log")
+
+
+def test_refused_connection_is_told(start, backend):
+    postern = start(backend, limits={"connections_per_address": 1})
+    with postern.connect(None), Client(postern.starttls) as second:
+        second.reply(421)
+    record = postern.wait_for_record(event="connection refused")
+    assert record["client"] == "127.0.0.9" and record["listener"] == "submission"
+    assert record["cause"]
+
+
+def test_replies_do_not_repeat_what_the_client_said(postern):
+    """Threat 18: nothing to reflect."""
+    marker = "ReflectedMarker"
+    with postern.connect() as one:
+        one.ehlo(marker)
+        for command in (marker, f"AUTH {marker}", f"AUTH PLAIN {marker}!", f"HELO {marker} {marker}",
+                        f"STARTTLS {marker}", f"MAIL FROM:<{marker}>", f"VRFY {marker}"):
+            assert marker not in one.command(command).text
