@@ -63,12 +63,14 @@ static void set_options(SSL_CTX *context, const struct tls_settings *settings)
 {
     uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                        SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
-                       SSL_OP_CLEANSE_PLAINTEXT | SSL_OP_IGNORE_UNEXPECTED_EOF;
+                       SSL_OP_IGNORE_UNEXPECTED_EOF;
     if (!settings->tickets)
         options |= SSL_OP_NO_TICKET;
     SSL_CTX_set_options(context, options);
 
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
+    /* The file has the chain: OpenSSL need not look for one, by verifying, in each handshake.
+     */
+    SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, settings->tickets ? 1 : 0);
     SSL_CTX_set_alpn_select_cb(context, select_smtp, NULL);

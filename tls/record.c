@@ -6,7 +6,6 @@
 #include "tls/record.h"
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +21,9 @@ enum {
 enum { HANDSHAKE_KEY_UPDATE = 24 };
 
 enum { SUITES = 3 };
+
+/* The longest block of a digest in the table: SHA-384's. */
+#define BLOCK_LIMIT 128
 
 static const struct {
     const char *name, *cipher, *digest;
@@ -42,6 +44,7 @@ struct tls_context_slot {
 struct tls_engine {
     EVP_CIPHER *ciphers[SUITES];
     EVP_MD *digests[SUITES];
+    EVP_MD_CTX *digest;
     struct tls_context_slot seal, open;
 };
 
@@ -64,7 +67,8 @@ struct tls_engine *tls_engine_new(void)
     if (!engine)
         return NULL;
     bool good = (engine->seal.context = EVP_CIPHER_CTX_new()) &&
-                (engine->open.context = EVP_CIPHER_CTX_new());
+                (engine->open.context = EVP_CIPHER_CTX_new()) &&
+                (engine->digest = EVP_MD_CTX_new());
     for (int i = 0; i < SUITES && good; i++)
         good = (engine->ciphers[i] = EVP_CIPHER_fetch(NULL, suites[i].cipher, NULL)) &&
                (engine->digests[i] = EVP_MD_fetch(NULL, suites[i].digest, NULL));
@@ -82,9 +86,38 @@ void tls_engine_free(struct tls_engine *engine)
         EVP_CIPHER_free(engine->ciphers[i]);
         EVP_MD_free(engine->digests[i]);
     }
+    EVP_MD_CTX_free(engine->digest);
     EVP_CIPHER_CTX_free(engine->seal.context);
     EVP_CIPHER_CTX_free(engine->open.context);
     free(engine);
+}
+
+/* One pass of HMAC's digest (RFC 2104): the padded key, then the text. */
+static bool hash_padded(const struct tls_engine *engine, uint32_t suite, const uint8_t *key,
+                        uint8_t pad, const uint8_t *text, size_t length, uint8_t *out)
+{
+    uint8_t block[BLOCK_LIMIT];
+    size_t size = (size_t)EVP_MD_get_block_size(engine->digests[suite]);
+    memset(block, pad, size);
+    for (size_t i = 0; i < suites[suite].secret_size; i++)
+        block[i] ^= key[i];
+    bool good = EVP_DigestInit_ex2(engine->digest, engine->digests[suite], NULL) == 1 &&
+                EVP_DigestUpdate(engine->digest, block, size) == 1 &&
+                EVP_DigestUpdate(engine->digest, text, length) == 1 &&
+                EVP_DigestFinal_ex(engine->digest, out, NULL) == 1;
+    explicit_bzero(block, sizeof block);
+    return good;
+}
+
+/*
+ * HMAC with a key of the digest's own size, on digests that are fetched already: OpenSSL's
+ * HMAC() looks the algorithm up anew each time, which takes longer than the hashing.
+ */
+static bool hmac(const struct tls_engine *engine, uint32_t suite, const uint8_t *key,
+                 const uint8_t *text, size_t length, uint8_t *out)
+{
+    return hash_padded(engine, suite, key, 0x36, text, length, out) &&
+           hash_padded(engine, suite, key, 0x5c, out, suites[suite].secret_size, out);
 }
 
 /* HKDF-Expand-Label (section 7.1) with an empty context; one block of HMAC is always enough. */
@@ -103,8 +136,7 @@ static bool expand(const struct tls_engine *engine, uint32_t suite, const uint8_
     information[at++] = 0;
     information[at++] = 1;
 
-    bool good = HMAC(engine->digests[suite], secret, (int)suites[suite].secret_size,
-                     information, at, block, NULL) != NULL;
+    bool good = hmac(engine, suite, secret, information, at, block);
     memcpy(out, block, size);
     explicit_bzero(block, sizeof block);
     return good;

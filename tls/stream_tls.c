@@ -205,7 +205,10 @@ static enum stream_status tls_status(struct stream *stream, int result)
     }
 }
 
-/* TLS 1.3 goes on without OpenSSL's object, TLS 1.2 with it, reading ahead from now on. */
+/*
+ * TLS 1.3 goes on without OpenSSL's object. TLS 1.2 goes on with it, reading ahead, giving
+ * buffers back and overwriting them from now on: in a handshake that would only cost time.
+ */
 static void end_handshake(struct stream *stream, size_t sent_from)
 {
     SSL *ssl = stream->ssl;
@@ -218,6 +221,8 @@ static void end_handshake(struct stream *stream, size_t sent_from)
         SSL_free(ssl);
     } else {
         SSL_set_read_ahead(ssl, 1);
+        SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+        SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
     }
     forget_secrets(stream);
 }
