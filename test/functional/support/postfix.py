@@ -140,10 +140,10 @@ def unpack():
 class Postfix:
     """One running instance. `settings` go to main.cf behind the usual ones."""
 
-    def __init__(self, directory, **settings):
+    def __init__(self, directory, port=None, **settings):
         self.work = pathlib.Path(directory)
         self.prefix = unpack()
-        self.address = ("127.0.0.1", wait.free_port())
+        self.address = ("127.0.0.1", port or wait.free_port())
         self.maildir = self.work / "mail" / "inbox"
         self._environment = {"PATH": os.environ["PATH"],
                              "LD_LIBRARY_PATH": str(self.prefix / "usr/lib/postfix")}

@@ -1,0 +1,392 @@
+"""The real thing: Postern in front of Debian's Postfix, with the clients that people use."""
+
+import email
+import email.policy
+import os
+import random
+import select
+import shutil
+import smtplib
+import socket
+import subprocess
+import uuid
+
+import pytest
+
+from conftest import needs_root
+from support import wait
+from support.client import Client, b64, context, plain_response
+
+pytestmark = needs_root
+
+
+@pytest.fixture
+def front(start, postfix):
+    """Postern before the usual Postfix."""
+    return start(postfix.address)
+
+
+@pytest.fixture
+def subject():
+    return f"test {uuid.uuid4()}"
+
+
+def run(*command, **options):
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                            timeout=wait.PATIENCE * 3, check=False, **options)
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def needs(program):
+    return pytest.mark.skipif(not shutil.which(program), reason=f"needs {program}")
+
+
+def arrived(postfix, subject, user="alice", address="127.0.0.1"):
+    """In the Maildir; and Postfix's own log has the login and the client's address."""
+    raw = postfix.wait_for_message(subject)
+    line = postfix.client_line(subject)
+    assert f"sasl_username={user}" in line
+    assert f"client=unknown[{address}]" in line
+    return email.message_from_bytes(raw, policy=email.policy.default)
+
+
+# clients
+
+@needs("swaks")
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("port", ["implicit", "starttls"])
+def test_swaks(front, postfix, subject, mechanism, port):
+    host, number = getattr(front, port)
+    run("swaks", "--server", host, "--port", number, "--tls" if port == "starttls" else "--tlsc",
+        "--local-interface", "127.0.0.21", "--auth", mechanism, "--auth-user", "alice",
+        "--auth-password", "wonderland", "--from", "alice@mail.test", "--to", "bob@mail.test",
+        "--h-Subject", subject, "--body", "Hello from swaks")
+    message = arrived(postfix, subject, address="127.0.0.21")
+    assert "Hello from swaks" in message.get_content()
+
+
+@needs("swaks")
+def test_swaks_pipelining(front, postfix, subject):
+    host, number = front.starttls
+    run("swaks", "--server", host, "--port", number, "--tls", "--pipeline", "--auth-user", "alice",
+        "--auth-password", "wonderland", "--from", "alice@mail.test", "--to",
+        "bob@mail.test,carol@mail.test", "--h-Subject", subject)
+    arrived(postfix, subject)
+
+
+@needs("swaks")
+def test_swaks_with_a_wrong_password(front):
+    host, number = front.starttls
+    result = subprocess.run(
+        ["swaks", "--server", host, "--port", str(number), "--tls", "--auth-user", "alice",
+         "--auth-password", "wrong", "--from", "a@mail.test", "--to", "b@mail.test"],
+        capture_output=True, text=True, timeout=wait.PATIENCE, check=False)
+    assert result.returncode == 28 and "535 5.7.8" in result.stdout
+
+
+@needs("curl")
+@pytest.mark.parametrize("port, scheme", [("implicit", "smtps"), ("starttls", "smtp")])
+def test_curl(front, postfix, subject, certificates, scratch, port, scheme):
+    """It checks the certificate, too."""
+    host, number = getattr(front, port)
+    mail = scratch / "mail"
+    mail.write_bytes(f"Subject: {subject}\r\n\r\nHello from curl\r\n".encode())
+    run("curl", "--silent", "--show-error", "--ssl-reqd", "--cacert", certificates.certificate,
+        "--resolve", f"mail.example.org:{number}:{host}", f"{scheme}://mail.example.org:{number}",
+        "--user", "alice:wonderland", "--interface", "127.0.0.22", "--mail-from",
+        "alice@mail.test", "--mail-rcpt", "bob@mail.test", "--upload-file", mail)
+    arrived(postfix, subject, address="127.0.0.22")
+
+
+@needs("msmtp")
+@pytest.mark.parametrize("port", ["implicit", "starttls"])
+@pytest.mark.parametrize("mechanism", ["plain", "login"])
+def test_msmtp(front, postfix, subject, certificates, port, mechanism):
+    host, number = getattr(front, port)
+    run("msmtp", "--file=/dev/null", f"--host={host}", f"--port={number}", "--tls=on",
+        f"--tls-starttls={'on' if port == 'starttls' else 'off'}", "--tls-certcheck=off",
+        f"--auth={mechanism}", "--user=alice", "--passwordeval=echo wonderland",
+        "--from=alice@mail.test", "--source-ip=127.0.0.23", "bob@mail.test",
+        input=f"Subject: {subject}\n\nHello from msmtp\n.\n.. dots\n")
+    message = arrived(postfix, subject, address="127.0.0.23")
+    assert message.get_content() == "Hello from msmtp\n.\n.. dots\n"
+
+
+@pytest.mark.parametrize("port", ["implicit", "starttls"])
+def test_smtplib(front, postfix, subject, port):
+    host, number = getattr(front, port)
+    source = ("127.0.0.24", 0)
+    if port == "implicit":
+        client = smtplib.SMTP_SSL(host, number, context=context(), source_address=source)
+    else:
+        client = smtplib.SMTP(host, number, source_address=source)
+        client.starttls(context=context())
+    with client:
+        client.login("alice", "wonderland")
+        message = email.message.EmailMessage(policy=email.policy.SMTP)
+        message["Subject"], message["From"], message["To"] = subject, "alice@mail.test", \
+            "bob@mail.test"
+        message.set_content("Grüße\n.\nmit Punkten\n")
+        client.send_message(message)
+    stored = arrived(postfix, subject, address="127.0.0.24")
+    assert stored.get_content() == "Grüße\n.\nmit Punkten\n"
+
+
+@pytest.mark.parametrize("port", ["implicit", "starttls"])
+def test_s_client_by_hand(front, postfix, subject, port):
+    """Line by line, as somebody at a terminal would."""
+    host, number = getattr(front, port)
+    process = subprocess.Popen(
+        ["openssl", "s_client", "-quiet", "-connect", f"{host}:{number}", "-crlf",
+         *(["-starttls", "smtp"] if port == "starttls" else [])],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+
+    def line():
+        read = b""
+        while not read.endswith(b"\n"):
+            assert select.select([process.stdout], [], [], wait.PATIENCE)[0], f"only {read!r}"
+            read += os.read(process.stdout.fileno(), 1)
+        return read.decode()
+
+    def say(said, code):
+        if said is not None:
+            process.stdin.write(said.encode() + b"\n")
+        reply = line()
+        while reply[3:4] == "-":
+            reply = line()
+        assert reply.startswith(code), reply
+    try:
+        if port == "implicit":
+            say(None, "220")
+        say("EHLO hand.example", "250")
+        say("AUTH LOGIN", "334")
+        say(b64("alice"), "334")
+        say(b64("wonderland"), "235")
+        say("MAIL FROM:<alice@mail.test>", "250")
+        say("rcpt to:<bob@mail.test>", "250")
+        say("DATA", "354")
+        say(f"Subject: {subject}\n\nBy hand\n.", "250")
+        process.stdin.write(b"QUIT\n")
+        assert process.wait(wait.PATIENCE) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    arrived(postfix, subject)
+
+
+# what Postfix makes of it
+
+def test_helo_name_stands_in_the_trace(front, postfix, subject):
+    with front.connect() as one:
+        one.ehlo("laptop.example")
+        one.login("alice", "wonderland")
+        one.send_message("alice@mail.test", ["bob@mail.test"],
+                         f"Subject: {subject}\r\n\r\nx\r\n".encode())
+    received = arrived(postfix, subject, address="127.0.0.9")["Received"]
+    assert "from laptop.example (unknown [127.0.0.9])" in received
+    assert "with ESMTPA" in received
+
+
+def test_only_the_authenticated_may_relay(front, postfix, subject):
+    """By the login, not by the address: Postfix, asked directly, refuses."""
+    with Client(postfix.address, source=None) as direct:
+        direct.greeting()
+        direct.ehlo()
+        direct.command("MAIL FROM:<alice@mail.test>", 250)
+        direct.command("RCPT TO:<somebody@elsewhere.test>", 554)
+    with front.log_in() as one:
+        one.send_message("alice@mail.test", ["somebody@elsewhere.test", "bob@mail.test"],
+                         f"Subject: {subject}\r\n\r\nx\r\n".encode())
+    arrived(postfix, subject, address="127.0.0.9")
+    postfix.wait_for_log(rf"{postfix.queue_id_of(subject)}: to=<somebody@elsewhere.test>.*status=sent")
+
+
+@pytest.mark.parametrize("login", ["dave@mail.test", "a b", "a=b", "a+b", "ü"])
+def test_logins_of_all_kinds_arrive_whole(start, postfix, subject, login):
+    """Threat 10, with a real decoder of xtext behind it."""
+    front = start(postfix.address, auth={"pam_service": "permit"})
+    with front.log_in(login, "x") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"],
+                         f"Subject: {subject}\r\n\r\nx\r\n".encode())
+    line = postfix.client_line(subject)
+    assert line.endswith(f"sasl_username={login}"), line
+
+
+def test_client_at_an_authorised_address_gains_nothing(front, postfix, subject):
+    """backends.md, trap 4: told that the client is 127.0.0.1, Postfix offers XCLIENT again."""
+    with front.log_in(source="127.0.0.1") as one:
+        assert "XCLIENT" not in one.ehlo()
+        one.command("XCLIENT LOGIN=root ADDR=192.0.2.1", 550)
+        one.send(f"xclient login=root\r\nMAIL FROM:<alice@mail.test>\r\nXCLIENT LOGIN=root\r\n"
+                 f"RCPT TO:<bob@mail.test>\r\nDATA\r\n")
+        assert [one.reply().code for _ in range(5)] == [550, 250, 550, 250, 354]
+        one.send(f"Subject: {subject}\r\n\r\nx\r\n.\r\n")
+        one.reply(250)
+    arrived(postfix, subject, address="127.0.0.1")
+
+
+def test_ehlo_offers_what_postfix_offers_and_nothing_of_its_own(front):
+    wait.until(lambda: "SIZE" in front.connect().ehlo(), "the offer")
+    with front.connect() as before:
+        offered = before.ehlo()
+        before.login("alice", "wonderland")
+        after = before.ehlo()
+    assert offered.pop("AUTH") == "PLAIN LOGIN"
+    assert offered == after == {
+        "PIPELINING": "", "SIZE": "60000000", "VRFY": "", "ETRN": "", "ENHANCEDSTATUSCODES": "",
+        "8BITMIME": "", "DSN": "", "SMTPUTF8": "", "CHUNKING": ""}
+
+
+def test_size_limit_of_the_backend_is_told_and_kept(start, postfix_with):
+    postfix = postfix_with(message_size_limit="20000", virtual_mailbox_limit="0")
+    front = start(postfix.address)
+    with front.log_in() as one:
+        assert one.ehlo()["SIZE"] == "20000"
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+        one.command("RCPT TO:<bob@mail.test>", 250)
+        one.command("DATA", 354)
+        one.send((b"y" * 998 + b"\r\n") * 100 + b".\r\n")
+        one.reply(552)
+        one.command("MAIL FROM:<alice@mail.test> SIZE=50000", 552)
+        one.quit()
+
+
+def test_utf8_addresses_pass(front, postfix, subject):
+    with front.log_in() as one:
+        one.command("MAIL FROM:<jürgen@mail.test> SMTPUTF8", 250)
+        one.command("RCPT TO:<bob@mail.test>", 250)
+        one.command("DATA", 354)
+        one.send(f"Subject: {subject}\r\n\r\nx\r\n.\r\n")
+        one.reply(250)
+    postfix.wait_for_message(subject)
+
+
+def test_chunking_through_postfix(front, postfix, subject):
+    text = f"Subject: {subject}\r\n\r\n".encode() + b".\r\nRSET\r\n" * 10
+    with front.log_in() as one:
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+        one.command("RCPT TO:<bob@mail.test>", 250)
+        for number in range(0, len(text), 30):
+            piece = text[number:number + 30]
+            one.send(b"BDAT %d\r\n" % len(piece) + piece)
+            one.reply(250)
+        one.send(b"BDAT 0 LAST\r\n")
+        one.reply(250)
+    message = email.message_from_bytes(postfix.wait_for_message(subject))
+    assert message.get_payload() == ".\nRSET\n" * 10
+
+
+def test_25_megabytes_are_delivered_whole(front, postfix, subject):
+    lines = [random.Random(number).randbytes(450).hex() for number in range(1000)]
+    body = "\r\n".join(lines * 28)
+    with front.log_in() as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"],
+                         f"Subject: {subject}\r\n\r\n{body}\r\n".encode())
+    raw = postfix.wait_for_message(subject)
+    assert len(raw) > 25_000_000
+    assert raw.partition(b"\n\n")[2].decode().splitlines() == lines * 28
+
+
+def test_threat_07_smuggling_to_a_default_postfix_fails(front, postfix, subject):
+    """3.7.11 as it comes takes LF.LF, LF.CRLF and CRLF.LF for an end."""
+    smuggled = f"MAIL FROM:<forged@mail.test>\r\nRCPT TO:<bob@mail.test>\r\nDATA\r\n" \
+               f"Subject: smuggled {subject}\r\n\r\nsmuggled\r\n"
+    for number, end in enumerate(["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r\n", "\r\n.\r"]):
+        with front.log_in() as one:
+            one.send_message("alice@mail.test", ["bob@mail.test"], (
+                f"Subject: {subject} {number}\r\n\r\nhonest{end}{smuggled}").encode())
+            one.quit()
+        raw = postfix.wait_for_message(f"{subject} {number}")
+        assert b"forged@mail.test" in raw
+    assert "from=<forged@mail.test>" not in postfix.log()
+
+
+# Postfix in other moods
+
+def test_postfix_that_does_not_authorise_the_proxy(start, postfix_with):
+    postfix = postfix_with(smtpd_authorized_xclient_hosts="")
+    front = start(postfix.address)
+    with front.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland", 454)
+        one.expect_closed()
+    record = front.wait_for_record(event="session refused")
+    assert record["cause"] == "backend does not offer XCLIENT"
+
+
+def test_postfix_without_sasl_relays_for_nobody(start, postfix_with):
+    """backends.md: it answers LOGIN with 220 and forgets it. Nothing worse than a refusal may
+    come of it."""
+    postfix = postfix_with(smtpd_sasl_auth_enable="no")
+    front = start(postfix.address)
+    with front.connect() as one:
+        one.ehlo()
+        if one.login("alice", "wonderland", 235, 454).code == 235:
+            one.command("MAIL FROM:<alice@mail.test>", 250)
+            one.command("RCPT TO:<somebody@elsewhere.test>", 554)
+
+
+def test_postfix_for_ipv4_only_refuses_ipv6_clients_closed(start, postfix_with):
+    """backends.md, trap 2: 501 to the address; never as localhost."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    postfix = postfix_with(inet_protocols="ipv4")
+    port = wait.free_port("::1")
+    front = start(postfix.address, listen={"six": {"address": f"[::1]:{port}", "tls": "implicit"}})
+    with Client(("::1", port), tls=True) as one:
+        one.greeting()
+        one.ehlo()
+        one.login("alice", "wonderland", 421, 451, 454)
+        one.expect_closed()
+    assert "501" in front.wait_for_record(event="session refused")["cause"]
+
+
+def test_postfix_that_stops_and_comes_back(start, scratch):
+    from support.postfix import Postfix
+    directory = scratch / "first"
+    directory.mkdir()
+    first = Postfix(directory)
+    try:
+        front = start(first.address)
+        with front.log_in() as one:
+            one.command("NOOP", 250)
+            first.stop()
+            one.command("NOOP", 421)
+            one.expect_closed()
+        with front.connect() as one:
+            one.ehlo()
+            one.login("alice", "wonderland", 454)
+        directory = scratch / "second"
+        directory.mkdir()
+        second = Postfix(directory, port=first.address[1])
+        try:
+            front.log_in().quit()
+        finally:
+            second.stop()
+    finally:
+        first.stop()
+
+
+def test_refusals_of_postfix_reach_the_client_word_for_word(front):
+    with front.log_in() as one:
+        one.command("MAIL FROM:<not an address>", 501, 553)
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+        assert "elsewhere" not in one.command("RCPT TO:<>", 501, 503).text
+        reply = one.command("DATA", 554, 503)
+        assert reply.status
+
+
+def test_many_logins_one_after_the_other(front, postfix, subject):
+    for number in range(10):
+        with front.connect() as one:
+            one.ehlo()
+            one.command("AUTH PLAIN " + plain_response("alice", "wonderland"), 235)
+            one.send_message("alice@mail.test", ["bob@mail.test"],
+                             f"Subject: {subject} {number}\r\n\r\nx\r\n".encode())
+            one.quit()
+    for number in range(10):
+        arrived(postfix, f"{subject} {number}", address="127.0.0.9")
