@@ -11,7 +11,8 @@
 
 /* A child that may have died and is to be started again. */
 struct child {
-    pid_t pid; /* 0: not running */
+    pid_t pid;      /* 0: not running */
+    pid_t replaced; /* the one before, while its end is not known; 0: none */
     uint64_t started_ms;
     uint64_t restart_ms; /* when it may start again; UINT64_MAX: is running or is not to */
     unsigned quick_deaths;

@@ -12,6 +12,9 @@
 #include "proxy/offer.h"
 #include "proxy/session_internal.h"
 
+/* So much may wait for the client before it is asked for nothing more. */
+#define CONGESTED_BYTES ((size_t)16 * 1024)
+
 typedef void command_handler(struct session *session, const struct smtp_command *command);
 
 static bool is_secure(const struct session *session)
@@ -255,13 +258,25 @@ static bool takes_lines(const struct session *session)
     return session->phase == SESSION_COMMANDS || session->phase == SESSION_CHALLENGE;
 }
 
+/* Promise 9: a client that does not read its replies is not read either. */
+static bool is_congested(const struct session *session)
+{
+    if (stream_queued(session->client) > CONGESTED_BYTES)
+        stream_flush(session->client);
+    return stream_queued(session->client) > CONGESTED_BYTES;
+}
+
 void dialogue_continue(struct session *session)
 {
-    while (takes_lines(session) && take_line(session))
+    while (takes_lines(session) && !is_congested(session) && take_line(session))
         continue;
-    if (takes_lines(session) && session->dialogue->input_ended)
+    if (!takes_lines(session))
+        return;
+    if (is_congested(session))
+        stream_pause(session->client);
+    else if (session->dialogue->input_ended)
         session_finish(session, REPLY_NONE, "client closed");
-    if (takes_lines(session) && has_room(session))
+    else if (has_room(session))
         stream_resume(session->client);
 }
 
@@ -291,7 +306,7 @@ static void take_input(struct session *session)
     enum stream_status status = STREAM_OK;
     while (status == STREAM_OK && session->phase != SESSION_OVER &&
            session->phase != SESSION_HANDSHAKE && session->phase != SESSION_RELAY &&
-           has_room(session)) {
+           has_room(session) && !is_congested(session)) {
         status = read_input(session);
         dialogue_continue(session);
     }
@@ -328,6 +343,7 @@ void dialogue_event(struct session *session, enum stream_event event)
         take_input(session);
         break;
     case STREAM_DRAINED:
+        dialogue_continue(session);
         break;
     case STREAM_FAILED:
         session_finish(session, REPLY_NONE, stream_error(session->client));

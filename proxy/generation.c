@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "proxy/base/clock.h"
@@ -277,13 +276,17 @@ static void reactor_ended(struct generation *generation, struct reactor_child *r
 }
 
 /* A worker whose reactor has closed its socket, being at its end, ends by itself. */
-static void worker_ended(const struct generation *generation, struct child *worker, int status)
+static void worker_ended(const struct generation *generation, struct child *worker, pid_t pid,
+                         int status)
 {
     char text[CHILD_STATUS_SIZE];
     child_status_text(status, text);
     if (!generation->ending || status != 0)
-        log_warning("auth worker %d ended: %s", (int)worker->pid, text);
-    worker->pid = 0;
+        log_warning("auth worker %d ended: %s", (int)pid, text);
+    if (worker->pid == pid)
+        worker->pid = 0;
+    else
+        worker->replaced = 0;
 }
 
 bool generation_child_ended(struct generation *generation, pid_t pid, int status)
@@ -295,9 +298,10 @@ bool generation_child_ended(struct generation *generation, pid_t pid, int status
             return true;
         }
         for (unsigned j = 0; j < generation->config->auth.workers; j++) {
-            if (reactor->workers[j].pid != pid)
+            struct child *worker = &reactor->workers[j];
+            if (worker->pid != pid && worker->replaced != pid)
                 continue;
-            worker_ended(generation, &reactor->workers[j], status);
+            worker_ended(generation, worker, pid, status);
             return true;
         }
     }
@@ -325,11 +329,9 @@ static void replace_worker(struct generation *generation, struct reactor_child *
     struct child *worker = &reactor->workers[slot];
     if (worker->restart_ms != UINT64_MAX)
         return;
-    int status;
-    if (worker->pid > 0 && waitpid(worker->pid, &status, WNOHANG) == worker->pid)
-        worker_ended(generation, worker, status);
-    else if (worker->pid > 0)
+    if (worker->pid > 0)
         kill(worker->pid, SIGKILL);
+    worker->replaced = worker->pid;
     child_gone(worker, clock_now_ms());
 }
 

@@ -40,10 +40,16 @@ static void close_listener(struct listener *listener)
     free(listener->fds);
 }
 
-void listeners_free(struct listeners *listeners)
+void listeners_close(struct listeners *listeners)
 {
     for (size_t i = 0; i < listeners->count; i++)
         close_listener(&listeners->list[i]);
+    listeners->count = 0;
+}
+
+void listeners_free(struct listeners *listeners)
+{
+    listeners_close(listeners);
     free(listeners->list);
     free(listeners);
 }

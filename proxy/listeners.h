@@ -29,6 +29,9 @@ MUST_USE bool listeners_adopt(struct listeners *listeners);
  */
 MUST_USE bool listeners_open(struct listeners *listeners, const struct config *config);
 
+/* Closes all of them: nothing more is accepted. */
+void listeners_close(struct listeners *listeners);
+
 /* Closes what `config` does not name. */
 void listeners_trim(struct listeners *listeners, const struct config *config);
 

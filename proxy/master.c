@@ -176,6 +176,7 @@ static void stop(struct master *master)
     }
     log_notice("stopping: transactions may finish");
     supervisor_stopping();
+    listeners_close(master->listeners);
     master->stopping = true;
     if (master->starting)
         generation_free(master->starting);

@@ -38,6 +38,7 @@ struct reactor {
     uint64_t trimmed_at; /* handshakes there had been */
     bool privileged;     /* was root: is in an empty root now */
     bool draining;
+    bool orphaned; /* nobody is left who could replace a worker */
 };
 
 static void on_ticket_timer(int fd, short what, void *argument)
@@ -142,6 +143,7 @@ static void on_control(void *context, const struct control_message *message, int
     struct reactor *reactor = context;
     if (!message) {
         log_error("the master is gone: no more connections are accepted, sessions may finish");
+        reactor->orphaned = true;
         drain(reactor);
         return;
     }
@@ -165,7 +167,7 @@ static void on_control(void *context, const struct control_message *message, int
 static void on_worker_fault(void *context, unsigned slot, const char *reason)
 {
     struct reactor *reactor = context;
-    if (reactor->service.stopping)
+    if (reactor->service.stopping || reactor->orphaned)
         return;
     log_warning("auth worker %u is replaced: %s", slot, reason);
     control_client_tell(reactor->service.control, CONTROL_WORKER_FAULT, slot);
