@@ -84,8 +84,8 @@ static void accept_failed(struct acceptor *acceptor, int error)
         return;
     log_warning("listen \"%s\": cannot accept: %s", acceptor->listen->name,
                 strerrordesc_np(error));
-    if (!make_room(acceptor->service))
-        rest(acceptor);
+    make_room(acceptor->service);
+    rest(acceptor); /* the descriptor comes free when the other side has read its 421 */
 }
 
 static void on_readable(int fd, short what, void *argument)

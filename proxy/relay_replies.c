@@ -144,6 +144,10 @@ static void take_line(struct relay *relay, char *bytes, size_t length)
         nonsense(relay, "backend asked for more where nothing can follow");
         return;
     }
+    if (line.code / 100 == 2 && expectation == EXPECT_MESSAGE && relay->mode == RELAY_MESSAGE) {
+        nonsense(relay, "backend accepted a message that was not at its end");
+        return;
+    }
     if (expectation == EXPECT_EHLO)
         take_ehlo_line(relay, &line, bytes, length);
     else

@@ -280,10 +280,11 @@ void stream_resume(struct stream *stream)
     if (!stream->paused)
         return;
     stream->paused = false;
-    if (stream->end_of_input || stream->failed)
+    if (stream->failed)
         return;
-    event_add(&stream->readable, NULL);
-    if (stream->input_left)
+    if (!stream->end_of_input)
+        event_add(&stream->readable, NULL);
+    if (stream->input_left) /* perhaps nothing but the end */
         stream_offer_again(stream);
 }
 
