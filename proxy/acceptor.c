@@ -1,8 +1,7 @@
 /*
  * accept4() and the limits. One connection in each turn: the loop comes back as long as more
  * are waiting, and asks nobody twice. Without descriptors, the oldest unauthenticated
- * connection gives its own; if there is none, the socket rests for a moment instead of
- * spinning.
+ * connection gives its own, and the socket rests for a moment instead of spinning.
  */
 #include "proxy/acceptor.h"
 
