@@ -35,10 +35,11 @@ struct generation {
     bool failed; /* a reactor ended before it was ready */
 };
 
-static SSL_CTX *make_context(const struct config *config, const struct config_listen *listen)
+static SSL_CTX *make_context(const struct config *config, const struct config_listen *listen,
+                             SSL_CTX *model)
 {
     const struct config_tls *tls = &config->tls;
-    return tls_context_new(&(struct tls_settings){
+    struct tls_settings settings = {
         .certificate = tls->certificate,
         .key = tls->key,
         .minimum = tls->minimum,
@@ -48,7 +49,8 @@ static SSL_CTX *make_context(const struct config *config, const struct config_li
         .tickets = tls->tickets,
         .hostname = config->hostname,
         .listener = listen->name,
-    });
+    };
+    return tls_context_new(&settings, model);
 }
 
 static bool make_contexts(struct generation *generation)
@@ -58,14 +60,15 @@ static bool make_contexts(struct generation *generation)
     if (!generation->contexts)
         return false;
     for (size_t i = 0; i < config->listen_count; i++)
-        if (!(generation->contexts[i] = make_context(config, &config->listens[i])))
+        if (!(generation->contexts[i] = make_context(config, &config->listens[i],
+                                                     i > 0 ? generation->contexts[0] : NULL)))
             return false;
     return true;
 }
 
 bool generation_check(const struct config *config)
 {
-    SSL_CTX *context = make_context(config, &config->listens[0]);
+    SSL_CTX *context = make_context(config, &config->listens[0], NULL);
     SSL_CTX_free(context);
     return context != NULL;
 }

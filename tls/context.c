@@ -86,7 +86,16 @@ static bool set_session_context(SSL_CTX *context, const char *listener)
            SSL_CTX_set_session_id_context(context, digest, length) == 1;
 }
 
-static bool set_up(SSL_CTX *context, const struct tls_settings *settings)
+static bool take_certificate(SSL_CTX *context, SSL_CTX *model)
+{
+    STACK_OF(X509) *chain = NULL;
+    return SSL_CTX_use_certificate(context, SSL_CTX_get0_certificate(model)) == 1 &&
+           SSL_CTX_use_PrivateKey(context, SSL_CTX_get0_privatekey(model)) == 1 &&
+           SSL_CTX_get0_chain_certs(model, &chain) == 1 &&
+           (!chain || SSL_CTX_set1_chain(context, chain) == 1);
+}
+
+static bool set_up(SSL_CTX *context, const struct tls_settings *settings, SSL_CTX *model)
 {
     int minimum = strcmp(settings->minimum, "1.3") == 0 ? TLS1_3_VERSION : TLS1_2_VERSION;
 
@@ -98,11 +107,13 @@ static bool set_up(SSL_CTX *context, const struct tls_settings *settings)
         log_error("tls: OpenSSL refuses the settings: %s", last_reason());
         return false;
     }
+    if (model)
+        return take_certificate(context, model);
     return tls_certificate_load(context, settings->certificate, settings->key,
                                 settings->hostname);
 }
 
-SSL_CTX *tls_context_new(const struct tls_settings *settings)
+SSL_CTX *tls_context_new(const struct tls_settings *settings, SSL_CTX *model)
 {
     ERR_clear_error();
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -110,7 +121,7 @@ SSL_CTX *tls_context_new(const struct tls_settings *settings)
         log_error("tls: OpenSSL cannot start: %s", last_reason());
         return NULL;
     }
-    if (!set_up(context, settings)) {
+    if (!set_up(context, settings, model)) {
         SSL_CTX_free(context);
         return NULL;
     }

@@ -19,9 +19,9 @@ PATIENCE = 10
 
 def connect(port, implicit, context):
     if implicit:
-        return smtplib.SMTP_SSL("localhost", port, "client.example.org", timeout=PATIENCE,
+        return smtplib.SMTP_SSL("127.0.0.1", port, "client.example.org", timeout=PATIENCE,
                                 context=context)
-    client = smtplib.SMTP("localhost", port, "client.example.org", timeout=PATIENCE)
+    client = smtplib.SMTP("127.0.0.1", port, "client.example.org", timeout=PATIENCE)
     client.starttls(context=context)
     return client
 
