@@ -23,9 +23,12 @@ struct tls_settings {
     const char *listener; /* a session is resumed only on the listener of its own name */
 };
 
-/* NULL, having logged why, if the settings or the certificate cannot be used. SSL_CTX_free()
- * it. */
-MUST_USE SSL_CTX *tls_context_new(const struct tls_settings *settings);
+/*
+ * NULL, having logged why, if the settings or the certificate cannot be used. With a `model`,
+ * which was made from the same files, certificate and key are taken from it instead of being
+ * read again. SSL_CTX_free() it.
+ */
+MUST_USE SSL_CTX *tls_context_new(const struct tls_settings *settings, SSL_CTX *model);
 
 #define TLS_TICKET_SECRET_SIZE 32
 #define TLS_TICKET_PERIOD_S    (12 * 3600)
