@@ -221,6 +221,18 @@ def test_backend_may_answer_before_the_message_ends(ready, backend):
     assert session.messages == [b"a beginning\r\nand an end\r\n.\r\n"]
 
 
+def test_acceptance_before_the_end_is_not_believed(postern, ready, backend):
+    """Promise 4: what a backend accepts without having seen it, it may not have."""
+    one, session = ready
+    backend.on("DATA", lambda connection, _: (connection.say("354 Go"),
+                                              connection.say("250 2.0.0 Fine, fine")))
+    one.command("DATA", 354)
+    one.send(b"a beginning\r\n")
+    one.reply(421)
+    one.expect_closed()
+    assert postern.session_record(one)["messages"] == "0"
+
+
 def test_temporary_refusal_of_a_message_is_passed_on(postern, ready, backend):
     one, _ = ready
     backend.on("message", "451 4.3.0 Try later")
