@@ -95,11 +95,13 @@ static bool valid_today(const char *path, const X509 *certificate)
         return false;
     }
     if (days < 0 || seconds < 0) {
-        log_error("%s: the certificate expired %d days ago", path, -days);
+        log_error("%s: the certificate expired %d %s ago", path, -days,
+                  days == -1 ? "day" : "days");
         return false;
     }
     if (days < TLS_CERTIFICATE_WARN_DAYS)
-        log_warning("%s: the certificate expires in %d days", path, days);
+        log_warning("%s: the certificate expires in %d %s", path, days,
+                    days == 1 ? "day" : "days");
     return true;
 }
 

@@ -78,7 +78,7 @@ static bool grow(struct buffer *buffer, size_t needed)
     char *data = block_new(capacity);
     if (!data)
         return false;
-    if (buffer->length > 0) {
+    if (buffer->data) {
         memcpy(data, buffer->data + buffer->start, buffer->length);
         explicit_bzero(buffer->data + buffer->start, buffer->length);
     }

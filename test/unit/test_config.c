@@ -108,6 +108,42 @@ static void test_without_listeners_there_are_the_three_usual_ones(void **state)
     config_free(config);
 }
 
+static void check_auth_and_backend(const struct config *config)
+{
+    assert_int_equal(config->auth.mechanisms, 1u << SASL_LOGIN);
+    assert_string_equal(config->auth.pam_service, "s");
+    assert_string_equal(config->auth.pam_confdir, "/p");
+    assert_string_equal(config->auth.user, "u");
+    assert_int_equal(config->auth.workers, 9);
+    assert_int_equal(config->auth.share, 8);
+    assert_int_equal(config->auth.queue, 7);
+    assert_int_equal(config->auth.timeout_ms, 6000);
+    assert_int_equal(config->auth.failure_delay_ms, 0);
+    assert_int_equal(config->auth.attempts, 5);
+    assert_true(config->auth.legacy_ehlo);
+    assert_int_equal(config->backend.address.any.sa_family, AF_UNIX);
+    assert_int_equal(config->backend.identity, CONFIG_IDENTITY_XCLIENT);
+    assert_int_equal(config->backend.required, 1u << SMTP_XCLIENT_LOGIN);
+}
+
+static void check_numbers_and_log(const struct config *config)
+{
+    assert_int_equal(config->limits.connections, 4);
+    assert_int_equal(config->limits.connections_per_address, 0);
+    assert_int_equal(config->limits.errors, 2);
+    assert_int_equal(config->timeouts.handshake_ms, 1000);
+    assert_int_equal(config->timeouts.greeting_ms, 2000);
+    assert_int_equal(config->timeouts.login_ms, 3000);
+    assert_int_equal(config->timeouts.idle_ms, 4000);
+    assert_int_equal(config->timeouts.backend_connect_ms, 5000);
+    assert_int_equal(config->timeouts.backend_identity_ms, 6000);
+    assert_int_equal(config->timeouts.backend_reply_ms, 86400000);
+    assert_int_equal(config->timeouts.drain_ms, 0);
+    assert_int_equal(config->log.destination, LOG_TO_SYSLOG);
+    assert_int_equal(config->log.format, LOG_FORMAT_JSON);
+    assert_int_equal(config->log.level, LOG_LEVEL_DEBUG);
+}
+
 static void test_everything_that_is_written_arrives(void **state)
 {
     (void)state;
@@ -142,34 +178,8 @@ static void test_everything_that_is_written_arrives(void **state)
     assert_int_equal(config->listens[0].tls, CONFIG_TLS_IMPLICIT);
     assert_string_equal(config->listens[1].name, "two");
     assert_int_equal(config->listens[1].tls, CONFIG_TLS_STARTTLS);
-    assert_int_equal(config->auth.mechanisms, 1u << SASL_LOGIN);
-    assert_string_equal(config->auth.pam_service, "s");
-    assert_string_equal(config->auth.pam_confdir, "/p");
-    assert_string_equal(config->auth.user, "u");
-    assert_int_equal(config->auth.workers, 9);
-    assert_int_equal(config->auth.share, 8);
-    assert_int_equal(config->auth.queue, 7);
-    assert_int_equal(config->auth.timeout_ms, 6000);
-    assert_int_equal(config->auth.failure_delay_ms, 0);
-    assert_int_equal(config->auth.attempts, 5);
-    assert_true(config->auth.legacy_ehlo);
-    assert_int_equal(config->backend.address.any.sa_family, AF_UNIX);
-    assert_int_equal(config->backend.identity, CONFIG_IDENTITY_XCLIENT);
-    assert_int_equal(config->backend.required, 1u << SMTP_XCLIENT_LOGIN);
-    assert_int_equal(config->limits.connections, 4);
-    assert_int_equal(config->limits.connections_per_address, 0);
-    assert_int_equal(config->limits.errors, 2);
-    assert_int_equal(config->timeouts.handshake_ms, 1000);
-    assert_int_equal(config->timeouts.greeting_ms, 2000);
-    assert_int_equal(config->timeouts.login_ms, 3000);
-    assert_int_equal(config->timeouts.idle_ms, 4000);
-    assert_int_equal(config->timeouts.backend_connect_ms, 5000);
-    assert_int_equal(config->timeouts.backend_identity_ms, 6000);
-    assert_int_equal(config->timeouts.backend_reply_ms, 86400000);
-    assert_int_equal(config->timeouts.drain_ms, 0);
-    assert_int_equal(config->log.destination, LOG_TO_SYSLOG);
-    assert_int_equal(config->log.format, LOG_FORMAT_JSON);
-    assert_int_equal(config->log.level, LOG_LEVEL_DEBUG);
+    check_auth_and_backend(config);
+    check_numbers_and_log(config);
     config_free(config);
 }
 
@@ -185,91 +195,92 @@ static void test_environment_is_not_looked_at(void **state)
 #define E(text) "postern: error: f:" text "\n"
 
 /* One fault each: what is logged, to the letter. */
+static const struct {
+    const char *text, *error;
+} faults[] = {
+    {"# a comment\n/* and\nanother */ // and one\n" TLS "\nhostnme = \"x\"\n",
+     E("6: hostnme: there is no such key")},
+    {TLS "auth { bogus = {\"a\", \"b\"} }", E("2: auth: bogus: there is no such key")},
+    {TLS "bogus { a = 1 }", E("2: bogus: there is no such key")},
+    {TLS "include(\"/etc/passwd\")", E("2: include: there is no such key")},
+    {TLS "workers = four", E("2: workers: \"four\" is not a whole number")},
+    {TLS "workers = 1.5", E("2: workers: \"1.5\" is not a whole number")},
+    {TLS "workers = -1", E("2: workers: \"-1\" is not a whole number")},
+    {TLS "workers = \"\"", E("2: workers: \"\" is not a whole number")},
+    {TLS "workers = 0", E("2: workers: 0 is not from 1 to 256")},
+    {TLS "workers = 99999999999999999999",
+     E("2: workers: 99999999999999999999 is not from 1 to 256")},
+    {TLS "timeouts {\n\n idle = 86401 }", E("4: timeouts: idle: 86401 is not from 1 to "
+                                            "86400")},
+    {TLS "workers = 2\nworkers = 3", E("3: workers: is given twice, first in line 2")},
+    {TLS "auth { legacy_ehlo = maybe }",
+     E("2: auth: legacy_ehlo: \"maybe\" is neither true nor false")},
+    {TLS "listen \"submission\" {\n address = \"*:587\"\n tls = \"startls\"\n}",
+     E("4: listen \"submission\": tls: \"startls\" is none of \"implicit\", \"starttls\"")},
+    {TLS "listen a { address = \"*:1\" }\nlisten a { address = \"*:2\" }",
+     E("3: listen \"a\": an earlier section has this name")},
+    {TLS "listen a { address = \"*:1\" }\nlisten b {\n address = \"[::]:1\" }",
+     E("4: listen \"b\": address: \"[::]:1\" is also the address of listen \"a\"")},
+    {TLS "listen a {\n}", E("3: listen \"a\": address: must be given")},
+    {TLS "listen \"\" { address = \"*:1\" }", E("2: listen \"\": the name is empty")},
+    {TLS "listen { address = \"*:1\" }", E("2: missing title for section 'listen'")},
+    {TLS "listen a { address = \"mx.example:1\" }",
+     E("2: listen \"a\": address: \"mx.example:1\": the host is not an IP address (names "
+       "are not looked up)")},
+    {TLS "listen a { address = \"unix:/x\" }",
+     E("2: listen \"a\": address: \"unix:/x\": a listener has a TCP port")},
+    {TLS "backend { address = \"*:25\" }",
+     E("2: backend: address: \"*:25\": \"any address\" is for listeners: name the one that "
+       "the backend listens on")},
+    {TLS "listen a { address = \"*:25\" }",
+     E(" backend: address: \"127.0.0.1:25\" leads back to listen \"a\"")},
+    {TLS "backend { address = \"[::ffff:127.0.0.1]:2525\" }",
+     E("2: backend: address: \"[::ffff:127.0.0.1]:2525\" leads back to listen "
+       "\"alternate\"")},
+    {TLS "auth {\n mechanisms = { } }", E("3: mechanisms: the list is empty")},
+    {TLS "auth { mechanisms = {\n} }", E("3: mechanisms: the list is empty")},
+    {TLS "auth { mechanisms = {\"PLAIN\",\n\"CRAM-MD5\"} }",
+     E("2: auth: mechanisms: \"CRAM-MD5\" is none of \"PLAIN\", \"LOGIN\"")},
+    {TLS "auth { workers = 4\n share = 5 }", E("3: auth: share: 5 is more than the 4 "
+                                               "workers")},
+    {TLS "auth { pam_service = \"../su\" }",
+     E("2: auth: pam_service: \"../su\" is not the name of a PAM service")},
+    {TLS "backend { identity = none }",
+     E("2: backend: identity: \"none\" is none of \"auto\", \"xclient\"")},
+    {TLS "log { format = plain }", E("2: log: format: \"plain\" is none of \"text\", "
+                                     "\"json\"")},
+    {TLS "tls { minimum = \"1.1\" }", E("2: tls: minimum: \"1.1\" is none of \"1.2\", "
+                                        "\"1.3\"")},
+    {TLS "hostname = \"a b\"",
+     E("2: hostname: \"a b\" is not a host name or an address in brackets")},
+    {TLS "user = \"\"", E("2: user: is empty")},
+    {TLS "user = \"a\nworkers = 2", E("2: user: the string is not closed on its line")},
+    {TLS "user = 'a\001b'", E("2: user: there is a control character in the string")},
+    {TLS "user = \"a\\nb\"",
+     E("2: user: behind a backslash in a string stands a backslash or the quote only")},
+    {TLS "user = ${HOME}", E("2: user: '$' stands outside quotes")},
+    {TLS "user = *", E("2: user: '*' stands outside quotes")},
+    {TLS "auth { mechanisms += \"LOGIN\" }", E("2: '+' stands outside quotes")},
+    {TLS "auth|workers = 2", E("2: '|' stands outside quotes")},
+    {TLS "\xef\xbb\xbf", E("2: '\\xef' stands outside quotes")},
+    {TLS "user \"x\"", E("2: missing equal sign after option 'user'")},
+    {TLS "user = {\"x\"}", E("2: unexpected token '{'")},
+    {TLS "}", E("2: unexpected closing brace")},
+    {TLS "auth {\n workers = 2\n", E("2: the brace that opens here is not closed")},
+    {TLS "workers =", E("2: premature end of file")},
+    {TLS "\n/* for ever", E("3: the comment is not closed")},
+    {TLS "\"\" = 1", E("2: cannot be understood")},
+    {"tls { certificate = \"/c\"\n }", E("2: tls: key: must be given")},
+};
+
 static void test_a_fault_names_file_line_and_key(void **state)
 {
-    static const struct {
-        const char *text, *error;
-    } cases[] = {
-        {"# a comment\n/* and\nanother */ // and one\n" TLS "\nhostnme = \"x\"\n",
-         E("6: hostnme: there is no such key")},
-        {TLS "auth { bogus = {\"a\", \"b\"} }", E("2: auth: bogus: there is no such key")},
-        {TLS "bogus { a = 1 }", E("2: bogus: there is no such key")},
-        {TLS "include(\"/etc/passwd\")", E("2: include: there is no such key")},
-        {TLS "workers = four", E("2: workers: \"four\" is not a whole number")},
-        {TLS "workers = 1.5", E("2: workers: \"1.5\" is not a whole number")},
-        {TLS "workers = -1", E("2: workers: \"-1\" is not a whole number")},
-        {TLS "workers = \"\"", E("2: workers: \"\" is not a whole number")},
-        {TLS "workers = 0", E("2: workers: 0 is not from 1 to 256")},
-        {TLS "workers = 99999999999999999999",
-         E("2: workers: 99999999999999999999 is not from 1 to 256")},
-        {TLS "timeouts {\n\n idle = 86401 }", E("4: timeouts: idle: 86401 is not from 1 to "
-                                                "86400")},
-        {TLS "workers = 2\nworkers = 3", E("3: workers: is given twice, first in line 2")},
-        {TLS "auth { legacy_ehlo = maybe }",
-         E("2: auth: legacy_ehlo: \"maybe\" is neither true nor false")},
-        {TLS "listen \"submission\" {\n address = \"*:587\"\n tls = \"startls\"\n}",
-         E("4: listen \"submission\": tls: \"startls\" is none of \"implicit\", \"starttls\"")},
-        {TLS "listen a { address = \"*:1\" }\nlisten a { address = \"*:2\" }",
-         E("3: listen \"a\": an earlier section has this name")},
-        {TLS "listen a { address = \"*:1\" }\nlisten b {\n address = \"[::]:1\" }",
-         E("4: listen \"b\": address: \"[::]:1\" is also the address of listen \"a\"")},
-        {TLS "listen a {\n}", E("3: listen \"a\": address: must be given")},
-        {TLS "listen \"\" { address = \"*:1\" }", E("2: listen \"\": the name is empty")},
-        {TLS "listen { address = \"*:1\" }", E("2: missing title for section 'listen'")},
-        {TLS "listen a { address = \"mx.example:1\" }",
-         E("2: listen \"a\": address: \"mx.example:1\": the host is not an IP address (names "
-           "are not looked up)")},
-        {TLS "listen a { address = \"unix:/x\" }",
-         E("2: listen \"a\": address: \"unix:/x\": a listener has a TCP port")},
-        {TLS "backend { address = \"*:25\" }",
-         E("2: backend: address: \"*:25\": \"any address\" is for listeners: name the one that "
-           "the backend listens on")},
-        {TLS "listen a { address = \"*:25\" }",
-         E(" backend: address: \"127.0.0.1:25\" leads back to listen \"a\"")},
-        {TLS "backend { address = \"[::ffff:127.0.0.1]:2525\" }",
-         E("2: backend: address: \"[::ffff:127.0.0.1]:2525\" leads back to listen "
-           "\"alternate\"")},
-        {TLS "auth {\n mechanisms = { } }", E("3: mechanisms: the list is empty")},
-        {TLS "auth { mechanisms = {\n} }", E("3: mechanisms: the list is empty")},
-        {TLS "auth { mechanisms = {\"PLAIN\",\n\"CRAM-MD5\"} }",
-         E("2: auth: mechanisms: \"CRAM-MD5\" is none of \"PLAIN\", \"LOGIN\"")},
-        {TLS "auth { workers = 4\n share = 5 }", E("3: auth: share: 5 is more than the 4 "
-                                                   "workers")},
-        {TLS "auth { pam_service = \"../su\" }",
-         E("2: auth: pam_service: \"../su\" is not the name of a PAM service")},
-        {TLS "backend { identity = none }",
-         E("2: backend: identity: \"none\" is none of \"auto\", \"xclient\"")},
-        {TLS "log { format = plain }", E("2: log: format: \"plain\" is none of \"text\", "
-                                         "\"json\"")},
-        {TLS "tls { minimum = \"1.1\" }", E("2: tls: minimum: \"1.1\" is none of \"1.2\", "
-                                            "\"1.3\"")},
-        {TLS "hostname = \"a b\"",
-         E("2: hostname: \"a b\" is not a host name or an address in brackets")},
-        {TLS "user = \"\"", E("2: user: is empty")},
-        {TLS "user = \"a\nworkers = 2", E("2: user: the string is not closed on its line")},
-        {TLS "user = 'a\001b'", E("2: user: there is a control character in the string")},
-        {TLS "user = \"a\\nb\"",
-         E("2: user: behind a backslash in a string stands a backslash or the quote only")},
-        {TLS "user = ${HOME}", E("2: user: '$' stands outside quotes")},
-        {TLS "user = *", E("2: user: '*' stands outside quotes")},
-        {TLS "auth { mechanisms += \"LOGIN\" }", E("2: '+' stands outside quotes")},
-        {TLS "auth|workers = 2", E("2: '|' stands outside quotes")},
-        {TLS "\xef\xbb\xbf", E("2: '\\xef' stands outside quotes")},
-        {TLS "user \"x\"", E("2: missing equal sign after option 'user'")},
-        {TLS "user = {\"x\"}", E("2: unexpected token '{'")},
-        {TLS "}", E("2: unexpected closing brace")},
-        {TLS "auth {\n workers = 2\n", E("2: the brace that opens here is not closed")},
-        {TLS "workers =", E("2: premature end of file")},
-        {TLS "\n/* for ever", E("3: the comment is not closed")},
-        {TLS "\"\" = 1", E("2: cannot be understood")},
-        {"tls { certificate = \"/c\"\n }", E("2: tls: key: must be given")},
-    };
     (void)state;
-    for (size_t i = 0; i < COUNT(cases); i++) {
+    for (size_t i = 0; i < COUNT(faults); i++) {
         char errors[8192];
         struct config *config =
-            load_text(cases[i].text, strlen(cases[i].text), errors, sizeof errors);
-        assert_string_equal(errors, cases[i].error);
+            load_text(faults[i].text, strlen(faults[i].text), errors, sizeof errors);
+        assert_string_equal(errors, faults[i].error);
         assert_null(config);
     }
 }
