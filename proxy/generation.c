@@ -32,7 +32,8 @@ struct generation {
     unsigned reactor_count;
     struct reactor_child *reactors;
     bool ending;
-    bool failed; /* a reactor ended before it was ready */
+    bool served; /* all reactors have been ready once */
+    bool failed; /* a reactor ended before that */
 };
 
 static SSL_CTX *make_context(const struct config *config, const struct config_listen *listen,
@@ -275,7 +276,7 @@ static void reactor_ended(struct generation *generation, struct reactor_child *r
                   generation->ending ? "" : ", a new one is started");
     else
         log_error("reactor %d ended before it was ready: %s", (int)pid, text);
-    generation->failed |= !reactor->ready && !generation->ending;
+    generation->failed |= !generation->served && !generation->ending;
 }
 
 /* A worker whose reactor has closed its socket, being at its end, ends by itself. */
@@ -367,6 +368,7 @@ static void take_message(struct generation *generation, struct reactor_child *re
     switch (message->type) {
     case CONTROL_READY:
         reactor->ready = true;
+        generation->served |= generation_state(generation) == GENERATION_SERVING;
         break;
     case CONTROL_WORKER_FAULT:
         replace_worker(generation, reactor, message->number);
@@ -432,6 +434,8 @@ uint64_t generation_tend(struct generation *generation)
         uint64_t due_ms = reactor->process.restart_ms;
         if (reactor->process.pid > 0) {
             due_ms = tend_workers(generation, reactor, now_ms);
+        } else if (generation->ending) {
+            due_ms = UINT64_MAX;
         } else if (due_ms <= now_ms) {
             if (start_reactor(generation, i))
                 log_notice("reactor %u is now %d", i, (int)reactor->process.pid);

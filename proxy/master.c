@@ -29,7 +29,7 @@
 #include "proxy/supervisor.h"
 #include "tls/context.h"
 
-#define GENERATIONS    16  /* serving, starting, and those that finish their sessions */
+#define GENERATIONS    16  /* that finish their sessions, at most */
 #define DESCRIPTORS    512 /* for poll() */
 #define KILL_AFTER_MS  5000
 #define LOG_PASS_LIMIT 64 /* records in one turn */
@@ -42,7 +42,8 @@ struct master {
     int log; /* the master's end; the environment has the other */
     struct generation *serving;
     struct generation *starting; /* NULL: none */
-    struct generation *ending[GENERATIONS];
+    struct generation
+        *ending[GENERATIONS + 1]; /* the last place is for the one that SIGTERM ends */
     size_t ending_count;
     bool reload_again; /* SIGHUP while a generation was starting */
     bool stopping;
@@ -97,6 +98,7 @@ static void reload_failed(struct master *master)
 static void reload(struct master *master)
 {
     if (master->starting || master->ending_count == GENERATIONS) {
+        log_notice("the reload waits for an earlier one");
         master->reload_again = true;
         return;
     }

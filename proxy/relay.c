@@ -107,12 +107,22 @@ static bool queue_is_full(const struct relay *relay)
     return commands && relay->queue_count >= limit;
 }
 
+/*
+ * Does a side have more than it takes now? What has only been gathered is sent first: then, if
+ * much is left, the socket is full, and STREAM_DRAINED will tell of its end.
+ */
+static bool is_congested(struct stream *stream)
+{
+    if (stream_queued(stream) > RELAY_CONGESTED_BYTES)
+        stream_flush(stream);
+    return stream_queued(stream) > RELAY_CONGESTED_BYTES;
+}
+
 bool relay_is_blocked(const struct relay *relay)
 {
     return relay->end.over || relay->mode == RELAY_AWAITING_DATA ||
            relay->mode == RELAY_CLOSING || queue_is_full(relay) ||
-           stream_queued(relay->backend) > RELAY_CONGESTED_BYTES ||
-           stream_queued(relay->client) > RELAY_CONGESTED_BYTES;
+           is_congested(relay->backend) || is_congested(relay->client);
 }
 
 static void note_activity(struct relay *relay)
@@ -164,7 +174,7 @@ static void settle(struct relay *relay)
         stream_pause(relay->client);
     else
         stream_resume(relay->client);
-    if (stream_queued(relay->client) > RELAY_CONGESTED_BYTES)
+    if (is_congested(relay->client))
         stream_pause(relay->backend);
     else
         stream_resume(relay->backend);

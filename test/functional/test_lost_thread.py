@@ -54,3 +54,17 @@ def test_message_that_was_accepted_before_its_end_is_not_acknowledged(postern, b
         client.command("DATA", 354)
         assert client.reply(421).lines[0].startswith("4.3.5")
     assert postern.wait_for_record(event="session ended")["messages"] == "0"
+
+
+@pytest.mark.parametrize("size", [20000, 64500, 65400, 130000])
+@pytest.mark.parametrize("line", [b"\n", b"0123456789012345678901234\n"])
+def test_message_that_grows_by_its_repair_gets_through(postern, backend, line, size):
+    """More is gathered for the backend than it takes to be congested, and all of it goes at once."""
+    with postern.log_in() as client:
+        session = backend.session()
+        client.command("MAIL FROM:<a@b.test>", 250)
+        client.command("RCPT TO:<c@d.test>", 250)
+        client.command("DATA", 354)
+        client.send((line * (size // len(line) + 1))[:size - 5] + b"\r\n.\r\n")
+        client.reply(250)
+        assert session.messages[0].count(b"\n") == session.messages[0].count(b"\r\n")

@@ -1,0 +1,43 @@
+"""Many generations at once, and reactors that die between two of them."""
+
+import os
+import signal
+import time
+
+from support import wait
+from support.client import Client
+
+
+def test_reloads_that_wait_for_old_sessions_do_not_harm_a_stop(postern):
+    """Sixteen generations may be at their end; SIGTERM adds the serving one."""
+    held = []
+    for _ in range(16):
+        held.append(postern.log_in())
+        postern.reload()
+    held.append(postern.log_in())
+    postern.signal(signal.SIGHUP)
+    postern.wait_for_record(msg="the reload waits for an earlier one")
+    postern.signal(signal.SIGTERM)
+    assert postern.wait() == 0
+    for client in held:
+        client.close()
+
+
+def test_dead_reactor_of_an_old_generation_stays_dead(start, backend):
+    """It waits for its turn to be started again when the reload makes it superfluous."""
+    postern = start(backend.address, workers=2, hostname="old.example")
+    postern.forgive()
+    with postern.log_in():
+        busiest = max(postern.pids("reactor"), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
+        for deaths in range(6):  # each waits longer to be started again
+            victim, = (pid for pid in postern.pids("reactor") if pid != busiest)
+            os.kill(victim, signal.SIGKILL)
+            postern.wait_for_record(level="error", count=deaths + 1)
+            if deaths < 5:
+                wait.until(lambda: len(postern.pids("reactor")) == 2, "the next reactor")
+        postern.configure(hostname="new.example")
+        postern.reload()
+        deadline = time.monotonic() + 3  # longer than it would have waited
+        while time.monotonic() < deadline:
+            with Client(postern.starttls) as client:
+                assert "new.example" in client.greeting().lines[0]
