@@ -238,7 +238,7 @@ def test_refusals_read_alike_and_take_alike(start, backend):
     told = refusals(postern, [("nobody-knows-me", "x"), ("alice", "wrong"), LOCKED,
                               ("alice", "x" * 1024)])
     assert all(reply == told[0][0] for reply, _ in told)
-    assert all(1 <= seconds < 1.5 for _, seconds in told), told
+    assert all(0.99 <= seconds < 1.5 for _, seconds in told), told
 
 
 @needs_root
@@ -250,7 +250,7 @@ def test_refusals_of_the_system_read_alike(start, backend, system_user, other_sy
     told = refusals(postern, [(system_user.name, "wrong"), ("postern-nobody-knows-me", "wrong"),
                               (other_system_user.name, other_system_user.password)])
     assert all(reply == told[0][0] for reply, _ in told)
-    assert all(4 <= seconds < 4.6 for _, seconds in told), told
+    assert all(3.99 <= seconds < 4.6 for _, seconds in told), told
 
 
 # the worker
@@ -267,11 +267,15 @@ def test_worker_lives_through_many_logins(start, backend):
 def test_worker_has_no_descriptor_but_its_socket_and_the_log(postern):
     """Threat 21: no listener, no client, no key."""
     postern.log_in().quit()
+
+    def is_bare(pid):
+        held = list(processes.descriptors(pid).values())
+        sockets = [what for what in held if what.startswith("socket:")]
+        return len(sockets) == 1 and set(held) - set(sockets) <= {
+            "/dev/null", str(postern.log_path)}
     for worker in postern.pids("auth worker"):
-        held = processes.descriptors(worker)
-        assert len([what for what in held.values() if what.startswith("socket:")]) == 1, held
-        assert {what for what in held.values() if not what.startswith("socket:")} <= {
-            "/dev/null", str(postern.log_path)}, held
+        # While it starts, it reads PAM's files.
+        wait.until(lambda pid=worker: is_bare(pid), "nothing but a socket and the log")
 
 
 @needs_root
