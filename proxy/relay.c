@@ -28,7 +28,6 @@ struct relay *relay_new(struct service *service, struct stream *client, struct s
     relay->chunking = smtp_ehlo_offers(ehlo, SMTP_EXT_CHUNKING);
     relay->commands = *leftover;
     *leftover = BUFFER_EMPTY;
-    relay->counts.bytes_in = relay->commands.length;
     relay->last_activity_ms = clock_now_ms();
     return relay;
 }
@@ -154,27 +153,36 @@ static void after_transaction(struct relay *relay)
         relay_finish(relay, REPLY_SHUTTING_DOWN, "shutdown");
 }
 
-/* At the end of every turn: what was held back and may go on, who may be read, what is over. */
-static void settle(struct relay *relay)
+/* One look at what was held back, and at what is over. True: sending what that came to has made
+ * room for another. */
+static bool take_held(struct relay *relay)
 {
-    while (relay->commands.length > 0 && !relay_is_blocked(relay)) {
-        size_t taken =
-            relay_take_input(relay, buffer_bytes(&relay->commands), relay->commands.length);
-        buffer_take(&relay->commands, taken);
-        if (taken == 0)
-            break;
-    }
+    bool was_blocked = relay_is_blocked(relay);
+    size_t held = relay->commands.length;
+    if (held > 0 && !was_blocked)
+        buffer_take(&relay->commands,
+                    relay_take_input(relay, buffer_bytes(&relay->commands), held));
     after_closing(relay);
     after_client_end(relay);
     after_transaction(relay);
-
     stream_flush(relay->backend);
     stream_flush(relay->client);
+
+    bool moved = was_blocked || relay->commands.length < held;
+    return moved && relay->commands.length > 0 && !relay_is_blocked(relay);
+}
+
+/* At the end of every turn: what was held back and may go on, and who may be read. */
+static void settle(struct relay *relay)
+{
+    while (take_held(relay))
+        continue;
     if (relay_is_blocked(relay) || relay->client_ended)
         stream_pause(relay->client);
     else
         stream_resume(relay->client);
-    if (is_congested(relay->client))
+    relay->client_congested = is_congested(relay->client);
+    if (relay->client_congested)
         stream_pause(relay->backend);
     else
         stream_resume(relay->backend);
@@ -284,6 +292,8 @@ void relay_stop(struct relay *relay)
 /* Is it the backend that everybody waits for? */
 static bool awaits_backend(const struct relay *relay)
 {
+    if (relay->client_congested)
+        return false;
     bool client_speaks = relay->mode == RELAY_MESSAGE || relay->mode == RELAY_CHUNK;
     return client_speaks ? stream_queued(relay->backend) > 0 : relay->queue_count > 0;
 }
@@ -297,7 +307,9 @@ uint64_t relay_deadline_ms(const struct relay *relay)
 
 void relay_expire(struct relay *relay)
 {
-    if (awaits_backend(relay))
+    if (relay->client_congested)
+        relay_finish(relay, REPLY_TIMEOUT_IDLE, "client does not read its replies");
+    else if (awaits_backend(relay))
         relay_finish(relay, REPLY_BACKEND_TIMEOUT, "backend did not answer in time");
     else
         relay_finish(relay, REPLY_TIMEOUT_IDLE, "idle for too long");

@@ -29,8 +29,8 @@
 
 struct relay;
 
-/* NULL: no memory. The streams stay the caller's and must outlive it; `leftover` (what the
- * client sent behind AUTH) becomes empty. */
+/* NULL: no memory. Counts begin behind the leftover. The streams stay the caller's and must
+ * outlive it; `leftover` (what the client sent behind AUTH) becomes empty. */
 MUST_USE struct relay *relay_new(struct service *service, struct stream *client,
                                  struct stream *backend, const struct smtp_ehlo *ehlo,
                                  struct buffer *leftover);

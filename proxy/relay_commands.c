@@ -28,14 +28,16 @@ static void forward(struct relay *relay, const char *line, size_t length, uint8_
     stream_write(relay->backend, "\r\n", 2);
 }
 
+/* What was offered is offered no more, until the reply says so again (threat 8). */
 static void forward_hello(struct relay *relay, const struct smtp_command *command,
                           const char *line, size_t length)
 {
-    if (!smtp_helo_name_valid(command->arguments, command->arguments_length))
+    if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
         refuse(relay, REPLY_HELO_NAME);
-    else
-        forward(relay, line, length,
-                command->verb == SMTP_VERB_EHLO ? EXPECT_EHLO : EXPECT_RESET);
+        return;
+    }
+    relay->chunking = relay->pipelining = false;
+    forward(relay, line, length, command->verb == SMTP_VERB_EHLO ? EXPECT_EHLO : EXPECT_RESET);
 }
 
 /* Promise 3: a client's AUTH= never reaches the backend. */

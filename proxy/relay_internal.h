@@ -50,6 +50,7 @@ struct relay {
     bool pipelining : 1, chunking : 1;
     bool skipping_line : 1; /* an over-long one; its error has been counted */
     bool client_ended : 1;
+    bool client_congested : 1; /* it does not read, so the backend is not read either */
     bool in_transaction : 1;
     bool stopping : 1;
     bool backend_took_leave : 1; /* it said 421 */

@@ -2,6 +2,8 @@
 
 import pytest
 
+from support.client import plain_response
+
 
 def send_with_close_notify(client, data):
     """Commands and TLS's end of sending in one packet."""
@@ -68,3 +70,43 @@ def test_message_that_grows_by_its_repair_gets_through(postern, backend, line, s
         client.send((line * (size // len(line) + 1))[:size - 5] + b"\r\n.\r\n")
         client.reply(250)
         assert session.messages[0].count(b"\n") == session.messages[0].count(b"\r\n")
+
+
+def test_bytes_behind_auth_are_counted_once(postern):
+    sent = b"AUTH PLAIN " + plain_response("alice", "wonderland").encode() + b"\r\n"
+    sent += b"NOOP\r\n" * 100 + b"QUIT\r\n"
+    with postern.connect() as client:
+        client.ehlo()
+        client.send(sent)
+        for code in [235] + [250] * 100 + [221]:
+            client.reply(code)
+        record = postern.session_record(client)
+    assert int(record["bytes_in"]) == len(b"EHLO client.example\r\n") + len(sent)
+
+
+@pytest.mark.parametrize("hello", ["HELO again.example", "EHLO again.example"])
+def test_threat_08_bdat_is_refused_where_it_is_no_longer_offered(start, backend, hello):
+    """After HELO, or an EHLO that offers less."""
+    postern = start(backend.address)
+    with postern.log_in() as client:
+        session = backend.session()
+        backend.on("EHLO", lambda connection, _: connection.say("250 fake.test"))
+        client.command(hello, 250)
+        client.command("BDAT 7 LAST", 503)
+        assert "BDAT" not in session.verbs
+
+
+def test_client_that_does_not_read_is_not_blamed_on_the_backend(start, backend):
+    backend.on("NOOP", lambda connection, _: connection.say("250 " + "x" * 400))
+    postern = start(backend.address, timeouts={"backend_reply": 3, "idle": 3})
+    with postern.connect(receive_buffer=4096) as client:
+        client.ehlo()
+        client.login("alice", "wonderland", 235)
+        client.socket.settimeout(0.5)
+        try:
+            while True:
+                client.send(b"NOOP\r\n" * 1000)
+        except OSError:
+            pass
+        ended = postern.wait_for_record(event="session ended", port=str(client.port))["end"]
+    assert ended == "client does not read its replies"
