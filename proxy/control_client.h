@@ -33,7 +33,10 @@ void control_client_tell(struct control_client *client, enum control_type type,
 /* A connected descriptor, or -1 and an errno. The request is gone when it returns. */
 typedef void control_opened(void *context, int descriptor, int error);
 
-/* Asks the master to connect to the backend's unix socket. NULL: cannot ask. */
+/*
+ * Asks the master to connect to the backend's unix socket, again and again while its queue is
+ * full: the caller has the deadline. NULL: cannot ask.
+ */
 MUST_USE struct control_request *control_client_open_backend(struct control_client *client,
                                                              control_opened *callback,
                                                              void *context);

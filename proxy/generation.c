@@ -339,7 +339,8 @@ static void replace_worker(struct generation *generation, struct reactor_child *
     child_gone(worker, clock_now_ms());
 }
 
-/* A unix socket's connect() does not wait: it succeeds, or the backend is not there. */
+/* A unix socket's connect() does not wait: it succeeds, or the queue is full, or nobody is
+ * there. */
 static void open_backend(struct generation *generation, struct reactor_child *reactor,
                          uint32_t number)
 {

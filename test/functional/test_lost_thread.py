@@ -1,7 +1,11 @@
 """Ends and replies at odd places: nobody waits for something that has come already."""
 
+import os
+import socket
+
 import pytest
 
+from support.backend import Backend
 from support.client import plain_response
 
 
@@ -110,3 +114,29 @@ def test_client_that_does_not_read_is_not_blamed_on_the_backend(start, backend):
             pass
         ended = postern.wait_for_record(event="session ended", port=str(client.port))["end"]
     assert ended == "client does not read its replies"
+
+
+def test_burst_of_logins_waits_for_a_unix_backend_with_a_short_queue(start, scratch):
+    """As it would for TCP: a full queue is no outage."""
+    class Short(Backend):
+        def _listen(self, _host):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(self.path)
+            os.chmod(self.path, 0o666)
+            listener.listen(1)
+            return listener
+
+    backend = Short(path=str(scratch / "short"))
+    postern = start(backend, auth={"workers": 8, "share": 8}, limits={"connections_per_address": 0})
+    clients = [postern.connect() for _ in range(24)]
+    try:
+        for client in clients:
+            client.ehlo()
+        for client in clients:
+            client.send(f"AUTH PLAIN {plain_response('alice', 'wonderland')}\r\n")
+        for client in clients:
+            client.reply(235)
+    finally:
+        for client in clients:
+            client.close()
+        backend.close()
