@@ -327,6 +327,17 @@ def test_bad_reload_changes_nothing(start, backend, certificates, how):
         assert one.greeting().text.startswith("mended.example.org")
 
 
+def test_bad_reload_leaves_the_log_as_it_was(start, backend, certificates):
+    """The file is good and its certificate is not: its log { } does not stay."""
+    postern = start(backend)
+    postern.configure(log={"format": "json", "level": "error"},
+                      tls={"key": certificates.other_key})
+    postern.reload_refused()
+    postern.signal(signal.SIGHUP)
+    postern.wait_for_record(level="notice", msg="reloading", count=2)
+    assert postern.output().splitlines()[-1].startswith("time=")
+
+
 def test_stop_during_a_drain(start, backend):
     """Sessions of an older generation are told as well."""
     postern = start(backend)

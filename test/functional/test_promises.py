@@ -132,27 +132,22 @@ def test_promise_06_slow_pam_delays_one_login_only(start, backend, pam):
         one.close()
 
 
+def secret():
+    """A password, and what would betray that some of it is left: pieces of it, of its base64,
+    and of alice's response in PLAIN. Pieces, as a block of memory may be overwritten in part."""
+    password = os.urandom(40).hex()
+    forms = (password, b64(password), plain_response("alice", password)[16:])
+    return password, [form[start:start + 12].encode() for form in forms
+                      for start in range(0, len(form) - 12, 12)]
+
+
 def memory_holds(pid, needles):
-    """Which of these byte strings stand anywhere in the memory of a process."""
-    found = set()
-    with open(f"/proc/{pid}/maps", encoding="ascii", errors="replace") as maps, \
-            open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for line in maps:
-            fields = line.split()
-            if "w" not in fields[1] or "r" not in fields[1]:
-                continue
-            start, end = (int(part, 16) for part in fields[0].split("-"))
-            # The sanitizers reserve terabytes that nobody has touched.
-            if end - start > 1 << 32:
-                continue
-            for offset in range(start, end, 1 << 22):
-                try:
-                    memory.seek(offset)
-                    block = memory.read(min((1 << 22) + 64, end - offset))
-                except OSError:
-                    break
-                found |= {needle for needle in needles if needle in block}
-    return found
+    """Which of these byte strings stand anywhere in the memory of a process. One that has ended
+    holds nothing."""
+    try:
+        return {needle for block in processes.memory(pid) for needle in needles if needle in block}
+    except FileNotFoundError:
+        return set()
 
 
 @needs_root
@@ -162,9 +157,7 @@ def test_promise_07_password_is_in_nobodys_memory_behind_the_verdict(start, back
                                                                      how):
     """Neither it nor its base64: in the master, the reactor, the workers; while the session
     lives on. "stuck" is a login that never got its verdict."""
-    password = "Sehr-" + os.urandom(8).hex() + "-Geheim"
-    response = plain_response("alice", password)
-    needles = [password.encode(), response[16:-8].encode(), b64(password)[4:-4].encode()]
+    password, needles = secret()
     postern = start(backend, auth={"pam_service": service, "timeout": 1}, workers=1)
     with postern.connect(how) as plain, postern.connect(how) as login:
         plain.ehlo()
@@ -196,9 +189,8 @@ def test_promise_07_search_for_the_password_finds_it(start, backend, pam):
 @needs_root
 def test_promise_07_password_that_was_given_up_is_not_kept(start, backend):
     """Malformed, cancelled, refused for the identity, or the client gone."""
-    password = "Sehr-" + os.urandom(8).hex() + "-Geheim"
+    password, needles = secret()
     response = plain_response("alice", password)
-    needles = [password.encode(), response[16:-8].encode(), b64(password)[4:-4].encode()]
     postern = start(backend)
     with postern.connect() as one, postern.connect() as gone:
         one.ehlo()
@@ -212,6 +204,24 @@ def test_promise_07_password_that_was_given_up_is_not_kept(start, backend):
         postern.session_record(gone)
         one.command("NOOP", 250)
         (reactor,) = postern.pids("reactor")
+        assert memory_holds(reactor, needles) == set()
+
+
+@needs_root
+def test_promise_07_password_that_no_worker_has_seen_is_not_kept(start, backend, pam):
+    """Its client went while it waited in the queue."""
+    password, needles = secret()
+    postern = start(backend, auth={"pam_service": "gated", "workers": 1})
+    (reactor,) = postern.pids("reactor")
+    with postern.connect() as bob, postern.connect(source="127.0.0.10") as queued:
+        bob.ehlo()
+        bob.send("AUTH PLAIN " + plain_response("bob", "builder") + "\r\n")
+        wait.until(lambda: pam.stuck_count() == 1, "bob in the module")
+        queued.ehlo()
+        queued.send("AUTH PLAIN " + plain_response("alice", password) + "\r\n")
+        wait.until(lambda: memory_holds(reactor, [password.encode()]), "the password in the queue")
+        queued.reset()
+        postern.session_record(queued)
         assert memory_holds(reactor, needles) == set()
 
 

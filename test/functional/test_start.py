@@ -322,3 +322,5 @@ def test_works_without_root_and_says_so(start, backend, certificates, scratch):
     with postern.log_in() as one:
         one.quit()
     assert backend.session().identity["LOGIN"] == "alice"
+    for pid in (postern.pid, *postern.pids("reactor"), *postern.pids("auth worker")):
+        assert os.stat(f"/proc/{pid}/mem").st_uid == 0, f"{processes.title(pid)} can be read"
