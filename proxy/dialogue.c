@@ -116,6 +116,7 @@ static void do_starttls(struct session *session, const struct smtp_command *comm
     }
     session_reply(session, REPLY_TLS_READY);
     forget_plaintext(session);
+    stream_resume(session->client);
     session->phase = SESSION_HANDSHAKE;
     session->dialogue->handshake_ms = clock_now_ms();
     if (!stream_secure(session->client, session->tls))

@@ -29,8 +29,9 @@
 #include "proxy/supervisor.h"
 #include "tls/context.h"
 
-#define GENERATIONS    16  /* that finish their sessions, at most */
-#define DESCRIPTORS    512 /* for poll() */
+#define GENERATIONS 16 /* that finish their sessions, at most */
+/* For poll(): what every generation may have, at the most that "workers" may be, and two. */
+#define DESCRIPTORS    ((GENERATIONS + 2) * 256 + 2)
 #define KILL_AFTER_MS  5000
 #define LOG_PASS_LIMIT 64 /* records in one turn */
 
@@ -281,16 +282,17 @@ static void dispatch(struct master *master, const struct pollfd *list, size_t co
 
 static void turn(struct master *master)
 {
-    struct pollfd list[DESCRIPTORS] = {
-        {.fd = master->signals, .events = POLLIN},
-        {.fd = master->log, .events = POLLIN},
-    };
+    int wait =
+        wait_ms(master); /* first: it may start a reactor, whose socket belongs in the list */
+    struct pollfd list[DESCRIPTORS];
+    list[0] = (struct pollfd){.fd = master->signals, .events = POLLIN};
+    list[1] = (struct pollfd){.fd = master->log, .events = POLLIN};
     size_t count = list_sockets(master->serving, list, 2);
     count = list_sockets(master->starting, list, count);
     for (size_t i = 0; i < master->ending_count; i++)
         count = list_sockets(master->ending[i], list, count);
 
-    int ready = poll(list, count, wait_ms(master));
+    int ready = poll(list, count, wait);
     if (ready > 0)
         dispatch(master, list, count);
     if (master->stopping && clock_now_ms() >= master->kill_ms)

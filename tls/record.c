@@ -16,6 +16,7 @@ enum {
     ALERT_RECORD_OVERFLOW = 22,
     ALERT_DECODE_ERROR = 50,
     ALERT_INTERNAL_ERROR = 80,
+    ALERT_USER_CANCELED = 90,
 };
 
 enum { HANDSHAKE_KEY_UPDATE = 24 };
@@ -294,10 +295,15 @@ static enum tls_record_status take_handshake(struct tls_records *records,
     return TLS_RECORD_KEY_UPDATE;
 }
 
-static enum tls_record_status take_alert(const uint8_t *message, size_t length, uint8_t *alert)
+/* Section 6.1: user_canceled, which Java sends before each close_notify, says nothing by
+ * itself. */
+static enum tls_record_status take_alert(const uint8_t *message, size_t *length, uint8_t *alert)
 {
-    if (length != 2)
+    if (*length != 2)
         return broken(alert, ALERT_DECODE_ERROR);
+    *length = 0;
+    if (message[1] == ALERT_USER_CANCELED)
+        return TLS_RECORD_DATA;
     if (message[1] == ALERT_CLOSE_NOTIFY)
         return TLS_RECORD_CLOSE;
     return broken(alert, ALERT_CLOSE_NOTIFY);
@@ -320,7 +326,7 @@ static enum tls_record_status take_inner(struct tls_records *records, struct tls
     case TLS_CONTENT_HANDSHAKE:
         return take_handshake(records, engine, inner, length, alert);
     case TLS_CONTENT_ALERT:
-        return take_alert(inner, *length, alert);
+        return take_alert(inner, length, alert);
     default:
         return broken(alert, ALERT_UNEXPECTED_MESSAGE);
     }

@@ -39,6 +39,7 @@ struct stream {
     TAILQ_ENTRY(stream) link; /* in loop->unread or loop->finishing */
     uint64_t finish_deadline_ms;
     uint32_t finish_discarded_bytes;
+    uint8_t empty_records; /* in a row */
     int fd;
     bool tls : 1; /* from the beginning of the handshake on */
     bool handshaking : 1;

@@ -9,6 +9,10 @@
 #include "proxy/base/slab.h"
 #include "tls/stream_internal.h"
 
+/* As OpenSSL has it. */
+#define EMPTY_RECORDS_LIMIT      32
+#define ALERT_UNEXPECTED_MESSAGE 10
+
 /* How many records stand in these bytes; -1: they are not whole records of ciphertext. */
 static int count_records(const uint8_t *bytes, size_t length)
 {
@@ -175,6 +179,16 @@ static enum tls_record_status open_beside(struct stream *stream, const struct ra
     return status;
 }
 
+/* Records that carry nothing keep the loop busy for nothing: so many in a row, and no more. */
+static bool carries_too_little(struct stream *stream, enum tls_record_status status,
+                               size_t length)
+{
+    bool empty = status == TLS_RECORD_KEY_UPDATE || (status == TLS_RECORD_DATA && length == 0);
+    if (status == TLS_RECORD_DATA && length > 0)
+        stream->empty_records = 0;
+    return empty && ++stream->empty_records > EMPTY_RECORDS_LIMIT;
+}
+
 /* Opens the next record; STREAM_AGAIN: there is none that is whole. */
 static enum stream_status open_record(struct stream *stream, struct raw *raw, char *buffer,
                                       size_t room, size_t *length)
@@ -189,6 +203,8 @@ static enum stream_status open_record(struct stream *stream, struct raw *raw, ch
     raw->start += consumed;
     raw->length -= consumed;
     *length = 0;
+    if (carries_too_little(stream, status, content))
+        return fail(stream, ALERT_UNEXPECTED_MESSAGE);
     switch (status) {
     case TLS_RECORD_DATA:
         *length = content;

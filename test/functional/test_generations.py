@@ -5,6 +5,7 @@ import signal
 import time
 
 from support import wait
+from support.backend import Backend
 from support.client import Client
 
 
@@ -41,3 +42,18 @@ def test_dead_reactor_of_an_old_generation_stays_dead(start, backend):
         while time.monotonic() < deadline:
             with Client(postern.starttls) as client:
                 assert "new.example" in client.greeting().lines[0]
+
+
+def test_reactor_that_was_started_after_a_pause_is_listened_to(start, scratch):
+    """It asks the master for its unix backend; the pause's end is nobody's event but the clock's."""
+    backend = Backend(path=scratch / "backend")
+    postern = start(backend)
+    postern.forgive()
+    for deaths in range(3):
+        reactor, = wait.until(lambda: postern.pids("reactor"), "the next reactor")
+        os.kill(reactor, signal.SIGKILL)
+        postern.wait_for_record(level="error", count=deaths + 1)
+    wait.until(lambda: postern.pids("reactor"), "the last reactor")
+    with postern.log_in() as client:
+        client.quit()
+    backend.close()

@@ -95,6 +95,48 @@ def test_renegotiation_is_refused(postern):
     assert b"no renegotiation" in said
 
 
+def change_keys(postern, times):
+    """What s_client and the server said while the client changed its key so many times, then EHLO."""
+    host, port = postern.implicit
+    client = subprocess.Popen(["openssl", "s_client", "-tls1_3", "-connect", f"{host}:{port}"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, bufsize=0)
+    timer = threading.Timer(wait.PATIENCE, client.kill)
+    timer.start()
+    said = b""
+
+    def hear(what, count):
+        nonlocal said
+        while said.count(what) < count and (piece := client.stdout.read(4096)):
+            said += piece
+
+    try:
+        hear(b"220 ", 1)
+        for time in range(times):
+            client.stdin.write(b"K\n")
+            hear(b"KEYUPDATE", time + 1)
+        client.stdin.write(b"EHLO x\r\n")
+        hear(b"250 ", 1)
+    except BrokenPipeError:
+        pass
+    finally:
+        timer.cancel()
+        client.kill()
+        client.wait()
+        client.stdin.close()
+        client.stdout.close()
+    return said
+
+
+def test_client_may_change_its_keys(postern):
+    assert b"250 " in change_keys(postern, 5)
+
+
+def test_client_that_only_changes_keys_is_cut_off(postern):
+    assert b"250 " not in change_keys(postern, 40)
+    assert postern.wait_for_record(event="session ended")["end"] == "malformed TLS record"
+
+
 # ALPN
 
 def test_alpn_that_means_smtp_is_agreed_on(postern):

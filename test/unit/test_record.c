@@ -251,6 +251,7 @@ static void test_what_may_not_come_after_the_handshake(void **state)
     } cases[] = {
         {TLS_CONTENT_ALERT, {1, 0}, 2, TLS_RECORD_CLOSE, 0},
         {TLS_CONTENT_ALERT, {2, 40}, 2, TLS_RECORD_BROKEN, 0},
+        {TLS_CONTENT_ALERT, {1, 90}, 2, TLS_RECORD_DATA, 0}, /* user_canceled */
         {TLS_CONTENT_ALERT, {1}, 1, TLS_RECORD_BROKEN, 50},
         {TLS_CONTENT_HANDSHAKE, {1, 0, 0, 0}, 4, TLS_RECORD_BROKEN, 10},
         {TLS_CONTENT_HANDSHAKE, {24, 0, 0, 1, 2}, 5, TLS_RECORD_BROKEN, 50},
