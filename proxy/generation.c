@@ -15,8 +15,8 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/children.h"
+#include "proxy/contexts.h"
 #include "proxy/control.h"
-#include "tls/context.h"
 
 struct reactor_child {
     struct child process;
@@ -35,44 +35,6 @@ struct generation {
     bool served; /* all reactors have been ready once */
     bool failed; /* a reactor ended before that */
 };
-
-static SSL_CTX *make_context(const struct config *config, const struct config_listen *listen,
-                             SSL_CTX *model)
-{
-    const struct config_tls *tls = &config->tls;
-    struct tls_settings settings = {
-        .certificate = tls->certificate,
-        .key = tls->key,
-        .minimum = tls->minimum,
-        .ciphers = tls->ciphers,
-        .ciphersuites = tls->ciphersuites,
-        .groups = tls->groups,
-        .tickets = tls->tickets,
-        .hostname = config->hostname,
-        .listener = listen->name,
-    };
-    return tls_context_new(&settings, model);
-}
-
-static bool make_contexts(struct generation *generation)
-{
-    const struct config *config = generation->config;
-    generation->contexts = calloc(config->listen_count, sizeof(SSL_CTX *));
-    if (!generation->contexts)
-        return false;
-    for (size_t i = 0; i < config->listen_count; i++)
-        if (!(generation->contexts[i] = make_context(config, &config->listens[i],
-                                                     i > 0 ? generation->contexts[0] : NULL)))
-            return false;
-    return true;
-}
-
-bool generation_check(const struct config *config)
-{
-    SSL_CTX *context = make_context(config, &config->listens[0], NULL);
-    SSL_CTX_free(context);
-    return context != NULL;
-}
 
 /* What reactor `index` listens on; the array is the caller's to free. */
 static struct reactor_listener *list_listeners(const struct generation *generation,
@@ -164,7 +126,8 @@ struct generation *generation_start(const struct generation_environment *environ
     }
     generation->environment = environment;
     generation->config = config;
-    if (make_contexts(generation) && make_reactors(generation))
+    generation->contexts = contexts_new(config);
+    if (generation->contexts && make_reactors(generation))
         return generation;
     generation_free(generation);
     return NULL;
@@ -208,9 +171,7 @@ void generation_free(struct generation *generation)
         close_control(&generation->reactors[i]);
         free(generation->reactors[i].workers);
     }
-    for (size_t i = 0; generation->contexts && i < generation->config->listen_count; i++)
-        SSL_CTX_free(generation->contexts[i]);
-    free(generation->contexts);
+    contexts_free(generation->contexts, generation->config);
     free(generation->reactors);
     config_free(generation->config);
     free(generation);

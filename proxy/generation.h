@@ -33,9 +33,6 @@ struct generation_environment {
 MUST_USE struct generation *generation_start(const struct generation_environment *environment,
                                              struct config *config);
 
-/* Checks the certificates and keys of a configuration as generation_start() would. */
-MUST_USE bool generation_check(const struct config *config);
-
 /* Kills what is left of it and gives everything back. NULL is allowed. */
 void generation_free(struct generation *generation);
 

@@ -8,7 +8,7 @@
 #include "proxy/base/log.h"
 #include "proxy/children.h"
 #include "proxy/config.h"
-#include "proxy/generation.h"
+#include "proxy/contexts.h"
 #include "proxy/master.h"
 #include "proxy/process_title.h"
 #include "proxy/supervisor.h"
@@ -45,11 +45,13 @@ static int print_version(void)
 
 static int check(struct config *config)
 {
-    bool good = generation_check(config);
-    if (good)
+    SSL_CTX **contexts = contexts_new(config);
+    int status = contexts ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (contexts)
         printf("%s: good\n", config->path);
+    contexts_free(contexts, config);
     config_free(config);
-    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+    return status;
 }
 
 static int start(const char *path, bool only_check)
