@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+from conftest import needs_root
 from support import wait
 from support.backend import Backend
 from support.client import Client
@@ -24,6 +25,7 @@ def test_reloads_that_wait_for_old_sessions_do_not_harm_a_stop(postern):
         client.close()
 
 
+@needs_root
 def test_dead_reactor_of_an_old_generation_stays_dead(start, backend):
     """It waits for its turn to be started again when the reload makes it superfluous."""
     postern = start(backend.address, workers=2, hostname="old.example")

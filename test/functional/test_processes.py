@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from conftest import needs_root
 from support import client, processes, wait
 from support.client import plain_response
 
@@ -351,6 +352,7 @@ def test_stop_during_a_drain(start, backend):
     assert postern.wait() == 0
 
 
+@needs_root
 def test_threat_21_reactor_holds_nothing_that_it_does_not_need(postern):
     """No file of the disk, not the key's nor the configuration's."""
     with postern.log_in():

@@ -82,6 +82,7 @@ def test_promise_03_session_without_identity_is_refused(start, backend):
         one.expect_closed()
 
 
+@needs_root
 def test_promise_04_only_the_backends_reply_acknowledges(postern, backend):
     """The client waits as long as the backend does; nothing is kept on disk meanwhile."""
     release = threading.Event()

@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+from conftest import needs_root
 from support import backend as backends
 from support import processes, wait
 from support.client import Client, b64, context, plain_response
@@ -446,6 +447,7 @@ def test_threat_20_session_of_another_listener_is_not_resumed(postern):
 
 # 21: what processes inherit; see test_pam.py and test_processes.py, too.
 
+@needs_root
 def test_threat_21_auth_worker_holds_no_network_socket(postern):
     with postern.log_in():
         networks = set()
@@ -457,7 +459,8 @@ def test_threat_21_auth_worker_holds_no_network_socket(postern):
                 assert re.sub(r"\D", "", what) not in networks or not what.startswith("socket:")
 
 
-def test_threat_21_module_s_programs_inherit_nothing(start, backend, pam):
+@needs_root
+def test_threat_21_programs_of_modules_inherit_nothing(start, backend, pam):
     """What pam_exec starts has no descriptor of ours but the log."""
     postern = start(backend, auth={"pam_service": "gated", "workers": 1})
     with postern.connect() as one:
