@@ -621,14 +621,14 @@ def test_threat_27_newest_user_is_not_turned_away(start, backend):
 
 def test_threat_28_each_failure_has_its_own_words(start, backend):
     """For the client and, in full, for the log."""
-    postern = start(backend, timeouts={"backend_identity": 1, "backend_connect": 1})
+    postern = start(backend, timeouts={"backend_identity": 3, "backend_connect": 3})
     probe_is_over(backend)
     release = threading.Event()
     faults = [
         ("connect", "554 5.3.2 Closed today", "backend refused the connection: 554 5.3.2 Closed"),
         ("EHLO", "550 5.7.1 Strange name", "backend refused EHLO: 550 5.7.1 Strange name"),
         ("XCLIENT", "550 5.7.0 Not you", "backend refused XCLIENT: 550 5.7.0 Not you"),
-        ("XCLIENT", lambda connection, _: connection.hold(release), "not ready in 1 s"),
+        ("XCLIENT", lambda connection, _: connection.hold(release), "not ready in 3 s"),
         ("connect", lambda connection, _: connection.send("garbage\r\n"), "does not speak SMTP"),
         ("connect", lambda connection, _: connection.drop(), "closed"),
     ]
