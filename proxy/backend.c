@@ -134,7 +134,7 @@ static bool write_xclient(struct backend *backend)
         [SMTP_XCLIENT_LOGIN] = identity->login,
     }};
     return smtp_xclient_format(&values, backend->ehlo.xclient,
-                               backend->service->config->backend.required, &backend->xclient);
+                               backend->service->config->backends[0].required, &backend->xclient);
 }
 
 static void say_xclient(struct backend *backend)
@@ -157,7 +157,7 @@ static void name_missing(uint32_t missing, char *out, size_t size)
 
 static void begin_identity(struct backend *backend)
 {
-    uint32_t missing = backend->service->config->backend.required & ~backend->ehlo.xclient;
+    uint32_t missing = backend->service->config->backends[0].required & ~backend->ehlo.xclient;
     char names[80];
 
     if (backend->ehlo.xclient == 0) {
@@ -400,7 +400,7 @@ static bool connect_tcp(struct backend *backend, const struct address *address)
 
 static bool begin(struct backend *backend)
 {
-    const struct address *address = &backend->service->config->backend.address;
+    const struct address *address = &backend->service->config->backends[0].address;
     if (address->any.sa_family != AF_UNIX)
         return connect_tcp(backend, address);
     backend->request =

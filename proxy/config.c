@@ -21,8 +21,9 @@ struct reading {
     cfg_t *parser;
     unsigned faults;
     bool passing_over; /* what stands behind an unknown key */
-    bool in_listen;    /* the last of config->listens is not complete yet */
-    /* Where each key stood; 0: not yet. For "listen", in this section. */
+    /* The repeatable section whose last element is not complete yet; NULL: none. */
+    const struct config_section *open;
+    /* Where each key stood; 0: not yet. For a repeatable section, in this element. */
     unsigned line[CONFIG_ROWS];
 };
 
@@ -30,8 +31,7 @@ struct reading {
 static struct reading *reading;
 
 /* Logs "file:line: section: key: why". A line 0 is none; `title` and `key` may be NULL. */
-PRINTF_LIKE(5, 6)
-static void fault(unsigned line, const char *section, const char *title, const char *key,
+void config_fault(unsigned line, const char *section, const char *title, const char *key,
                   const char *format, ...)
 {
     char why[CONFIG_WHY_SIZE], number[16] = "";
@@ -40,6 +40,9 @@ static void fault(unsigned line, const char *section, const char *title, const c
     vsnprintf(why, sizeof why, format, arguments);
     va_end(arguments);
 
+    const struct config_section *known = config_section_find(section, strlen(section));
+    if (known && known->untitled && title && strcmp(known->untitled, title) == 0)
+        title = NULL;
     reading->faults++;
     if (line > 0)
         snprintf(number, sizeof number, "%u:", line);
@@ -63,50 +66,63 @@ static unsigned *row_line(const struct config_row *row)
     return &reading->line[row - config_rows];
 }
 
-static struct config_listen *last_listen(void)
+static bool is_repeatable(const struct config_row *row)
 {
-    return &reading->config->listens[reading->config->listen_count - 1];
+    const char *name = row->option.section;
+    const struct config_section *section = config_section_find(name, strlen(name));
+    return section && section->element_size > 0;
 }
 
-/* Gives every option of "listen", or of all other sections, its default. */
-static void take_defaults(void *base, bool listen)
+static void *last_element(const struct config_section *section)
+{
+    size_t count = *config_section_count(section, reading->config);
+    return config_section_elements(section, reading->config) +
+           (count - 1) * section->element_size;
+}
+
+static void take_default(const struct config_row *row, void *base)
 {
     char why[CONFIG_WHY_SIZE];
-    for (size_t i = 0; i < CONFIG_ROWS; i++) {
-        const struct config_row *row = &config_rows[i];
-        if (config_row_is(row, "listen") == listen && !config_value_default(row, base, why))
-            fault(0, row->option.section, NULL, row->option.key, "%s", why);
-    }
+    if (!config_value_default(row, base, why))
+        config_fault(0, row->option.section, NULL, row->option.key, "%s", why);
 }
 
-/* Adds a listener with its defaults. False: no memory. */
-static bool begin_listen(const char *name)
+/* Adds an element with its defaults. False: no memory. */
+static bool begin_element(const struct config_section *section, const char *title,
+                          unsigned line)
 {
-    struct config *config = reading->config;
-    struct config_listen *listens =
-        reallocarray(config->listens, config->listen_count + 1, sizeof *listens);
-    char *copy = strdup(name);
-    if (listens)
-        config->listens = listens;
-    if (!listens || !copy) {
-        free(copy);
-        fault(line_of(reading->parser), "listen", name, NULL, "out of memory");
+    size_t *count = config_section_count(section, reading->config);
+    char **place = (char **)(void *)((char *)reading->config + section->array_offset);
+    char *grown = reallocarray(*place, *count + 1, section->element_size);
+    char *name = strdup(title);
+    if (grown)
+        *place = grown;
+    if (!grown || !name) {
+        free(name);
+        config_fault(line, section->name, title, NULL, "out of memory");
         return false;
     }
-    listens[config->listen_count++] = (struct config_listen){.name = copy};
-    take_defaults(last_listen(), true);
-    reading->in_listen = true;
+    ++*count;
+    char *element = last_element(section);
+    memset(element, 0, section->element_size);
+    *(struct config_element *)(void *)element = (struct config_element){name, line};
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        if (config_row_is(&config_rows[i], section->name))
+            take_default(&config_rows[i], element);
+    reading->open = section;
     return true;
 }
 
 /* The struct that a section's values belong to; NULL: no memory. */
-static void *section_base(cfg_t *section)
+static void *section_base(cfg_t *parser)
 {
-    if (strcmp(section_name(section), "listen") != 0)
+    const char *name = section_name(parser);
+    const struct config_section *section = config_section_find(name, strlen(name));
+    if (!section || section->element_size == 0)
         return reading->config;
-    if (!reading->in_listen && !begin_listen(cfg_title(section)))
+    if (!reading->open && !begin_element(section, cfg_title(parser), line_of(parser)))
         return NULL;
-    return last_listen();
+    return last_element(section);
 }
 
 /* libconfuse has met a value. Always returns 0: it shall go on. */
@@ -121,33 +137,41 @@ static int take_value(cfg_t *section, cfg_opt_t *option)
     reading->passing_over = false;
     unsigned before = *line;
     /* Of a list, each element is told of, and then its end. */
-    if (before == 0 || row->kind != CONFIG_WORDS)
+    if (before == 0 || !config_row_is_list(row))
         *line = line_of(section);
-    if (!base || row->kind == CONFIG_WORDS)
+    if (!base || config_row_is_list(row))
         return 0;
     if (before > 0)
-        fault(*line, section_name(section), cfg_title(section), row->option.key,
-              "is given twice, first in line %u", before);
+        config_fault(*line, section_name(section), cfg_title(section), row->option.key,
+                     "is given twice, first in line %u", before);
     else if (!config_value_take(row, base, cfg_opt_getnstr(option, 0), why))
-        fault(*line, section_name(section), cfg_title(section), row->option.key, "%s", why);
+        config_fault(*line, section_name(section), cfg_title(section), row->option.key, "%s",
+                     why);
     return 0;
 }
 
-/* Lists come whole, when the file has been read. */
-static void take_lists(void)
+/* Lists come whole, at the end of their section. */
+static void take_list(const struct config_row *row, cfg_t *section, void *base)
 {
     char why[CONFIG_WHY_SIZE];
-    for (size_t i = 0; i < CONFIG_ROWS; i++) {
-        const struct config_row *row = &config_rows[i];
-        if (row->kind != CONFIG_WORDS || *row_line(row) == 0)
-            continue;
-        cfg_t *section = cfg_getsec(reading->parser, row->option.section);
-        cfg_opt_t *option = cfg_getopt(section, row->option.key);
-        *(uint32_t *)(void *)((char *)reading->config + row->offset) = 0;
-        for (unsigned j = 0; j < cfg_opt_size(option); j++)
-            if (!config_value_take(row, reading->config, cfg_opt_getnstr(option, j), why))
-                fault(*row_line(row), row->option.section, NULL, row->option.key, "%s", why);
-    }
+    cfg_opt_t *option = cfg_getopt(section, row->option.key);
+    if (*row_line(row) == 0)
+        return;
+    config_value_clear(row, base);
+    for (unsigned i = 0; i < cfg_opt_size(option); i++)
+        if (!config_value_take(row, base, cfg_opt_getnstr(option, i), why))
+            config_fault(*row_line(row), row->option.section, cfg_title(section),
+                         row->option.key, "%s", why);
+}
+
+/* Those of the sections that stand but once. */
+static void take_single_lists(void)
+{
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        if (config_row_is_list(&config_rows[i]) && !is_repeatable(&config_rows[i]))
+            take_list(&config_rows[i],
+                      cfg_getsec(reading->parser, config_rows[i].option.section),
+                      reading->config);
 }
 
 /* Tells of keys without a default that `section` does not have. */
@@ -156,7 +180,7 @@ static void require_keys(const char *section, const char *title, unsigned line)
     for (size_t i = 0; i < CONFIG_ROWS; i++) {
         const struct config_row *row = &config_rows[i];
         if (config_row_is(row, section) && !row->option.fallback && *row_line(row) == 0)
-            fault(line, section, title, row->option.key, "must be given");
+            config_fault(line, section, title, row->option.key, "must be given");
     }
 }
 
@@ -164,29 +188,40 @@ static void check_listen_is_alone(const struct config_listen *listen, unsigned l
 {
     for (const struct config_listen *other = reading->config->listens; other < listen; other++)
         if (listen->address.length > 0 && address_equal(&other->address, &listen->address))
-            fault(line, "listen", listen->name, "address",
-                  "\"%.200s\" is also the address of listen \"%.100s\"", listen->address_text,
-                  other->name);
+            config_fault(line, "listen", listen->name, "address",
+                         "\"%.200s\" is also the address of listen \"%.100s\"",
+                         listen->address_text, other->name);
+}
+
+static void end_element(const struct config_section *section, cfg_t *parser, unsigned line)
+{
+    const char *title = cfg_title(parser);
+    void *element = last_element(section);
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        if (config_row_is(&config_rows[i], section->name) &&
+            config_row_is_list(&config_rows[i]))
+            take_list(&config_rows[i], parser, element);
+    if (title && !*title)
+        config_fault(line, section->name, title, NULL, "the name is empty");
+    require_keys(section->name, title, line);
+    if (strcmp(section->name, "listen") == 0)
+        check_listen_is_alone(element, *row_line(config_row_find("listen", "address")));
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        if (config_row_is(&config_rows[i], section->name))
+            reading->line[i] = 0;
+    reading->open = NULL;
 }
 
 /* libconfuse has come to the end of a section. Always returns 0. */
 static int close_section(cfg_t *parser, cfg_opt_t *option)
 {
-    if (strcmp(cfg_opt_name(option), "listen") != 0)
+    const char *name = cfg_opt_name(option);
+    const struct config_section *section = config_section_find(name, strlen(name));
+    if (section->element_size == 0)
         return 0;
-    const char *title = cfg_title(cfg_opt_getnsec(option, cfg_opt_size(option) - 1));
-    if (!reading->in_listen && !begin_listen(title))
-        return 0;
-
-    const struct config_row *address = config_row_find("listen", "address");
-    if (!*title)
-        fault(line_of(parser), "listen", title, NULL, "the name is empty");
-    require_keys("listen", title, line_of(parser));
-    check_listen_is_alone(last_listen(), *row_line(address));
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
-        if (config_row_is(&config_rows[i], "listen"))
-            reading->line[i] = 0;
-    reading->in_listen = false;
+    cfg_t *closed = cfg_opt_getnsec(option, cfg_opt_size(option) - 1);
+    if (reading->open || begin_element(section, cfg_title(closed), line_of(parser)))
+        end_element(section, closed, line_of(parser));
     return 0;
 }
 
@@ -202,20 +237,21 @@ static void parser_fault(cfg_t *section, const char *format, va_list arguments)
         /* Makes libconfuse pass over it and go on; taken back at the next known key. */
         section->flags |= CFGF_IGNORE_UNKNOWN;
         reading->passing_over = true;
-        fault(line, name, title, va_arg(arguments, const char *), "there is no such key");
+        config_fault(line, name, title, va_arg(arguments, const char *),
+                     "there is no such key");
     } else if (strncmp(format, "found duplicate title", strlen("found duplicate title")) == 0) {
-        fault(line, "listen", va_arg(arguments, const char *), NULL,
-              "an earlier section has this name");
+        config_fault(line, "", NULL, NULL, "an earlier section is also called \"%.100s\"",
+                     va_arg(arguments, const char *));
     } else if (!reading->passing_over) {
         vsnprintf(text, sizeof text, format, arguments);
-        fault(line, name, title, NULL, "%s", text);
+        config_fault(line, name, title, NULL, "%s", text);
     }
 }
 
 static void text_fault(void *context, unsigned line, const char *key, const char *why)
 {
     (void)context;
-    fault(line, "", NULL, key, "%s", why);
+    config_fault(line, "", NULL, key, "%s", why);
 }
 
 static void default_listens(void)
@@ -223,79 +259,22 @@ static void default_listens(void)
     char why[CONFIG_WHY_SIZE];
     const struct config_row *address = config_row_find("listen", "address");
     const struct config_row *tls = config_row_find("listen", "tls");
+    const struct config_section *section = config_section_find("listen", strlen("listen"));
     for (size_t i = 0; i < CONFIG_DEFAULT_LISTENS; i++) {
         const struct config_default_listen *listen = &config_default_listens[i];
-        if (begin_listen(listen->name) &&
-            (!config_value_take(address, last_listen(), listen->address, why) ||
-             !config_value_take(tls, last_listen(), listen->tls, why)))
-            fault(0, "listen", listen->name, NULL, "%s", why);
+        if (begin_element(section, listen->name, 0) &&
+            (!config_value_take(address, last_element(section), listen->address, why) ||
+             !config_value_take(tls, last_element(section), listen->tls, why)))
+            config_fault(0, "listen", listen->name, NULL, "%s", why);
     }
-    reading->in_listen = false;
+    reading->open = NULL;
 }
 
-/* Would a connection to the backend come back to this listener? */
-static bool is_loop(const struct config_listen *listen, const struct address *backend)
+static void default_backend(void)
 {
-    char host[ADDRESS_HOST_SIZE];
-    struct address listener = listen->address, target = *backend;
-    address_normalise(&target);
-    address_normalise(&listener);
-    if (address_equal(&listener, &target))
-        return true;
-    address_host(&listener, host);
-    bool any = strcmp(host, "::") == 0 || strcmp(host, "0.0.0.0") == 0;
-    address_host(&target, host);
-    bool local = strcmp(host, "::1") == 0 || strncmp(host, "127.", 4) == 0;
-    return any && local && address_port(&listener) == address_port(&target);
-}
-
-/* What no single key can be blamed for. */
-static void check_together(void)
-{
-    struct config *config = reading->config;
-    const struct config_row *share = config_row_find("auth", "share");
-    const struct config_row *backend = config_row_find("backend", "address");
-
-    if (config->auth.share > config->auth.workers)
-        fault(*row_line(share), "auth", NULL, "share", "%u is more than the %u workers",
-              config->auth.share, config->auth.workers);
-    for (size_t i = 0; i < config->listen_count; i++)
-        if (is_loop(&config->listens[i], &config->backend.address))
-            fault(*row_line(backend), "backend", NULL, "address",
-                  "\"%.200s\" leads back to listen \"%.100s\"", config->backend.address_text,
-                  config->listens[i].name);
-}
-
-/* Finds the whole name of a short host name in /etc/hosts; asks no name server. */
-static char *whole_name(const char *host)
-{
-    char *found = NULL;
-    const struct hostent *entry;
-    sethostent(0);
-    while (!found && (entry = gethostent())) {
-        bool known = strcmp(entry->h_name, host) == 0;
-        for (char **alias = entry->h_aliases; *alias && !known; alias++)
-            known = strcmp(*alias, host) == 0;
-        if (known && strchr(entry->h_name, '.'))
-            found = strdup(entry->h_name);
-    }
-    endhostent();
-    return found ? found : strdup(host);
-}
-
-static void default_hostname(void)
-{
-    char host[256] = "";
-    char why[CONFIG_WHY_SIZE];
-    const struct config_row *row = config_row_find("", "hostname");
-    if (reading->config->hostname[0] != '\0')
-        return;
-    gethostname(host, sizeof host - 1);
-    char *name = strchr(host, '.') ? strdup(host) : whole_name(host);
-    if (!name || !*name || !config_value_take(row, reading->config, name, why))
-        fault(*row_line(row), "", NULL, "hostname",
-              "must be given: this host's own name, \"%.100s\", is of no use", host);
-    free(name);
+    const struct config_section *section = config_section_find("backend", strlen("backend"));
+    (void)begin_element(section, section->untitled, 0);
+    reading->open = NULL;
 }
 
 static void parse(const char *text)
@@ -304,15 +283,17 @@ static void parse(const char *text)
     cfg_set_error_function(reading->parser, parser_fault);
     bool parsed = cfg_parse_buf(reading->parser, text) == CFG_SUCCESS;
     if (!parsed && reading->faults == before)
-        fault(line_of(reading->parser), "", NULL, NULL, "cannot be understood");
+        config_fault(line_of(reading->parser), "", NULL, NULL, "cannot be understood");
 
-    take_lists();
+    take_single_lists();
     if (!parsed)
         return;
     cfg_t *tls = cfg_getsec(reading->parser, "tls");
     require_keys("tls", NULL, line_of(tls->line > 0 ? tls : reading->parser));
     if (reading->config->listen_count == 0)
         default_listens();
+    if (reading->config->backend_count == 0)
+        default_backend();
 }
 
 static void read_text(const char *text, size_t length)
@@ -324,7 +305,7 @@ static void read_text(const char *text, size_t length)
     if (reading->parser)
         parse(prepared);
     else
-        fault(0, "", NULL, NULL, "out of memory");
+        config_fault(0, "", NULL, NULL, "out of memory");
     free(prepared);
     cfg_free(reading->parser);
     reading->parser = NULL;
@@ -340,13 +321,14 @@ static void read_file(const char *path)
         log_error("%s: %s", path, why ? why : strerror(errno));
         return;
     }
-    take_defaults(reading->config, false);
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        if (!is_repeatable(&config_rows[i]))
+            take_default(&config_rows[i], reading->config);
     read_text(text, length);
     free(text);
     if (reading->faults > 0)
         return;
-    check_together();
-    default_hostname();
+    config_check(reading->config, *row_line(config_row_find("auth", "share")));
 }
 
 struct config *config_load(const char *path)
@@ -366,21 +348,31 @@ struct config *config_load(const char *path)
     return NULL;
 }
 
+static void free_elements(const struct config_section *section, struct config *config)
+{
+    char *elements = config_section_elements(section, config);
+    for (size_t i = 0; i < *config_section_count(section, config); i++) {
+        char *element = elements + i * section->element_size;
+        for (size_t j = 0; j < CONFIG_ROWS; j++)
+            if (config_row_is(&config_rows[j], section->name))
+                config_value_free(&config_rows[j], element);
+        free(((struct config_element *)(void *)element)->name);
+    }
+    free(elements);
+}
+
 void config_free(struct config *config)
 {
     if (!config)
         return;
-    for (size_t i = 0; i < CONFIG_ROWS; i++) {
-        const struct config_row *row = &config_rows[i];
-        if (!config_row_is(row, "listen"))
-            config_value_free(row, config);
-        else
-            for (size_t j = 0; j < config->listen_count; j++)
-                config_value_free(row, &config->listens[j]);
-    }
-    for (size_t j = 0; j < config->listen_count; j++)
-        free(config->listens[j].name);
-    free(config->listens);
+    for (size_t i = 0; i < config->listen_count; i++)
+        free(config->listens[i].backends);
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        if (!is_repeatable(&config_rows[i]))
+            config_value_free(&config_rows[i], config);
+    for (size_t i = 0; i < CONFIG_SECTIONS; i++)
+        if (config_sections[i].element_size > 0)
+            free_elements(&config_sections[i], config);
     free(config->path);
     free(config);
 }

@@ -15,8 +15,16 @@
 #include "proxy/base/log.h"
 
 enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS };
+enum config_role { CONFIG_ROLE_SUBMISSION, CONFIG_ROLE_MX };
+enum config_backend_order { CONFIG_ORDER_FAILOVER, CONFIG_ORDER_BALANCE };
 enum config_identity { CONFIG_IDENTITY_AUTO, CONFIG_IDENTITY_XCLIENT };
 enum config_bare_newline { CONFIG_BARE_NEWLINE_NORMALIZE, CONFIG_BARE_NEWLINE_REJECT };
+
+/* A list of texts as written. */
+struct config_texts {
+    char **text;
+    size_t count;
+};
 
 struct config_tls {
     char *certificate;  /* PEM: the server's first, then its chain */
@@ -30,9 +38,14 @@ struct config_tls {
 
 struct config_listen {
     char *name;         /* the section's title */
+    unsigned line;      /* where the section stands */
     char *address_text; /* as written */
     struct address address;
     enum config_tls_mode tls;
+    struct config_texts backend_names; /* as written; none: the first backend */
+    unsigned *backends;                /* the same, as indices into config->backends */
+    size_t backend_count;
+    enum config_backend_order backend_order;
 };
 
 struct config_auth {
@@ -50,6 +63,8 @@ struct config_auth {
 };
 
 struct config_backend {
+    char *name; /* the section's title; "default" without one */
+    unsigned line;
     char *address_text;
     struct address address;
     enum config_identity identity;
@@ -84,7 +99,8 @@ struct config {
     struct config_listen *listens;
     size_t listen_count;
     struct config_auth auth;
-    struct config_backend backend;
+    struct config_backend *backends;
+    size_t backend_count; /* at least one */
     struct config_limits limits;
     struct config_timeouts timeouts;
     struct log_options log;

@@ -13,13 +13,15 @@ enum config_kind {
     CONFIG_FLAG,    /* bool */
     CONFIG_CHOICE,  /* an enum: the word's index */
     CONFIG_WORDS,   /* a list; uint32_t: a bit for each word's index */
+    CONFIG_TEXTS,   /* a list; struct config_texts */
     CONFIG_ADDRESS, /* char *, and struct address */
 };
 
 struct config_row {
     struct config_option option;
     enum config_kind kind;
-    size_t offset; /* of the field in struct config; in struct config_listen for "listen" */
+    size_t offset; /* of the field in struct config, or in the element of a repeatable section
+                    */
     size_t address_offset;               /* CONFIG_ADDRESS: of the parsed address */
     unsigned minimum;                    /* smallest number or seconds; first index of `word` */
     unsigned maximum;                    /* largest number or seconds */
@@ -27,7 +29,7 @@ struct config_row {
     const char *(*check)(const void *value); /* a text or struct address: its fault, or NULL */
 };
 
-#define CONFIG_ROWS 41
+#define CONFIG_ROWS 43
 
 extern const struct config_row config_rows[CONFIG_ROWS];
 
@@ -36,8 +38,52 @@ static inline bool config_row_is(const struct config_row *row, const char *secti
     return __builtin_strcmp(row->option.section, section) == 0;
 }
 
+static inline bool config_row_is_list(const struct config_row *row)
+{
+    return row->kind == CONFIG_WORDS || row->kind == CONFIG_TEXTS;
+}
+
+/* What the struct of each element of a repeatable section begins with. */
+struct config_element {
+    char *name;    /* the title */
+    unsigned line; /* where its first key stands; 0: it is a default, and in no file */
+};
+
+/*
+ * A section of the file. One that may stand more than once has a title and fills an element of
+ * an array.
+ */
+struct config_section {
+    const char *name;
+    size_t element_size;  /* bytes; 0: there is one such section, in struct config itself */
+    size_t array_offset;  /* in struct config: of the pointer to the elements */
+    size_t count_offset;  /* of their number, a size_t */
+    const char *untitled; /* the title of one without a title; NULL: it must have one */
+};
+
+#define CONFIG_SECTIONS 7
+extern const struct config_section config_sections[CONFIG_SECTIONS];
+
+/* NULL: there is none. */
+const struct config_section *config_section_find(const char *name, size_t length);
+
+static inline char *config_section_elements(const struct config_section *section,
+                                            const struct config *config)
+{
+    return *(char *const *)(const void *)((const char *)config + section->array_offset);
+}
+
+static inline size_t *config_section_count(const struct config_section *section,
+                                           struct config *config)
+{
+    return (size_t *)(void *)((char *)config + section->count_offset);
+}
+
 /* NULL if there is none. */
 const struct config_row *config_row_find(const char *section, const char *key);
+
+/* Is there a list of this name, in any section, that may be empty? */
+bool config_key_may_be_empty(const char *key);
 
 /* The listeners when a file has none. */
 struct config_default_listen {
@@ -51,15 +97,27 @@ extern const struct config_default_listen config_default_listens[CONFIG_DEFAULT_
 MUST_USE cfg_t *config_table_parser(cfg_validate_callback_t take,
                                     cfg_validate_callback_t close);
 
+/* Logs a fault as "file:line: section "title": key: why", and counts it. A line 0 is none;
+ * `title` and `key` may be NULL. Only while a file is read. */
+PRINTF_LIKE(5, 6)
+void config_fault(unsigned line, const char *section, const char *title, const char *key,
+                  const char *format, ...);
+
+/* Resolves names, gives the hostname its default, and tells of what does not fit together. */
+void config_check(struct config *config, unsigned share_line);
+
 /* Longest explanation of a fault, with its NUL. */
 #define CONFIG_WHY_SIZE 512
 
 /*
- * Converts one value and stores it in the struct at `base` (for CONFIG_WORDS: adds its bit).
+ * Converts one value and stores it in the struct at `base` (of a list: adds it).
  * Returns false, with `why` and the field unchanged, if it is not allowed.
  */
 MUST_USE bool config_value_take(const struct config_row *row, void *base, const char *value,
                                 char why[static CONFIG_WHY_SIZE]);
+
+/* Empties the list in the row's field. */
+void config_value_clear(const struct config_row *row, void *base);
 
 /* Gives the row's field its default, if it has one. */
 MUST_USE bool config_value_default(const struct config_row *row, void *base,

@@ -29,6 +29,8 @@ WORDS(bare_newline_word, [CONFIG_BARE_NEWLINE_NORMALIZE] = "normalize",
       [CONFIG_BARE_NEWLINE_REJECT] = "reject")
 WORDS(tls_version_word, "1.2", "1.3")
 WORDS(tls_mode_word, [CONFIG_TLS_IMPLICIT] = "implicit", [CONFIG_TLS_STARTTLS] = "starttls")
+WORDS(backend_order_word, [CONFIG_ORDER_FAILOVER] = "failover",
+      [CONFIG_ORDER_BALANCE] = "balance")
 WORDS(identity_word, [CONFIG_IDENTITY_AUTO] = "auto", [CONFIG_IDENTITY_XCLIENT] = "xclient")
 WORDS(destination_word, [LOG_TO_STDERR] = "stderr", [LOG_TO_SYSLOG] = "syslog")
 WORDS(format_word, [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json")
@@ -93,10 +95,11 @@ static const char *check_backend_address(const void *value)
                : NULL;
 }
 
-#define AT(field)        .offset = offsetof(struct config, field)
-#define LISTEN_AT(field) .offset = offsetof(struct config_listen, field)
-#define RANGE(low, high) .minimum = (low), .maximum = (high)
-#define DAY              86400u
+#define AT(field)         .offset = offsetof(struct config, field)
+#define LISTEN_AT(field)  .offset = offsetof(struct config_listen, field)
+#define BACKEND_AT(field) .offset = offsetof(struct config_backend, field)
+#define RANGE(low, high)  .minimum = (low), .maximum = (high)
+#define DAY               86400u
 
 const struct config_row config_rows[] = {
     {{"", "hostname", "\"\""}, CONFIG_TEXT, AT(hostname), .check = check_hostname},
@@ -130,6 +133,11 @@ const struct config_row config_rows[] = {
      .address_offset = offsetof(struct config_listen, address),
      .check = check_listen_address},
     {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
+    {{"listen", "backend", "{}"}, CONFIG_TEXTS, LISTEN_AT(backend_names)},
+    {{"listen", "backend_order", "\"failover\""},
+     CONFIG_CHOICE,
+     LISTEN_AT(backend_order),
+     .word = backend_order_word},
 
     {{"auth", "mechanisms", "{\"PLAIN\", \"LOGIN\"}"},
      CONFIG_WORDS,
@@ -151,16 +159,16 @@ const struct config_row config_rows[] = {
 
     {{"backend", "address", "\"127.0.0.1:25\""},
      CONFIG_ADDRESS,
-     AT(backend.address_text),
-     .address_offset = offsetof(struct config, backend.address),
+     BACKEND_AT(address_text),
+     .address_offset = offsetof(struct config_backend, address),
      .check = check_backend_address},
     {{"backend", "identity", "\"auto\""},
      CONFIG_CHOICE,
-     AT(backend.identity),
+     BACKEND_AT(identity),
      .word = identity_word},
     {{"backend", "identity_required", "{\"ADDR\", \"LOGIN\"}"},
      CONFIG_WORDS,
-     AT(backend.required),
+     BACKEND_AT(required),
      .word = attribute_word},
 
     {{"limits", "connections", "10000"},
@@ -209,16 +217,29 @@ const struct config_default_listen config_default_listens[] = {
     {"alternate", "[::]:2525", "starttls"},
 };
 
-static const struct {
-    const char *name;
-    cfg_flag_t flags;
-} sections[] = {
-    {"tls", CFGF_NONE},    {"listen", CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES},
-    {"auth", CFGF_NONE},   {"backend", CFGF_NONE},
-    {"limits", CFGF_NONE}, {"timeouts", CFGF_NONE},
-    {"log", CFGF_NONE},
+#define ELEMENTS(array, count, type)                                                           \
+    sizeof(struct type), offsetof(struct config, array), offsetof(struct config, count)
+
+const struct config_section config_sections[CONFIG_SECTIONS] = {
+    {"tls"},    {"listen", ELEMENTS(listens, listen_count, config_listen)},
+    {"auth"},   {"backend", ELEMENTS(backends, backend_count, config_backend), "default"},
+    {"limits"}, {"timeouts"},
+    {"log"},
 };
-#define SECTIONS (sizeof sections / sizeof sections[0])
+#define IS_ELEMENT(type)                                                                       \
+    (offsetof(struct type, name) == offsetof(struct config_element, name) &&                   \
+     offsetof(struct type, line) == offsetof(struct config_element, line))
+_Static_assert(IS_ELEMENT(config_listen) && IS_ELEMENT(config_backend),
+               "elements begin with their title and line");
+
+const struct config_section *config_section_find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < CONFIG_SECTIONS; i++)
+        if (strlen(config_sections[i].name) == length &&
+            memcmp(config_sections[i].name, name, length) == 0)
+            return &config_sections[i];
+    return NULL;
+}
 
 const struct config_row *config_row_find(const char *section, const char *key)
 {
@@ -227,6 +248,14 @@ const struct config_row *config_row_find(const char *section, const char *key)
             strcmp(config_rows[i].option.key, key) == 0)
             return &config_rows[i];
     return NULL;
+}
+
+bool config_key_may_be_empty(const char *key)
+{
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        if (config_rows[i].kind == CONFIG_TEXTS && strcmp(config_rows[i].option.key, key) == 0)
+            return true;
+    return false;
 }
 
 const struct config_option *config_options(size_t *count)
@@ -248,7 +277,7 @@ static cfg_opt_t *add_keys(cfg_opt_t *out, const char *section, cfg_validate_cal
         /* Text for every kind: a wrong number is then ours to explain, and no reason to stop.
          */
         cfg_opt_t one = CFG_STR(row->option.key, NULL, CFGF_NODEFAULT);
-        if (row->kind == CONFIG_WORDS)
+        if (config_row_is_list(row))
             one.flags |= CFGF_LIST;
         one.validcb = take;
         *out++ = one;
@@ -258,15 +287,18 @@ static cfg_opt_t *add_keys(cfg_opt_t *out, const char *section, cfg_validate_cal
 
 cfg_t *config_table_parser(cfg_validate_callback_t take, cfg_validate_callback_t close)
 {
-    cfg_opt_t keys[CONFIG_ROWS + SECTIONS], top[CONFIG_ROWS + SECTIONS + 1];
+    static const cfg_flag_t repeatable = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
+    cfg_opt_t keys[CONFIG_ROWS + CONFIG_SECTIONS], top[CONFIG_ROWS + CONFIG_SECTIONS + 1];
     cfg_opt_t *next_key = keys, *next_top = add_keys(top, "", take);
     const cfg_opt_t end = CFG_END();
 
-    for (size_t i = 0; i < SECTIONS; i++) {
-        cfg_opt_t section = CFG_SEC(sections[i].name, next_key, sections[i].flags);
+    for (size_t i = 0; i < CONFIG_SECTIONS; i++) {
+        const struct config_section *each = &config_sections[i];
+        cfg_opt_t section =
+            CFG_SEC(each->name, next_key, each->element_size > 0 ? repeatable : CFGF_NONE);
         section.validcb = close;
         *next_top++ = section;
-        next_key = add_keys(next_key, sections[i].name, take);
+        next_key = add_keys(next_key, each->name, take);
         *next_key++ = end;
     }
     *next_top = end;

@@ -2,7 +2,8 @@
  * A configuration file's text, made fit for libconfuse: config.c calls it before it parses.
  * Comments become spaces, since libconfuse counts lines wrongly behind them; what would leave
  * its lexer in the middle of a string (for the next file too), or be passed over in silence, is
- * a fault here; "${" is kept from being replaced by the environment. Knows no keys or values.
+ * a fault here; "${" is kept from being replaced by the environment. Knows no keys or values,
+ * and of the table only what need not be there: titles, elements of a list.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,8 @@
 /* Far more than a file with a thousand listeners. */
 #define FILE_LIMIT (1024 * 1024)
 #define KEY_SIZE   64
+/* No text becomes longer than this many times itself. */
+#define GROWTH 4
 
 struct scan {
     const char *at, *end;
@@ -119,6 +122,14 @@ static void extend_word(struct scan *scan, char byte)
         scan->word[scan->word_length++] = byte;
 }
 
+/* libconfuse wants a title where the table knows one for a section that has none. */
+static void add_title(struct scan *scan)
+{
+    const struct config_section *section = config_section_find(scan->word, scan->word_length);
+    if (scan->depth == 0 && is_word(scan->previous) && section && section->untitled)
+        scan->out += sprintf(scan->out, " \"%s\"", section->untitled);
+}
+
 /* libconfuse would take the end of the file for the end of its sections. */
 static void count_brace(struct scan *scan, char byte)
 {
@@ -131,9 +142,11 @@ static void count_brace(struct scan *scan, char byte)
 /* Keeps track of the key that a value belongs to. Returns what is wrong with an empty list. */
 static const char *follow(struct scan *scan, char byte)
 {
+    if (byte == '{')
+        add_title(scan);
     count_brace(scan, byte);
-    bool list_begins = byte == '{' && scan->previous == '=';
     bool list_is_empty = byte == '}' && scan->in_list && scan->previous == '{';
+    bool list_begins = byte == '{' && scan->previous == '=';
 
     if (byte == '=') {
         memcpy(scan->key, scan->word, scan->word_length);
@@ -142,7 +155,7 @@ static const char *follow(struct scan *scan, char byte)
     if (list_begins || byte == '}')
         scan->in_list = list_begins;
     scan->previous = byte;
-    return list_is_empty ? "the list is empty" : NULL;
+    return list_is_empty && !config_key_may_be_empty(scan->key) ? "the list is empty" : NULL;
 }
 
 static void copy_plain(struct scan *scan)
@@ -196,8 +209,8 @@ static void copy_next(struct scan *scan)
 char *config_text_prepare(const char *text, size_t length, config_text_fault *fault,
                           void *context)
 {
-    /* Twice: a backslash before every dollar sign. */
-    char *prepared = malloc(2 * length + 1);
+    /* A backslash before every dollar sign, a title behind some words. */
+    char *prepared = malloc(GROWTH * length + 1);
     struct scan scan = {.at = text,
                         .end = text + length,
                         .out = prepared,

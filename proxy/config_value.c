@@ -68,6 +68,38 @@ static bool take_words(const struct config_row *row, void *base, const char *val
     return true;
 }
 
+static bool take_texts(const struct config_row *row, void *base, const char *value, char *why)
+{
+    struct config_texts *texts = field(row, base);
+    const char *fault = row->check ? row->check(value) : NULL;
+    if (fault)
+        return refuse(why, "\"%.200s\" %s", value, fault);
+    char **grown = reallocarray(texts->text, texts->count + 1, sizeof *grown);
+    if (grown)
+        texts->text = grown;
+    char *copy = grown ? strdup(value) : NULL;
+    if (!copy)
+        return refuse(why, "out of memory");
+    texts->text[texts->count++] = copy;
+    return true;
+}
+
+static void clear_texts(struct config_texts *texts)
+{
+    for (size_t i = 0; i < texts->count; i++)
+        free(texts->text[i]);
+    free(texts->text);
+    *texts = (struct config_texts){0};
+}
+
+void config_value_clear(const struct config_row *row, void *base)
+{
+    if (row->kind == CONFIG_TEXTS)
+        clear_texts(field(row, base));
+    else
+        *(uint32_t *)field(row, base) = 0;
+}
+
 static bool replace_text(char **text, const char *value, char *why)
 {
     char *copy = strdup(value);
@@ -148,7 +180,7 @@ bool config_value_take(const struct config_row *row, void *base, const char *val
         [CONFIG_TEXT] = take_text,       [CONFIG_NUMBER] = take_number,
         [CONFIG_SECONDS] = take_seconds, [CONFIG_FLAG] = take_flag,
         [CONFIG_CHOICE] = take_choice,   [CONFIG_WORDS] = take_words,
-        [CONFIG_ADDRESS] = take_address,
+        [CONFIG_TEXTS] = take_texts,     [CONFIG_ADDRESS] = take_address,
     };
     return take[row->kind](row, base, value, why);
 }
@@ -166,7 +198,7 @@ bool config_value_default(const struct config_row *row, void *base,
     /* As it would stand in a file: a bare word, a string, or a list of strings. */
     bool taken = true;
     const char *value = strtok_r(text, "{}\", ", &place);
-    if (row->kind == CONFIG_WORDS)
+    if (config_row_is_list(row))
         for (; value && taken; value = strtok_r(NULL, "{}\", ", &place))
             taken = config_value_take(row, base, value, why);
     else
@@ -177,6 +209,8 @@ bool config_value_default(const struct config_row *row, void *base,
 
 void config_value_free(const struct config_row *row, void *base)
 {
+    if (row->kind == CONFIG_TEXTS)
+        clear_texts(field(row, base));
     if (row->kind != CONFIG_TEXT && row->kind != CONFIG_ADDRESS)
         return;
     char **text = field(row, base);

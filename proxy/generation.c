@@ -305,7 +305,7 @@ static void replace_worker(struct generation *generation, struct reactor_child *
 static void open_backend(struct generation *generation, struct reactor_child *reactor,
                          uint32_t number)
 {
-    const struct address *address = &generation->config->backend.address;
+    const struct address *address = &generation->config->backends[0].address;
     struct control_message message = {.type = CONTROL_BACKEND, .number = number};
     int fd = -1;
     errno = EINVAL;

@@ -23,7 +23,7 @@ static void log_refusal(const struct session *session, const char *cause)
     log_begin(&record, LOG_LEVEL_WARNING, "session refused");
     session_log_client(session, &record);
     log_text(&record, "user", session->login);
-    log_text(&record, "backend", session->service->config->backend.address_text);
+    log_text(&record, "backend", session->service->config->backends[0].address_text);
     log_text(&record, "cause", cause);
     log_end(&record);
 }

@@ -107,16 +107,16 @@ static void on_probed(void *context, const struct backend_result *result)
     offer->probe = NULL;
     if (!result->ehlo) {
         log_warning("backend %s: %s; EHLO offers little until it answers",
-                    offer->config->backend.address_text, result->cause);
+                    offer->config->backends[0].address_text, result->cause);
         probe_again_later(offer);
         return;
     }
-    uint32_t missing = offer->config->backend.required & ~result->ehlo->xclient;
+    uint32_t missing = offer->config->backends[0].required & ~result->ehlo->xclient;
     if (missing)
         log_warning(
             "backend %s does not offer every XCLIENT attribute that is required: sessions "
             "will be refused",
-            offer->config->backend.address_text);
+            offer->config->backends[0].address_text);
     offer_learn(offer, result->ehlo);
 }
 

@@ -73,10 +73,10 @@ static void test_certificate_and_key_are_enough(void **state)
     assert_int_equal(config->auth.timeout_ms, 30000);
     assert_int_equal(config->auth.failure_delay_ms, 2000);
     assert_false(config->auth.legacy_ehlo);
-    assert_string_equal(config->backend.address_text, "127.0.0.1:25");
-    assert_int_equal(address_port(&config->backend.address), 25);
-    assert_int_equal(config->backend.identity, CONFIG_IDENTITY_AUTO);
-    assert_int_equal(config->backend.required,
+    assert_string_equal(config->backends[0].address_text, "127.0.0.1:25");
+    assert_int_equal(address_port(&config->backends[0].address), 25);
+    assert_int_equal(config->backends[0].identity, CONFIG_IDENTITY_AUTO);
+    assert_int_equal(config->backends[0].required,
                      1u << SMTP_XCLIENT_ADDR | 1u << SMTP_XCLIENT_LOGIN);
     assert_int_equal(config->limits.connections, 10000);
     assert_int_equal(config->timeouts.backend_reply_ms, 660000);
@@ -121,9 +121,9 @@ static void check_auth_and_backend(const struct config *config)
     assert_int_equal(config->auth.failure_delay_ms, 0);
     assert_int_equal(config->auth.attempts, 5);
     assert_true(config->auth.legacy_ehlo);
-    assert_int_equal(config->backend.address.any.sa_family, AF_UNIX);
-    assert_int_equal(config->backend.identity, CONFIG_IDENTITY_XCLIENT);
-    assert_int_equal(config->backend.required, 1u << SMTP_XCLIENT_LOGIN);
+    assert_int_equal(config->backends[0].address.any.sa_family, AF_UNIX);
+    assert_int_equal(config->backends[0].identity, CONFIG_IDENTITY_XCLIENT);
+    assert_int_equal(config->backends[0].required, 1u << SMTP_XCLIENT_LOGIN);
 }
 
 static void check_numbers_and_log(const struct config *config)
@@ -183,6 +183,27 @@ static void test_everything_that_is_written_arrives(void **state)
     config_free(config);
 }
 
+static void test_backends_have_names_and_listeners_choose_among_them(void **state)
+{
+    (void)state;
+    struct config *config = load_good(TLS "listen a { address = \"*:1\" backend = {\"two\", "
+                                          "\"default\"} backend_order = balance }\n"
+                                          "listen b { address = \"*:2\" backend = {} }\n"
+                                          "backend { address = \"127.0.0.1:26\" }\n"
+                                          "backend \"two\" { address = \"127.0.0.1:27\" }\n");
+    assert_int_equal(config->backend_count, 2);
+    assert_string_equal(config->backends[0].name, "default");
+    assert_string_equal(config->backends[1].name, "two");
+    assert_int_equal(address_port(&config->backends[1].address), 27);
+    assert_int_equal(config->listens[0].backend_count, 2);
+    assert_int_equal(config->listens[0].backends[0], 1);
+    assert_int_equal(config->listens[0].backends[1], 0);
+    assert_int_equal(config->listens[0].backend_order, CONFIG_ORDER_BALANCE);
+    assert_int_equal(config->listens[1].backend_count, 1);
+    assert_int_equal(config->listens[1].backends[0], 0);
+    config_free(config);
+}
+
 static void test_environment_is_not_looked_at(void **state)
 {
     (void)state;
@@ -218,9 +239,16 @@ static const struct {
     {TLS "listen \"submission\" {\n address = \"*:587\"\n tls = \"startls\"\n}",
      E("4: listen \"submission\": tls: \"startls\" is none of \"implicit\", \"starttls\"")},
     {TLS "listen a { address = \"*:1\" }\nlisten a { address = \"*:2\" }",
-     E("3: listen \"a\": an earlier section has this name")},
+     E("3: an earlier section is also called \"a\"")},
     {TLS "listen a { address = \"*:1\" }\nlisten b {\n address = \"[::]:1\" }",
      E("4: listen \"b\": address: \"[::]:1\" is also the address of listen \"a\"")},
+    {TLS "listen a { address = \"*:1\" backend = {\"b\"} }",
+     E("2: listen \"a\": backend: there is no backend \"b\"")},
+    {TLS "backend \"b\" { }\nlisten a {\n address = \"*:1\"\n backend = {\"b\", \"b\"} }",
+     E("4: listen \"a\": backend: names \"b\" twice")},
+    {TLS "backend \"b\" { }\nbackend \"b\" { }",
+     E("3: an earlier section is also called \"b\"")},
+    {TLS "backend \"\" { }", E("2: backend \"\": the name is empty")},
     {TLS "listen a {\n}", E("3: listen \"a\": address: must be given")},
     {TLS "listen \"\" { address = \"*:1\" }", E("2: listen \"\": the name is empty")},
     {TLS "listen { address = \"*:1\" }", E("2: missing title for section 'listen'")},
@@ -395,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_certificate_and_key_are_enough),
         cmocka_unit_test(test_without_listeners_there_are_the_three_usual_ones),
         cmocka_unit_test(test_everything_that_is_written_arrives),
+        cmocka_unit_test(test_backends_have_names_and_listeners_choose_among_them),
         cmocka_unit_test(test_environment_is_not_looked_at),
         cmocka_unit_test(test_a_fault_names_file_line_and_key),
         cmocka_unit_test(test_all_faults_are_told_at_once),

@@ -233,7 +233,7 @@ static void assert_same(const struct config *a, const struct config *b)
         assert_int_equal(a->listens[i].tls, b->listens[i].tls);
     }
     assert_int_equal(a->auth.mechanisms, b->auth.mechanisms);
-    assert_int_equal(a->backend.required, b->backend.required);
+    assert_int_equal(a->backends[0].required, b->backends[0].required);
     assert_memory_equal(&a->limits, &b->limits, sizeof a->limits);
     assert_memory_equal(&a->timeouts, &b->timeouts, sizeof a->timeouts);
     assert_memory_equal(&a->log, &b->log, sizeof a->log);

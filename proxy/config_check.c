@@ -1,0 +1,111 @@
+/*
+ * What no single key of a configuration can be blamed for, and what is known only when all of
+ * it has been read: config.c calls it behind the last line of a file without faults.
+ */
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/config_internal.h"
+
+/* Would a connection to the backend come back to this listener? */
+static bool is_loop(const struct config_listen *listen, const struct address *backend)
+{
+    char host[ADDRESS_HOST_SIZE];
+    struct address listener = listen->address, target = *backend;
+    address_normalise(&target);
+    address_normalise(&listener);
+    if (address_equal(&listener, &target))
+        return true;
+    address_host(&listener, host);
+    bool any = strcmp(host, "::") == 0 || strcmp(host, "0.0.0.0") == 0;
+    address_host(&target, host);
+    bool local = strcmp(host, "::1") == 0 || strncmp(host, "127.", 4) == 0;
+    return any && local && address_port(&listener) == address_port(&target);
+}
+
+static void check_loops(const struct config *config, const struct config_listen *listen)
+{
+    for (size_t i = 0; i < config->backend_count; i++)
+        if (is_loop(listen, &config->backends[i].address))
+            config_fault(config->backends[i].line, "backend", config->backends[i].name,
+                         "address", "\"%.200s\" leads back to listen \"%.100s\"",
+                         config->backends[i].address_text, listen->name);
+}
+
+/* The index of a backend of that name; config->backend_count: there is none. */
+static size_t find_backend(const struct config *config, const char *name)
+{
+    size_t index = 0;
+    while (index < config->backend_count && strcmp(config->backends[index].name, name) != 0)
+        index++;
+    return index;
+}
+
+/* Names become indices; without a name it is the first. */
+static void resolve_backends(const struct config *config, struct config_listen *listen)
+{
+    size_t count = listen->backend_names.count;
+    listen->backends = calloc(count > 0 ? count : 1, sizeof *listen->backends);
+    if (!listen->backends) {
+        config_fault(listen->line, "listen", listen->name, "backend", "out of memory");
+        return;
+    }
+    listen->backend_count = count > 0 ? count : 1;
+    for (size_t i = 0; i < count; i++) {
+        size_t index = find_backend(config, listen->backend_names.text[i]);
+        listen->backends[i] = (unsigned)index;
+        if (index == config->backend_count)
+            config_fault(listen->line, "listen", listen->name, "backend",
+                         "there is no backend \"%.100s\"", listen->backend_names.text[i]);
+        for (size_t j = 0; j < i; j++)
+            if (listen->backends[j] == index && index < config->backend_count)
+                config_fault(listen->line, "listen", listen->name, "backend",
+                             "names \"%.100s\" twice", listen->backend_names.text[i]);
+    }
+}
+
+/* Finds the whole name of a short host name in /etc/hosts; asks no name server. */
+static char *whole_name(const char *host)
+{
+    char *found = NULL;
+    const struct hostent *entry;
+    sethostent(0);
+    while (!found && (entry = gethostent())) {
+        bool known = strcmp(entry->h_name, host) == 0;
+        for (char **alias = entry->h_aliases; *alias && !known; alias++)
+            known = strcmp(*alias, host) == 0;
+        if (known && strchr(entry->h_name, '.'))
+            found = strdup(entry->h_name);
+    }
+    endhostent();
+    return found ? found : strdup(host);
+}
+
+static void default_hostname(struct config *config)
+{
+    char host[256] = "";
+    char why[CONFIG_WHY_SIZE];
+    const struct config_row *row = config_row_find("", "hostname");
+    if (config->hostname[0] != '\0')
+        return;
+    gethostname(host, sizeof host - 1);
+    char *name = strchr(host, '.') ? strdup(host) : whole_name(host);
+    if (!name || !*name || !config_value_take(row, config, name, why))
+        config_fault(0, "", NULL, "hostname",
+                     "must be given: this host's own name, \"%.100s\", is of no use", host);
+    free(name);
+}
+
+void config_check(struct config *config, unsigned share_line)
+{
+    if (config->auth.share > config->auth.workers)
+        config_fault(share_line, "auth", NULL, "share", "%u is more than the %u workers",
+                     config->auth.share, config->auth.workers);
+    for (size_t i = 0; i < config->listen_count; i++) {
+        check_loops(config, &config->listens[i]);
+        resolve_backends(config, &config->listens[i]);
+    }
+    default_hostname(config);
+}
