@@ -56,6 +56,11 @@ def configuration(settings):
     return "\n".join(lines) + "\n"
 
 
+def _sections(text):
+    """The names of what a file sets: sections, and keys outside of them."""
+    return re.findall(r"^(\w+)\b.*[{=]", text, re.MULTILINE)
+
+
 def merge(settings, changes):
     """`changes` over `settings`; None removes a key or section."""
     merged = dict(settings)
@@ -77,10 +82,13 @@ def run(*arguments, **options):
 
 
 class Postern:
-    """One running server. Settings are sections of the configuration over those of the tests."""
+    """One running server. Settings are sections of the configuration over those of the tests.
+
+    With `example`, the text of a file from support.example, what that sets is left alone, but for
+    the certificate."""
 
     def __init__(self, directory, certificates, pam, backend_address, environment=None,
-                 pass_fds=(), command=(), ready=True, stderr=None, **settings):
+                 pass_fds=(), command=(), ready=True, stderr=None, example=None, **settings):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(exist_ok=True)
         self.directory.chmod(0o755)
@@ -101,6 +109,13 @@ class Postern:
             "backend": {"address": backend_address},
             "timeouts": {"drain": 10},
         }, settings)
+        self._example = ""
+        if example:
+            self._example = example.replace("/etc/postern/fullchain.pem",
+                                            str(certificates.certificate)).replace(
+                "/etc/postern/privkey.pem", str(certificates.key))
+            for section in _sections(example):
+                self._settings.pop(section, None)
         self.configure()
         self._forgiven = self._abandoned = False
         environment = {**os.environ, **SANITIZERS, **(environment or {})}
@@ -120,7 +135,7 @@ class Postern:
     def configure(self, **changes):
         """Writes the file anew, with changes that stay."""
         self._settings = merge(self._settings, changes)
-        self.write_configuration(configuration(self._settings))
+        self.write_configuration(self._example + configuration(self._settings))
 
     def write_configuration(self, text):
         scratch = self.configuration_path.with_suffix(".new")

@@ -13,12 +13,8 @@ import pwd
 import re
 import shutil
 import subprocess
-import tempfile
 
-from support import processes, wait
-
-CACHE = pathlib.Path(os.environ.get("POSTERN_TEST_CACHE")
-                     or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "/var/tmp") / "postern-test")
+from support import package, processes, wait
 
 # Users that every Debian has. Postfix insists that these three share neither uid nor gid.
 OWNER, SETGID, MAILBOX_OWNER = "news", "games", "mail"
@@ -118,31 +114,12 @@ QUEUE_DIRECTORIES = {  # name: (group, mode)
 }
 
 
-def unpack():
-    """The package's files, fetched with apt once and kept. Returns their directory."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    version = subprocess.run(["apt-cache", "show", "--no-all-versions", "postfix"], check=True,
-                             capture_output=True, text=True).stdout
-    version = re.search(r"^Version: (.*)$", version, re.MULTILINE).group(1)
-    prefix = CACHE / f"postfix-{version.replace(':', '_')}"
-    if prefix.is_dir():
-        return prefix
-    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        subprocess.run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "postfix"],
-                       cwd=scratch, check=True, capture_output=True)
-        (package,) = pathlib.Path(scratch).glob("postfix_*.deb")
-        subprocess.run(["dpkg", "-x", package, "tree"], cwd=scratch, check=True)
-        os.chmod(f"{scratch}/tree", 0o755)
-        os.rename(f"{scratch}/tree", prefix)
-    return prefix
-
-
 class Postfix:
     """One running instance. `settings` go to main.cf behind the usual ones."""
 
     def __init__(self, directory, port=None, **settings):
         self.work = pathlib.Path(directory)
-        self.prefix = unpack()
+        self.prefix = package.unpack("postfix")
         self.address = ("127.0.0.1", port or wait.free_port())
         self.maildir = self.work / "mail" / "inbox"
         self._environment = {"PATH": os.environ["PATH"],
