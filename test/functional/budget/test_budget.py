@@ -1,0 +1,113 @@
+"""What a session, a message and an idle client may cost, without a clock: counts only.
+
+Each ceiling is today's figure, with a little room only where the kernel has a say in it. Whoever
+lowers a figure lowers its ceiling; whoever must raise one says why.
+"""
+
+import os
+import time
+
+import pytest
+
+import tracing
+from support import wait
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+MEGABYTE = 1 << 20
+
+#: TLS, EHLO, AUTH PLAIN, one message of 1 KB and QUIT, by a client that waits for each reply.
+SESSION_CALLS = {
+    "accept4": 1, "recvfrom": 19, "sendmsg": 18, "epoll_wait": 20, "epoll_ctl": 4,
+    "sendto": 1,  # to the auth worker
+    "getsockname": 1, "socket": 1, "setsockopt": 1, "connect": 1, "close": 2,
+    "write": 1,  # the log
+    "getpid": 7,  # OpenSSL, whenever it wants random bytes, and the log
+}
+
+#: The same with a message of 25 MB. How much a recv() finds is not ours to say: a tenth more.
+LARGE_MESSAGE_CALLS = SESSION_CALLS | {"recvfrom": 607, "sendmsg": 606, "epoll_wait": 170}
+
+#: malloc(), calloc() and realloc() in the first of these sessions; nearly all are OpenSSL's, in
+#: the handshake.
+SESSION_ALLOCATIONS = 700
+#: What a message needs is there from the one before it.
+MESSAGE_ALLOCATIONS = 0
+
+#: An idle session after AUTH: TLS keys, the backend's connection, the session itself.
+IDLE_SESSION_BYTES = 2500
+
+#: Longer than it takes until a reactor gives memory back.
+TRIM_S = 6
+
+
+def check(sessions, ceilings):
+    calls = tracing.least(sessions)
+    over = tracing.excess(calls, ceilings)
+    assert not over, f"{calls.total()} system calls, {sum(ceilings.values())} are allowed; {over}"
+
+
+def test_a_session_makes_no_system_call_more(traced):
+    rig, calls = traced
+    rig.load(n=30)
+    check(calls.by_session(), SESSION_CALLS)
+
+
+def test_a_large_message_goes_through_in_large_pieces(traced):
+    rig, calls = traced
+    rig.load(n=5, s=25 * MEGABYTE)
+    check(calls.by_session(), LARGE_MESSAGE_CALLS)
+
+
+def allocations(rig, count, **load):
+    before = count()
+    rig.load(**load)
+    return count() - before
+
+
+def test_a_session_allocates_no_more(counted):
+    rig, count = counted
+    rig.load(n=20)
+    assert min(allocations(rig, count, n=1) for _ in range(5)) <= SESSION_ALLOCATIONS
+
+
+@pytest.mark.parametrize("size", [1024, MEGABYTE])
+def test_a_relayed_message_allocates_no_more(counted, size):
+    rig, count = counted
+    rig.load(n=5, R=12, s=size)
+    few, many = (min(allocations(rig, count, n=1, R=messages, s=size) for _ in range(5))
+                 for messages in (2, 12))
+    assert (many - few) / 10 <= MESSAGE_ALLOCATIONS
+
+
+def memory_bytes(pid):
+    """Its proportional share of all memory that is not a file's."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return 1024 * next(int(line.split()[1]) for line in file if line.startswith("Pss_Anon:"))
+
+
+def settled(figure):
+    """A figure that has not gone down any more for the time in which memory is given back."""
+    least, since = figure(), time.monotonic()
+
+    def look():
+        nonlocal least, since
+        now = figure()
+        if now < least:
+            least, since = now, time.monotonic()
+        return least if time.monotonic() - since > TRIM_S else None
+
+    return wait.until(look, "a settled memory", 6 * TRIM_S)
+
+
+@needs_root
+def test_an_idle_session_holds_no_more_memory(rig):
+    """What handshakes leave behind is given back within seconds, which is waited for."""
+    made = rig()
+    reactor = made.reactor
+    made.load(n=100, c=20)
+    with made.hold(500):
+        before = settled(lambda: memory_bytes(reactor))
+        with made.hold(500):
+            after = settled(lambda: memory_bytes(reactor))
+    assert (after - before) / 500 <= IDLE_SESSION_BYTES

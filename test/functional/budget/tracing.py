@@ -1,0 +1,63 @@
+"""System calls of a process, told by strace."""
+
+import collections
+import re
+import shutil
+import subprocess
+
+import pytest
+
+_CALL = re.compile(r"(\w+)\(")
+
+
+class Trace:
+    """Starts a program under strace: `command` goes before its own."""
+
+    def __init__(self, directory):
+        self._prefix = directory / "trace"
+        # A tracer beside the program, not above it: signals and exit status stay the program's.
+        self.command = [shutil.which("strace") or "strace", "-DDD", "-q", "-ff", "-o", self._prefix]
+        probe = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True,
+                               check=False)
+        if probe.returncode != 0:
+            pytest.skip(f"strace may not look: {probe.stderr.decode().strip()}")
+
+    def of(self, pid):
+        return Calls(f"{self._prefix}.{pid}")
+
+
+class Calls:
+    """The calls of one process so far."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def _names(self):
+        with open(self._path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                call = _CALL.match(line)
+                if call and line.endswith("\n"):
+                    yield call[1]
+
+    def by_session(self):
+        """A Counter for each session that another has followed: what lies between two successful
+        accepts, as clients come one after another."""
+        sessions = []
+        for name in self._names():
+            if name == "accept4":
+                sessions.append(collections.Counter())
+            if sessions:
+                sessions[-1][name] += 1
+        return sessions[:-1]
+
+
+def least(sessions):
+    """Of each name the fewest calls: where no timer rang and nothing arrived in pieces."""
+    names = set().union(*sessions)
+    return +collections.Counter({name: min(calls[name] for calls in sessions) for name in names})
+
+
+def excess(calls, ceilings):
+    """{name: "n, and m are allowed"}, of those that were too many."""
+    return {name: f"{count}, and {ceilings.get(name, 0)} are allowed"
+            for name, count in sorted(calls.items()) if count > ceilings.get(name, 0)}
