@@ -1,7 +1,5 @@
 """Postern in front of Debian's OpenSMTPD, both as etc/examples/opensmtpd has them."""
 
-import hashlib
-import random
 import tempfile
 import uuid
 
@@ -9,7 +7,6 @@ import pytest
 
 from conftest import needs_root
 from support import backend as backends
-from support import example
 from support.client import Client, Closed
 
 pytestmark = needs_root
@@ -31,13 +28,6 @@ def opensmtpd(work, smarthost):
     made = OpenSMTPD(tempfile.mkdtemp(dir=work, prefix="opensmtpd-"), smarthost.address)
     yield made
     made.close()
-
-
-@pytest.fixture
-def front(start, opensmtpd):
-    """Postern with the example's configuration."""
-    return start(None, example=example.text(
-        "opensmtpd/postern.conf", {"127.0.0.1:10025": "%s:%d" % opensmtpd.front}))
 
 
 @pytest.fixture

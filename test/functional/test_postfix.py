@@ -14,7 +14,7 @@ import uuid
 import pytest
 
 from conftest import needs_root
-from support import wait
+from support import example, wait
 from support.client import Client, b64, context, plain_response
 
 pytestmark = needs_root
@@ -22,8 +22,9 @@ pytestmark = needs_root
 
 @pytest.fixture
 def front(start, postfix):
-    """Postern before the usual Postfix."""
-    return start(postfix.address)
+    """Postern before the usual Postfix, both as etc/examples/postfix has them."""
+    return start(None, example=example.text("postfix/postern.conf",
+                                            {"127.0.0.1:25": "%s:%d" % postfix.address}))
 
 
 @pytest.fixture

@@ -45,19 +45,28 @@ def b64(text):
     return base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
 
 
+def _connected(address, source, receive_buffer, timeout):
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.settimeout(timeout)
+    if receive_buffer:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if source and family == socket.AF_INET:
+        made.bind((source, 0))
+    made.connect(address)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
 class Client:
+    """`address` is (host, port), or a socket that is connected."""
+
     def __init__(self, address, tls=False, source=SOURCE, tls_context=None, session=None,
                  timeout=wait.PATIENCE, receive_buffer=None):
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket = address if isinstance(address, socket.socket) else \
+            _connected(address, source, receive_buffer, timeout)
         self.socket.settimeout(timeout)
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        if source and family == socket.AF_INET:
-            self.socket.bind((source, 0))
-        self.socket.connect(address)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.port = self.socket.getsockname()[1]
+        self.port = self.socket.getsockname()[1] if self.socket.family != socket.AF_UNIX else None
         self.tls = None
         self.ended_by_notify = False  # the server has sent close_notify
         self._input = b""

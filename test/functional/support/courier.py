@@ -16,7 +16,7 @@ from support.maildir import subject_of
 from support.namespace import Namespace
 
 USERS = {"courier": 65204}
-FILES = ("me", "locals", "defaultdomain", "esmtpacceptmailfor")
+FILES = ("me", "locals", "defaultdomain", "esmtpacceptmailfor", "sizelimit")
 
 #: A message in the queue: envelope, the message with LF as line ends, and Courier's own notes
 #: about its origin, as {letter: [text]}.
@@ -67,6 +67,14 @@ class Courier:
         return wait.until(
             lambda: [each for each in self.queue() if subject_of(each.message) == subject],
             f"a message with the subject {subject!r}")[0]
+
+    def accepted(self):
+        """How many messages it has said 250 to."""
+        return len(self.queue())
+
+    def delivered(self, subject):
+        """The message with this Subject, with LF as line ends."""
+        return self.wait_for_message(subject).message
 
     def close(self):
         self._namespace.close()

@@ -63,6 +63,16 @@ class OpenSMTPD:
         except wait.Lost as lost:
             raise wait.Lost(f"{lost}\n{self.log()[-4000:]}") from None
 
+    def accepted(self):
+        """How many messages it has said 250 to."""
+        return len(re.findall(r" smtp message msgid=", self.log()))
+
+    def delivered(self, subject):
+        """The message with this Subject, which must stay the only one, with LF as line ends."""
+        found = self.maildir.wait_for(subject)
+        assert len(self.maildir.find(subject)) == 1
+        return found
+
     def stop(self):
         """With all its processes, and the sessions in them."""
         rest = processes.descendants(self._process.pid)

@@ -4,8 +4,6 @@ Needs root, as Postfix's master does. Nothing of it listens beyond loopback, not
 in the DNS, mail ends in one Maildir.
 """
 
-import email
-import email.policy
 import grp
 import os
 import pathlib
@@ -14,7 +12,8 @@ import re
 import shutil
 import subprocess
 
-from support import package, processes, wait
+from support import example, package, processes, wait
+from support.maildir import subject_of
 
 # Users that every Debian has. Postfix insists that these three share neither uid nor gid.
 OWNER, SETGID, MAILBOX_OWNER = "news", "games", "mail"
@@ -60,10 +59,7 @@ virtual_minimum_uid = 1
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 default_transport = discard:elsewhere
-smtpd_relay_restrictions = permit_sasl_authenticated, reject
 smtpd_recipient_restrictions =
-smtpd_authorized_xclient_hosts = 127.0.0.1
-smtpd_sasl_auth_enable = yes
 smtpd_sasl_type = cyrus
 smtpd_sasl_path = smtpd
 smtpd_sasl_security_options = noanonymous
@@ -115,7 +111,7 @@ QUEUE_DIRECTORIES = {  # name: (group, mode)
 
 
 class Postfix:
-    """One running instance. `settings` go to main.cf behind the usual ones."""
+    """One running instance, with the example's main.cf; `settings` go there behind the usual ones."""
 
     def __init__(self, directory, port=None, **settings):
         self.work = pathlib.Path(directory)
@@ -146,6 +142,7 @@ class Postfix:
         mailbox = pwd.getpwnam(MAILBOX_OWNER)
         main = MAIN.format(work=self.work, prefix=self.prefix, owner=OWNER, setgid=SETGID,
                            uid=mailbox.pw_uid, gid=mailbox.pw_gid)
+        main += example.text("postfix/main.cf", {})
         main += "".join(f"{key} = {value}\n" for key, value in settings.items())
         main = _last_of_each(main)
         (self.work / "config/main.cf").write_text(main)
@@ -191,7 +188,7 @@ class Postfix:
         def find():
             for path in self.message_paths():
                 raw = path.read_bytes()
-                if _subject(raw) == subject:
+                if subject_of(raw) == subject:
                     return raw
             return None
         try:
@@ -234,8 +231,3 @@ def _last_of_each(main):
             settings.pop(key.strip(), None)
             settings[key.strip()] = value.strip()
     return "".join(f"{key} = {value}\n" for key, value in settings.items())
-
-
-def _subject(raw):
-    head = raw[:16384].partition(b"\n\n")[0]
-    return email.message_from_bytes(head, policy=email.policy.default)["Subject"]
