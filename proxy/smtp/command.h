@@ -71,6 +71,8 @@ bool smtp_helo_name_valid(const char *name, size_t length);
 enum smtp_mail_status {
     SMTP_MAIL_OK,
     SMTP_MAIL_SYNTAX, /* not FROM:<path> or FROM:path and parameters: 501 */
+    SMTP_MAIL_LONG,   /* no room for the login in a command */
+    SMTP_MAIL_LOGIN,  /* the login is empty, or "<>", which stands for nobody */
 };
 
 /*
@@ -81,6 +83,17 @@ enum smtp_mail_status {
  */
 __attribute__((warn_unused_result)) enum smtp_mail_status
 smtp_mail_strip_auth(const char *arguments, size_t length, char *out, size_t *out_length);
+
+/* MAIL's arguments at their longest: a command without its verb and CRLF. */
+#define SMTP_MAIL_ARGUMENTS_LIMIT (SMTP_COMMAND_LIMIT - (sizeof "MAIL \r\n" - 1))
+
+/*
+ * The same with " AUTH=" and the login in xtext behind (RFC 4954 section 5), in place of what
+ * the client wrote. `out` has room for SMTP_MAIL_ARGUMENTS_LIMIT bytes.
+ */
+__attribute__((warn_unused_result)) enum smtp_mail_status
+smtp_mail_set_auth(const char *arguments, size_t length, const char *login, char *out,
+                   size_t *out_length);
 
 /* Some backends count a chunk in 32 bits: beyond this they would take message for commands. */
 #define SMTP_BDAT_SIZE_LIMIT INT32_MAX

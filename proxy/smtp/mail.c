@@ -1,14 +1,15 @@
 /*
- * MAIL FROM without AUTH= (RFC 4954 section 5; threat 5), for the relay: only Postern says who
- * a client is. Backends read these arguments in many ways. What one of them could take for an
- * AUTH parameter where this file sees none is refused, not guessed at: control characters,
- * angle brackets or " AUTH" within a path, backslashes outside of quotes, a parameter whose
- * name is no keyword, "AUTH=" behind a sign within another's value.
+ * MAIL FROM without the client's AUTH= (RFC 4954 section 5; threat 5), for the relay: only
+ * Postern says who a client is. Backends read these arguments in many ways. What one of them
+ * could take for an AUTH parameter where this file sees none is refused, not guessed at:
+ * control characters, angle brackets or " AUTH" within a path, backslashes outside of quotes, a
+ * parameter whose name is no keyword, "AUTH=" behind a sign within another's value.
  */
 #include <string.h>
 #include <strings.h>
 
 #include "proxy/smtp/command.h"
+#include "proxy/smtp/xtext.h"
 
 static const char auth[] = "AUTH";
 #define AUTH_LENGTH (sizeof auth - 1)
@@ -180,4 +181,32 @@ enum smtp_mail_status smtp_mail_strip_auth(const char *arguments, size_t length,
         return SMTP_MAIL_OK;
     *out_length = 0;
     return SMTP_MAIL_SYNTAX;
+}
+
+static bool is_nobody(const char *login)
+{
+    return !login[0] || strcmp(login, "<>") == 0;
+}
+
+enum smtp_mail_status smtp_mail_set_auth(const char *arguments, size_t length,
+                                         const char *login, char *out, size_t *out_length)
+{
+    static const char parameter[] = " AUTH=";
+    size_t stripped = 0, encoded;
+    *out_length = 0;
+    if (is_nobody(login))
+        return SMTP_MAIL_LOGIN;
+    if (length > SMTP_MAIL_ARGUMENTS_LIMIT)
+        return SMTP_MAIL_LONG;
+    if (smtp_mail_strip_auth(arguments, length, out, &stripped) != SMTP_MAIL_OK)
+        return SMTP_MAIL_SYNTAX;
+
+    size_t start = stripped + sizeof parameter - 1;
+    if (start > SMTP_MAIL_ARGUMENTS_LIMIT ||
+        !smtp_xtext_encode(login, strlen(login), out + start, SMTP_MAIL_ARGUMENTS_LIMIT - start,
+                           &encoded))
+        return SMTP_MAIL_LONG;
+    memcpy(out + stripped, parameter, sizeof parameter - 1);
+    *out_length = start + encoded;
+    return SMTP_MAIL_OK;
 }

@@ -1,7 +1,7 @@
 /*
  * MAIL's arguments: whatever a client writes, no lenient reader finds an AUTH parameter in what
  * is sent on; what is sent on is the input with pieces left out, and passes once more
- * unchanged.
+ * unchanged. Told a login, it ends in that.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -42,16 +42,39 @@ static void check_passed(const char *in, size_t length, const char *out, size_t 
     free(again);
 }
 
+/* The same with a login behind: the last bytes of the input, if it has so many. */
+static void check_login(const char *in, size_t length, const char *stripped,
+                        size_t stripped_length)
+{
+    char login[9] = "alice", *out = malloc(SMTP_MAIL_ARGUMENTS_LIMIT);
+    size_t out_length = 0;
+    require(out != NULL);
+    if (length >= sizeof login)
+        memcpy(login, in + length - (sizeof login - 1), sizeof login - 1);
+    enum smtp_mail_status status = smtp_mail_set_auth(in, length, login, out, &out_length);
+    if (status == SMTP_MAIL_OK) {
+        require(out_length > stripped_length + 6 && out_length <= SMTP_MAIL_ARGUMENTS_LIMIT);
+        require(memcmp(out, stripped, stripped_length) == 0);
+        require(memcmp(out + stripped_length, " AUTH=", 6) == 0);
+        require(!memchr(out + stripped_length + 1, ' ', out_length - stripped_length - 1));
+    } else {
+        require(out_length == 0 && (login[0] == '\0' || length > 1900));
+    }
+    free(out);
+}
+
 /* In allocations of their own size: over-reads and over-writes are seen. */
 static void check(const char *in, size_t length)
 {
     char *out = malloc(length ? length : 1);
     size_t out_length = 1;
     require(out != NULL);
-    if (smtp_mail_strip_auth(in, length, out, &out_length) == SMTP_MAIL_OK)
+    if (smtp_mail_strip_auth(in, length, out, &out_length) == SMTP_MAIL_OK) {
         check_passed(in, length, out, out_length);
-    else
+        check_login(in, length, out, out_length);
+    } else {
         require(out_length == 0);
+    }
     free(out);
 }
 

@@ -169,6 +169,79 @@ static void test_no_reader_finds_auth_in_any_mixture(void **state)
     assert_true(passed > 100);
 }
 
+/* In an allocation of the size that is promised. */
+static enum smtp_mail_status set_auth(const char *in, size_t length, const char *login,
+                                      char **out, size_t *out_length)
+{
+    *out = malloc(SMTP_MAIL_ARGUMENTS_LIMIT);
+    assert_non_null(*out);
+    enum smtp_mail_status status = smtp_mail_set_auth(in, length, login, *out, out_length);
+    if (status != SMTP_MAIL_OK)
+        assert_int_equal(*out_length, 0);
+    return status;
+}
+
+/* Threat 5: what the backend reads is the login, whatever the client wrote. */
+static void test_login_takes_the_place_of_what_a_client_wrote(void **state)
+{
+    static const struct {
+        const char *in, *login, *out;
+    } cases[] = {
+        {"FROM:<a@b>", "alice", "FROM:<a@b> AUTH=alice"},
+        {"FROM:<>", "alice@example.org", "FROM:<> AUTH=alice@example.org"},
+        {"FROM:<a@b> AUTH=<>", "alice", "FROM:<a@b> AUTH=alice"},
+        {"FROM:<a@b> SIZE=1 AUTH=root BODY=8BITMIME", "alice",
+         "FROM:<a@b> SIZE=1 BODY=8BITMIME AUTH=alice"},
+        {"FROM:a@b auth=root auth=root", "alice", "FROM:a@b AUTH=alice"},
+        {"FROM:<a@b>", "al ice+x=y", "FROM:<a@b> AUTH=al+20ice+2Bx+3Dy"},
+        {"FROM:<a@b>", "x\r\nRCPT TO:<c@d>", "FROM:<a@b> AUTH=x+0D+0ARCPT+20TO:<c@d>"},
+        {"FROM:<a@b>", "j\xc3\xb6rg", "FROM:<a@b> AUTH=j+C3+B6rg"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *out;
+        size_t length;
+        assert_int_equal(
+            set_auth(cases[i].in, strlen(cases[i].in), cases[i].login, &out, &length),
+            SMTP_MAIL_OK);
+        assert_int_equal(length, strlen(cases[i].out));
+        assert_memory_equal(out, cases[i].out, length);
+        free(out);
+    }
+}
+
+static void test_who_is_called_nobody_is_not_told(void **state)
+{
+    char *out;
+    size_t length;
+    (void)state;
+    assert_int_equal(set_auth("FROM:<a@b>", 10, "<>", &out, &length), SMTP_MAIL_LOGIN);
+    free(out);
+    assert_int_equal(set_auth("FROM:<a@b>", 10, "", &out, &length), SMTP_MAIL_LOGIN);
+    free(out);
+    assert_int_equal(set_auth("TO:<a@b>", 8, "alice", &out, &length), SMTP_MAIL_SYNTAX);
+    free(out);
+}
+
+/* At every length about the longest command. */
+static void test_login_that_has_no_room_is_not_cut(void **state)
+{
+    char in[SMTP_COMMAND_LIMIT + 20];
+    const size_t room = SMTP_MAIL_ARGUMENTS_LIMIT - strlen(" AUTH=al+20ice");
+    (void)state;
+    memset(in, 'a', sizeof in);
+    memcpy(in, "FROM:", 5);
+    for (size_t length = room - 20; length < sizeof in; length++) {
+        char *out;
+        size_t out_length;
+        enum smtp_mail_status status = set_auth(in, length, "al ice", &out, &out_length);
+        assert_int_equal(status, length <= room ? SMTP_MAIL_OK : SMTP_MAIL_LONG);
+        if (status == SMTP_MAIL_OK)
+            assert_memory_equal(out + out_length - 14, " AUTH=al+20ice", 14);
+        free(out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +250,9 @@ int main(void)
         cmocka_unit_test(test_what_can_be_read_in_two_ways_is_refused),
         cmocka_unit_test(test_what_is_no_path_is_refused),
         cmocka_unit_test(test_no_reader_finds_auth_in_any_mixture),
+        cmocka_unit_test(test_login_takes_the_place_of_what_a_client_wrote),
+        cmocka_unit_test(test_who_is_called_nobody_is_not_told),
+        cmocka_unit_test(test_login_that_has_no_room_is_not_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
