@@ -20,8 +20,7 @@
 
 struct acceptor {
     struct service *service;
-    const struct config_listen *listen;
-    SSL_CTX *tls;
+    struct door *door;
     int fd;
     struct event readable, rested;
 };
@@ -34,12 +33,12 @@ static void refuse(const struct acceptor *acceptor, int fd, const struct address
     struct log_record record;
     char host[ADDRESS_HOST_SIZE];
 
-    if (acceptor->listen->tls == CONFIG_TLS_STARTTLS)
+    if (door_listen(acceptor->door)->tls == CONFIG_TLS_STARTTLS)
         (void)!send(fd, text->text, text->length, MSG_NOSIGNAL | MSG_DONTWAIT);
     close(fd);
     address_host(client, host);
     log_begin(&record, LOG_LEVEL_INFO, "connection refused");
-    log_text(&record, "listener", acceptor->listen->name);
+    log_text(&record, "listener", door_listen(acceptor->door)->name);
     log_text(&record, "client", host);
     log_text(&record, "cause", cause);
     log_end(&record);
@@ -67,7 +66,7 @@ static void take(struct acceptor *acceptor, int fd, const struct address *client
              !make_room(service))
         refuse(acceptor, fd, client, REPLY_FULL, "too many connections");
     else
-        session_begin(service, acceptor->listen, acceptor->tls, fd, client);
+        session_begin(service, acceptor->door, fd, client);
 }
 
 static void rest(struct acceptor *acceptor)
@@ -81,7 +80,7 @@ static void accept_failed(struct acceptor *acceptor, int error)
 {
     if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
         return;
-    log_warning("listen \"%s\": cannot accept: %s", acceptor->listen->name,
+    log_warning("listen \"%s\": cannot accept: %s", door_listen(acceptor->door)->name,
                 strerrordesc_np(error));
     make_room(acceptor->service);
     rest(acceptor); /* the descriptor comes free when the other side has read its 421 */
@@ -111,15 +110,13 @@ static void on_rested(int fd, short what, void *argument)
     event_add(&acceptor->readable, NULL);
 }
 
-struct acceptor *acceptor_new(struct service *service, const struct config_listen *listen,
-                              SSL_CTX *tls, int fd)
+struct acceptor *acceptor_new(struct service *service, struct door *door, int fd)
 {
     struct acceptor *acceptor = calloc(1, sizeof *acceptor);
     if (!acceptor)
         return NULL;
     acceptor->service = service;
-    acceptor->listen = listen;
-    acceptor->tls = tls;
+    acceptor->door = door;
     acceptor->fd = fd;
     event_assign(&acceptor->readable, service->base, fd, EV_READ | EV_PERSIST, on_readable,
                  acceptor);

@@ -6,18 +6,14 @@
 #ifndef POSTERN_ACCEPTOR_H
 #define POSTERN_ACCEPTOR_H
 
-#include <openssl/ssl.h>
-
 #include "proxy/base/compiler.h"
-#include "proxy/config.h"
+#include "proxy/door.h"
 #include "proxy/service.h"
 
 struct acceptor;
 
-/* Starts to accept on `fd`, which it owns. `listen` and `tls` must outlive it. NULL: no memory.
- */
-MUST_USE struct acceptor *
-acceptor_new(struct service *service, const struct config_listen *listen, SSL_CTX *tls, int fd);
+/* Starts to accept on `fd`, which it owns. The door must outlive it. NULL: no memory. */
+MUST_USE struct acceptor *acceptor_new(struct service *service, struct door *door, int fd);
 
 /* Stops, and closes the socket. NULL is allowed. */
 void acceptor_free(struct acceptor *acceptor);

@@ -1,7 +1,7 @@
 /*
- * The opening of a session at the backend. Owned by a session (handover.c) or by the offer's
- * probe; gives the stream away when it is ready for the client. What the backend says is
- * hostile: lines and replies are bounded, and a word out of turn ends it.
+ * The opening of a session at the backend. Owned by a session (handover.c) or by an
+ * upstream's probe; gives the stream away when it is ready for the client. What the backend
+ * says is hostile: lines and replies are bounded, and a word out of turn ends it.
  */
 #include "proxy/backend.h"
 
@@ -16,23 +16,20 @@
 
 #include "proxy/base/buffer.h"
 #include "proxy/control_client.h"
-#include "proxy/offer.h"
 #include "proxy/service.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/reply.h"
-#include "proxy/smtp/xclient.h"
 
 /* All that a backend may say until it is ready. */
 #define OPENING_LIMIT_BYTES (64 * 1024)
 #define CAUSE_SIZE          256
-#define PORT_TEXT_SIZE      6
 
 enum backend_step {
     STEP_CONNECTING, /* to a unix socket, by the master */
     STEP_GREETING,
     STEP_EHLO,
     STEP_XCLIENT,
-    STEP_EHLO_AGAIN,
+    STEP_CLIENTS_HELLO,
     STEP_READY,
     STEP_OVER, /* failed; the callback is due */
 };
@@ -43,7 +40,10 @@ struct backend {
     void *context;
     struct stream *stream;
     struct control_request *request;
-    struct backend_identity identity; /* no login: a probe */
+    const struct config_backend *config;
+    const struct identity_way *way;
+    struct identity identity;
+    bool probe;
     enum backend_step step;
     enum reply reply;
     bool connected; /* as far as the deadlines know */
@@ -58,11 +58,6 @@ struct backend {
     unsigned xclient_sent;
     char cause[CAUSE_SIZE];
 };
-
-static bool is_probe(const struct backend *backend)
-{
-    return !backend->identity.login;
-}
 
 static void finish(struct backend *backend, const struct backend_result *result)
 {
@@ -87,54 +82,30 @@ static void PRINTF_LIKE(3, 4)
     va_end(arguments);
 }
 
-static void say_ehlo(struct backend *backend, enum backend_step step, const char *name)
+static void say_hello(struct backend *backend, const char *verb, const char *name)
 {
     char line[SMTP_DOMAIN_LIMIT + 16];
-    int length = snprintf(line, sizeof line, "EHLO %s\r\n", name);
+    int length = snprintf(line, sizeof line, "%s %s\r\n", verb, name);
     if (length < 0 || (size_t)length >= sizeof line) {
         fail(backend, REPLY_BACKEND_NO_IDENTITY, "the name for EHLO is too long");
         return;
     }
-    backend->step = step;
     memset(&backend->ehlo, 0, sizeof backend->ehlo);
     stream_write(backend->stream, line, (size_t)length);
     stream_flush(backend->stream);
 }
 
-/* XCLIENT's form of an address: "IPV6:" before IPv6, nothing for a unix socket. */
-static void xclient_address(const struct address *address,
-                            char out[static ADDRESS_HOST_SIZE + 5],
-                            char port[static PORT_TEXT_SIZE])
+static void say_own_ehlo(struct backend *backend)
 {
-    out[0] = port[0] = '\0';
-    if (address->any.sa_family == AF_UNIX || address->length == 0)
-        return;
-    char *host = out;
-    if (address->any.sa_family == AF_INET6)
-        host = stpcpy(out, "IPV6:");
-    address_host(address, host);
-    snprintf(port, PORT_TEXT_SIZE, "%u", (unsigned)address_port(address));
+    backend->step = STEP_EHLO;
+    say_hello(backend, "EHLO", backend->service->config->hostname);
 }
 
-static bool write_xclient(struct backend *backend)
+static void say_clients_hello(struct backend *backend)
 {
-    const struct backend_identity *identity = &backend->identity;
-    char client[ADDRESS_HOST_SIZE + 5], local[ADDRESS_HOST_SIZE + 5];
-    char client_port[PORT_TEXT_SIZE], local_port[PORT_TEXT_SIZE];
-    xclient_address(identity->client, client, client_port);
-    xclient_address(identity->local, local, local_port);
-
-    struct smtp_xclient_identity values = {{
-        [SMTP_XCLIENT_ADDR] = client,
-        [SMTP_XCLIENT_PORT] = client_port,
-        [SMTP_XCLIENT_DESTADDR] = local,
-        [SMTP_XCLIENT_DESTPORT] = local_port,
-        [SMTP_XCLIENT_PROTO] = "ESMTP",
-        [SMTP_XCLIENT_HELO] = identity->helo,
-        [SMTP_XCLIENT_LOGIN] = identity->login,
-    }};
-    return smtp_xclient_format(&values, backend->ehlo.xclient,
-                               backend->service->config->backends[0].required, &backend->xclient);
+    const struct identity *identity = &backend->identity;
+    backend->step = STEP_CLIENTS_HELLO;
+    say_hello(backend, identity->esmtp ? "EHLO" : "HELO", identity->helo);
 }
 
 static void say_xclient(struct backend *backend)
@@ -145,32 +116,14 @@ static void say_xclient(struct backend *backend)
     stream_flush(backend->stream);
 }
 
-static void name_missing(uint32_t missing, char *out, size_t size)
-{
-    size_t length = 0;
-    out[0] = '\0';
-    for (unsigned i = 0; i < SMTP_XCLIENT_COUNT && length < size; i++)
-        if (missing & (1u << i))
-            length += (size_t)snprintf(out + length, size - length, " %s",
-                                       smtp_xclient_name((enum smtp_xclient_attribute)i));
-}
-
 static void begin_identity(struct backend *backend)
 {
-    uint32_t missing = backend->service->config->backends[0].required & ~backend->ehlo.xclient;
-    char names[80];
-
-    if (backend->ehlo.xclient == 0) {
-        fail(backend, REPLY_BACKEND_NO_IDENTITY, "backend does not offer XCLIENT");
-    } else if (missing) {
-        name_missing(missing, names, sizeof names);
-        fail(backend, REPLY_BACKEND_NO_IDENTITY, "backend does not offer XCLIENT%s", names);
-    } else if (!write_xclient(backend)) {
-        fail(backend, REPLY_BACKEND_NO_IDENTITY,
-             "the client's identity is too long to be told whole");
-    } else {
+    char cause[IDENTITY_CAUSE_SIZE];
+    if (identity_xclient(&backend->identity, backend->config, &backend->ehlo, &backend->xclient,
+                         cause))
         say_xclient(backend);
-    }
+    else
+        fail(backend, REPLY_BACKEND_NO_IDENTITY, "%s", cause);
 }
 
 static void deliver_probe(struct backend *backend)
@@ -186,7 +139,6 @@ static void deliver_session(struct backend *backend)
 {
     struct stream *stream = backend->stream;
     backend->stream = NULL;
-    offer_learn(backend->service->offer, &backend->ehlo);
     finish(backend, &(struct backend_result){.stream = stream, .ehlo = &backend->ehlo});
 }
 
@@ -196,7 +148,7 @@ static void settle(struct backend *backend)
     if (backend->step == STEP_OVER)
         finish(backend,
                &(struct backend_result){.reply = backend->reply, .cause = backend->cause});
-    else if (backend->step == STEP_READY && is_probe(backend))
+    else if (backend->step == STEP_READY && backend->probe)
         deliver_probe(backend);
     else if (backend->step == STEP_READY)
         deliver_session(backend);
@@ -213,7 +165,7 @@ static bool accepted(struct backend *backend, const struct smtp_reply_line *line
         [STEP_GREETING] = {"the connection", REPLY_BACKEND_UNWILLING, 220},
         [STEP_EHLO] = {"EHLO", REPLY_BACKEND_UNWILLING, 250},
         [STEP_XCLIENT] = {"XCLIENT", REPLY_BACKEND_NO_IDENTITY, 0},
-        [STEP_EHLO_AGAIN] = {"the client's EHLO", REPLY_BACKEND_UNWILLING, 250},
+        [STEP_CLIENTS_HELLO] = {"the client's own greeting", REPLY_BACKEND_UNWILLING, 250},
     };
     unsigned wanted = steps[backend->step].code;
     if (wanted ? line->code == wanted : line->code / 100 == 2)
@@ -229,10 +181,13 @@ static void take_reply(struct backend *backend, const struct smtp_reply_line *li
         return;
     switch (backend->step) {
     case STEP_GREETING:
-        say_ehlo(backend, STEP_EHLO, backend->service->config->hostname);
+        if (backend->probe || backend->way->xclient)
+            say_own_ehlo(backend);
+        else
+            say_clients_hello(backend);
         break;
     case STEP_EHLO:
-        if (is_probe(backend))
+        if (backend->probe)
             backend->step = STEP_READY;
         else
             begin_identity(backend);
@@ -241,9 +196,9 @@ static void take_reply(struct backend *backend, const struct smtp_reply_line *li
         if (backend->xclient_sent < backend->xclient.count)
             say_xclient(backend);
         else
-            say_ehlo(backend, STEP_EHLO_AGAIN, backend->identity.helo);
+            say_clients_hello(backend);
         break;
-    case STEP_EHLO_AGAIN:
+    case STEP_CLIENTS_HELLO:
         backend->step = STEP_READY;
         break;
     case STEP_CONNECTING:
@@ -264,7 +219,7 @@ static void take_line(struct backend *backend, char *bytes, size_t length)
              (int)(length > 80 ? 80 : length), bytes);
         return;
     }
-    bool ehlo = backend->step == STEP_EHLO || backend->step == STEP_EHLO_AGAIN;
+    bool ehlo = backend->step == STEP_EHLO || backend->step == STEP_CLIENTS_HELLO;
     if (ehlo && backend->reply_lines++ > 0 && line.code == 250)
         smtp_ehlo_learn(&backend->ehlo, line.text, line.text_length);
     if (status == SMTP_REPLY_DONE) {
@@ -364,11 +319,29 @@ static void on_timer(int fd, short what, void *argument)
     settle(backend);
 }
 
+static void say_preamble(struct backend *backend)
+{
+    char preamble[IDENTITY_PREAMBLE_SIZE];
+    size_t length;
+    if (!identity_preamble(backend->way, backend->probe ? NULL : &backend->identity, preamble,
+                           &length)) {
+        fail(backend, REPLY_BACKEND_NO_IDENTITY,
+             "the client's identity is too long for a PROXY header");
+    } else if (length > 0) {
+        stream_write(backend->stream, preamble, length);
+        stream_flush(backend->stream);
+    }
+}
+
+/* False: no memory, and the socket is closed. */
 static bool use_socket(struct backend *backend, int fd)
 {
     backend->step = STEP_GREETING;
     backend->stream = stream_new(backend->service->streams, fd, on_stream, backend);
-    return backend->stream != NULL;
+    if (!backend->stream)
+        return false;
+    say_preamble(backend);
+    return true;
 }
 
 static void on_opened(void *context, int descriptor, int error)
@@ -400,7 +373,7 @@ static bool connect_tcp(struct backend *backend, const struct address *address)
 
 static bool begin(struct backend *backend)
 {
-    const struct address *address = &backend->service->config->backends[0].address;
+    const struct address *address = &backend->config->address;
     if (address->any.sa_family != AF_UNIX)
         return connect_tcp(backend, address);
     backend->request =
@@ -408,27 +381,53 @@ static bool begin(struct backend *backend)
     return backend->request != NULL;
 }
 
-struct backend *backend_open(struct service *service, const struct backend_identity *identity,
-                             backend_callback *callback, void *context)
+static struct backend *make(struct service *service, const struct config_backend *config,
+                            backend_callback *callback, void *context)
 {
     struct backend *backend = calloc(1, sizeof *backend);
     if (!backend)
         return NULL;
     backend->service = service;
+    backend->config = config;
+    backend->way = identity_way(config->identity);
     backend->callback = callback;
     backend->context = context;
-    if (identity)
-        backend->identity = *identity;
     evtimer_assign(&backend->timer, service->base, on_timer, backend);
+    return backend;
+}
 
+static void start(struct backend *backend)
+{
     errno = 0;
-    if (!begin(backend)) {
+    if (!begin(backend))
         fail(backend, REPLY_BACKEND_UNREACHABLE, "cannot reach the backend: %s",
              strerrordesc_np(errno));
+    if (backend->step == STEP_OVER)
         event_active(&backend->timer, EV_TIMEOUT, 0);
-        return backend;
-    }
-    set_timer(backend, service->config->timeouts.backend_connect_ms);
+    else
+        set_timer(backend, backend->service->config->timeouts.backend_connect_ms);
+}
+
+struct backend *backend_open(struct service *service, const struct config_backend *config,
+                             const struct identity *identity, backend_callback *callback,
+                             void *context)
+{
+    struct backend *backend = make(service, config, callback, context);
+    if (!backend)
+        return NULL;
+    backend->identity = *identity;
+    start(backend);
+    return backend;
+}
+
+struct backend *backend_probe(struct service *service, const struct config_backend *config,
+                              backend_callback *callback, void *context)
+{
+    struct backend *backend = make(service, config, callback, context);
+    if (!backend)
+        return NULL;
+    backend->probe = true;
+    start(backend);
     return backend;
 }
 

@@ -1,8 +1,8 @@
 /*
- * Opening a session at the backend: connection, greeting, EHLO, identity
- * (XCLIENT), EHLO again with the client's own name.
+ * Opening a session at a backend: connection, greeting, EHLO, identity,
+ * EHLO again with the client's own name.
  *
- *   CONNECTING -> GREETING -> EHLO -> XCLIENT (1 to n) -> EHLO_AGAIN -> ready
+ *   CONNECTING ─> GREETING ─> EHLO ─> XCLIENT (1 to n) ─> EHLO_AGAIN ─> ready
  *
  * Fails closed (promise 3): whatever is missing, refused, late or not SMTP
  * ends in a cause, the connection is closed, and nothing of the client's has
@@ -11,22 +11,14 @@
 #ifndef POSTERN_BACKEND_H
 #define POSTERN_BACKEND_H
 
-#include "proxy/base/address.h"
 #include "proxy/base/compiler.h"
+#include "proxy/identity.h"
 #include "proxy/replies.h"
 #include "proxy/smtp/ehlo.h"
 #include "tls/stream.h"
 
 struct backend;
 struct service;
-
-/* Who and where the client is. Strings must stay until the callback. */
-struct backend_identity {
-    const char *login;
-    const char *helo; /* what it said after EHLO */
-    const struct address *client;
-    const struct address *local; /* where the client connected to */
-};
 
 struct backend_result {
     struct stream *stream;        /* the receiver's from now on; NULL: failed, or a probe */
@@ -39,12 +31,18 @@ struct backend_result {
 typedef void backend_callback(void *context, const struct backend_result *result);
 
 /*
- * Starts. Without an identity it is a probe: after EHLO it takes its leave with QUIT. NULL: no
- * memory or descriptor.
+ * Opens a session for a client at the backend that `config` describes. What the identity points
+ * to must stay until the callback. NULL: no memory.
  */
 MUST_USE struct backend *backend_open(struct service *service,
-                                      const struct backend_identity *identity,
+                                      const struct config_backend *config,
+                                      const struct identity *identity,
                                       backend_callback *callback, void *context);
+
+/* Asks what it offers, and takes its leave with QUIT. */
+MUST_USE struct backend *backend_probe(struct service *service,
+                                       const struct config_backend *config,
+                                       backend_callback *callback, void *context);
 
 /* Closes without calling back. NULL is allowed. */
 void backend_cancel(struct backend *backend);

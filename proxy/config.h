@@ -17,7 +17,18 @@
 enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS };
 enum config_role { CONFIG_ROLE_SUBMISSION, CONFIG_ROLE_MX };
 enum config_backend_order { CONFIG_ORDER_FAILOVER, CONFIG_ORDER_BALANCE };
-enum config_identity { CONFIG_IDENTITY_AUTO, CONFIG_IDENTITY_XCLIENT };
+/* How the backend hears who and where the client is; the table of ways is in identity.c. */
+enum config_identity {
+    CONFIG_IDENTITY_AUTO,
+    CONFIG_IDENTITY_XCLIENT,
+    CONFIG_IDENTITY_PROXY_V1,
+    CONFIG_IDENTITY_PROXY_V2,
+    CONFIG_IDENTITY_AUTH_PARAM,
+    CONFIG_IDENTITY_TRACE,
+    CONFIG_IDENTITY_PROGRAM,
+    CONFIG_IDENTITY_TRANSPARENT,
+    CONFIG_IDENTITY_NONE,
+};
 enum config_bare_newline { CONFIG_BARE_NEWLINE_NORMALIZE, CONFIG_BARE_NEWLINE_REJECT };
 
 /* A list of texts as written. */
@@ -36,12 +47,18 @@ struct config_tls {
     bool tickets;
 };
 
+/* A listener has no more backends than this. */
+#define CONFIG_LISTEN_BACKENDS 32u
+
 struct config_listen {
     char *name;         /* the section's title */
     unsigned line;      /* where the section stands */
     char *address_text; /* as written */
     struct address address;
     enum config_tls_mode tls;
+    enum config_role role;
+    bool tls_required;                 /* of role mx; submission requires it in any case */
+    struct config_texts recipients;    /* of role mx, as written; none: all */
     struct config_texts backend_names; /* as written; none: the first backend */
     unsigned *backends;                /* the same, as indices into config->backends */
     size_t backend_count;
@@ -70,6 +87,9 @@ struct config_backend {
     enum config_identity identity;
     uint32_t required; /* bits 1u << enum smtp_xclient_attribute, without which a session is
                           refused */
+    bool trace;        /* a Received field on each message, also with other ways */
+    bool hide_login;   /* from that field */
+    uint32_t check_ms; /* between two probes of one that shares a listener; 0: none */
 };
 
 struct config_limits {

@@ -3,11 +3,13 @@
  * it has been read: config.c calls it behind the last line of a file without faults.
  */
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "proxy/config_internal.h"
+#include "proxy/identity.h"
 
 /* Would a connection to the backend come back to this listener? */
 static bool is_loop(const struct config_listen *listen, const struct address *backend)
@@ -43,27 +45,42 @@ static size_t find_backend(const struct config *config, const char *name)
     return index;
 }
 
-/* Names become indices; without a name it is the first. */
-static void resolve_backends(const struct config *config, struct config_listen *listen)
+static bool resolve_backend(const struct config *config, const struct config_listen *listen,
+                            size_t place)
+{
+    const char *name = listen->backend_names.text[place];
+    size_t index = find_backend(config, name);
+    listen->backends[place] = (unsigned)index;
+    for (size_t i = 0; i < place; i++)
+        if (listen->backends[i] == index && index < config->backend_count) {
+            config_fault(listen->line, "listen", listen->name, "backend",
+                         "names \"%.100s\" twice", name);
+            return false;
+        }
+    if (index < config->backend_count)
+        return true;
+    config_fault(listen->line, "listen", listen->name, "backend",
+                 "there is no backend \"%.100s\"", name);
+    return false;
+}
+
+/* Names become indices; without a name it is the first. False: a fault was told. */
+static bool resolve_backends(const struct config *config, struct config_listen *listen)
 {
     size_t count = listen->backend_names.count;
+    bool good = count <= CONFIG_LISTEN_BACKENDS;
+    if (!good)
+        config_fault(listen->line, "listen", listen->name, "backend",
+                     "names more than %u backends", CONFIG_LISTEN_BACKENDS);
     listen->backends = calloc(count > 0 ? count : 1, sizeof *listen->backends);
     if (!listen->backends) {
         config_fault(listen->line, "listen", listen->name, "backend", "out of memory");
-        return;
+        return false;
     }
     listen->backend_count = count > 0 ? count : 1;
-    for (size_t i = 0; i < count; i++) {
-        size_t index = find_backend(config, listen->backend_names.text[i]);
-        listen->backends[i] = (unsigned)index;
-        if (index == config->backend_count)
-            config_fault(listen->line, "listen", listen->name, "backend",
-                         "there is no backend \"%.100s\"", listen->backend_names.text[i]);
-        for (size_t j = 0; j < i; j++)
-            if (listen->backends[j] == index && index < config->backend_count)
-                config_fault(listen->line, "listen", listen->name, "backend",
-                             "names \"%.100s\" twice", listen->backend_names.text[i]);
-    }
+    for (size_t i = 0; i < count; i++)
+        good &= resolve_backend(config, listen, i);
+    return good;
 }
 
 /* Finds the whole name of a short host name in /etc/hosts; asks no name server. */
@@ -98,6 +115,32 @@ static void default_hostname(struct config *config)
     free(name);
 }
 
+/* What the start says in one line, so that nobody has it without having wanted it. */
+static void tell_of_no_identity(const struct config *config,
+                                const struct config_backend *backend)
+{
+    bool titled = strcmp(backend->name, config_section_find("backend", 7)->untitled) != 0;
+    if (backend->identity == CONFIG_IDENTITY_NONE)
+        log_warning(
+            "%s:%u: backend%s%s: identity: none: it takes every client for this host, and "
+            "must not relay because of that",
+            config->path, backend->line, titled ? " " : "", titled ? backend->name : "");
+}
+
+static void check_inbound(const struct config *config, const struct config_listen *listen)
+{
+    if (listen->role != CONFIG_ROLE_MX || listen->recipients.count > 0)
+        return;
+    for (size_t i = 0; i < listen->backend_count; i++) {
+        const struct config_backend *backend = &config->backends[listen->backends[i]];
+        if (!identity_way(backend->identity)->carries_address)
+            config_fault(listen->line, "listen", listen->name, "role",
+                         "mx would be an open relay: backend \"%s\" does not hear the client's "
+                         "address (identity = \"%s\"), and \"recipients\" is not given",
+                         backend->name, identity_way_name(backend->identity));
+    }
+}
+
 void config_check(struct config *config, unsigned share_line)
 {
     if (config->auth.share > config->auth.workers)
@@ -105,7 +148,10 @@ void config_check(struct config *config, unsigned share_line)
                      config->auth.share, config->auth.workers);
     for (size_t i = 0; i < config->listen_count; i++) {
         check_loops(config, &config->listens[i]);
-        resolve_backends(config, &config->listens[i]);
+        if (resolve_backends(config, &config->listens[i]))
+            check_inbound(config, &config->listens[i]);
     }
+    for (size_t i = 0; i < config->backend_count; i++)
+        tell_of_no_identity(config, &config->backends[i]);
     default_hostname(config);
 }

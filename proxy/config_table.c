@@ -7,6 +7,7 @@
 
 #include "auth/sasl.h"
 #include "proxy/config_internal.h"
+#include "proxy/identity.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/xclient.h"
 
@@ -31,7 +32,7 @@ WORDS(tls_version_word, "1.2", "1.3")
 WORDS(tls_mode_word, [CONFIG_TLS_IMPLICIT] = "implicit", [CONFIG_TLS_STARTTLS] = "starttls")
 WORDS(backend_order_word, [CONFIG_ORDER_FAILOVER] = "failover",
       [CONFIG_ORDER_BALANCE] = "balance")
-WORDS(identity_word, [CONFIG_IDENTITY_AUTO] = "auto", [CONFIG_IDENTITY_XCLIENT] = "xclient")
+WORDS(role_word, [CONFIG_ROLE_SUBMISSION] = "submission", [CONFIG_ROLE_MX] = "mx")
 WORDS(destination_word, [LOG_TO_STDERR] = "stderr", [LOG_TO_SYSLOG] = "syslog")
 WORDS(format_word, [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json")
 WORDS(level_word, [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning",
@@ -133,6 +134,8 @@ const struct config_row config_rows[] = {
      .address_offset = offsetof(struct config_listen, address),
      .check = check_listen_address},
     {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
+    {{"listen", "role", "\"submission\""}, CONFIG_CHOICE, LISTEN_AT(role), .word = role_word},
+    {{"listen", "tls_required", "false"}, CONFIG_FLAG, LISTEN_AT(tls_required)},
     {{"listen", "backend", "{}"}, CONFIG_TEXTS, LISTEN_AT(backend_names)},
     {{"listen", "backend_order", "\"failover\""},
      CONFIG_CHOICE,
@@ -165,11 +168,12 @@ const struct config_row config_rows[] = {
     {{"backend", "identity", "\"auto\""},
      CONFIG_CHOICE,
      BACKEND_AT(identity),
-     .word = identity_word},
+     .word = identity_way_name},
     {{"backend", "identity_required", "{\"ADDR\", \"LOGIN\"}"},
      CONFIG_WORDS,
      BACKEND_AT(required),
      .word = attribute_word},
+    {{"backend", "check", "30"}, CONFIG_SECONDS, BACKEND_AT(check_ms), RANGE(0, DAY)},
 
     {{"limits", "connections", "10000"},
      CONFIG_NUMBER,

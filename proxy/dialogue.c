@@ -9,7 +9,6 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
-#include "proxy/offer.h"
 #include "proxy/session_internal.h"
 
 /* So much may wait for the client before it is asked for nothing more. */
@@ -39,8 +38,8 @@ static void hear_name(struct session *session, const struct smtp_command *comman
 static void do_ehlo(struct session *session, const struct smtp_command *command)
 {
     size_t length;
-    const char *text = offer_ehlo(session->service->offer,
-                                  is_secure(session) ? OFFER_SECURE : OFFER_PLAINTEXT, &length);
+    const char *text =
+        door_ehlo(session->door, is_secure(session) ? DOOR_SECURE : DOOR_PLAINTEXT, &length);
     if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
         dialogue_refuse(session, REPLY_HELO_NAME);
         return;
@@ -119,15 +118,32 @@ static void do_starttls(struct session *session, const struct smtp_command *comm
     stream_resume(session->client);
     session->phase = SESSION_HANDSHAKE;
     session->dialogue->handshake_ms = clock_now_ms();
-    if (!stream_secure(session->client, session->tls))
+    if (!stream_secure(session->client, door_tls(session->door)))
         session_finish(session, REPLY_NONE, "out of memory");
+}
+
+static bool is_mx(const struct session *session)
+{
+    return door_listen(session->door)->role == CONFIG_ROLE_MX;
 }
 
 /* MAIL and all that follows it belong to those who have logged in. */
 static void do_transaction(struct session *session, const struct smtp_command *command)
 {
     (void)command;
-    dialogue_refuse(session, session->helo ? REPLY_AUTH_FIRST : REPLY_EHLO_FIRST);
+    if (!session->helo)
+        dialogue_refuse(session, REPLY_EHLO_FIRST);
+    else
+        dialogue_refuse(session, is_mx(session) ? REPLY_MAIL_FIRST : REPLY_AUTH_FIRST);
+}
+
+/* An mx has nobody to wait for: the line itself is the first that the backend gets. */
+static void do_mail(struct session *session, const struct smtp_command *command)
+{
+    if (session->helo && is_mx(session))
+        handover_begin(session);
+    else
+        do_transaction(session, command);
 }
 
 static void do_chunk(struct session *session, const struct smtp_command *command)
@@ -138,7 +154,9 @@ static void do_chunk(struct session *session, const struct smtp_command *command
 
 static void do_auth(struct session *session, const struct smtp_command *command)
 {
-    if (!session->helo || !session->esmtp)
+    if (is_mx(session))
+        dialogue_refuse(session, REPLY_NO_AUTH);
+    else if (!session->helo || !session->esmtp)
         dialogue_refuse(session, REPLY_EHLO_FIRST);
     else
         login_begin(session, command);
@@ -167,7 +185,7 @@ static const struct {
     bool in_plaintext; /* RFC 3207 section 4: the others get 530 before STARTTLS */
 } commands[SMTP_VERB_COUNT] = {
     [SMTP_VERB_UNKNOWN] = {do_unknown, true},   [SMTP_VERB_EHLO] = {do_ehlo, true},
-    [SMTP_VERB_HELO] = {do_helo, true},         [SMTP_VERB_MAIL] = {do_transaction, false},
+    [SMTP_VERB_HELO] = {do_helo, true},         [SMTP_VERB_MAIL] = {do_mail, false},
     [SMTP_VERB_RCPT] = {do_transaction, false}, [SMTP_VERB_DATA] = {do_transaction, false},
     [SMTP_VERB_BDAT] = {do_chunk, true},        [SMTP_VERB_RSET] = {do_noop, true},
     [SMTP_VERB_NOOP] = {do_noop, true},         [SMTP_VERB_QUIT] = {do_quit, true},
@@ -177,6 +195,11 @@ static const struct {
     [SMTP_VERB_IDENTITY] = {do_identity, true}, [SMTP_VERB_FOREIGN] = {do_foreign, true},
 };
 
+static bool needs_tls(const struct session *session)
+{
+    return !is_secure(session) && (!is_mx(session) || door_listen(session->door)->tls_required);
+}
+
 static void take_command(struct session *session, const char *line, size_t length)
 {
     struct smtp_command command;
@@ -185,7 +208,7 @@ static void take_command(struct session *session, const char *line, size_t lengt
     session->dialogue->greeted = true;
     if (status != SMTP_COMMAND_OK)
         dialogue_refuse(session, REPLY_BAD_BYTE);
-    else if (!commands[command.verb].in_plaintext && !is_secure(session))
+    else if (!commands[command.verb].in_plaintext && needs_tls(session))
         dialogue_refuse(session, REPLY_TLS_FIRST);
     else
         commands[command.verb].handler(session, &command);
@@ -244,7 +267,8 @@ static bool take_line(struct session *session)
         login_continue(session, line, text);
     else
         take_command(session, line, text);
-    if (input->length > 0) /* STARTTLS has emptied it */
+    bool is_for_backend = session->phase == SESSION_OPENING; /* an mx's MAIL */
+    if (input->length > 0 && !is_for_backend)                /* STARTTLS has emptied it */
         buffer_take_secret(input, length + 1);
     return true;
 }
@@ -330,7 +354,7 @@ void dialogue_greet(struct session *session)
 static void after_handshake(struct session *session)
 {
     session->phase = SESSION_COMMANDS;
-    if (session->listen->tls == CONFIG_TLS_IMPLICIT)
+    if (door_listen(session->door)->tls == CONFIG_TLS_IMPLICIT)
         dialogue_greet(session);
 }
 

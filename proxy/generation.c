@@ -50,8 +50,7 @@ static struct reactor_listener *list_listeners(const struct generation *generati
         size_t found = listeners_of(generation->environment->listeners, &config->listens[i],
                                     index, generation->reactor_count, fds, SOCKETS);
         for (size_t j = 0; j < found; j++)
-            list[(*count)++] =
-                (struct reactor_listener){&config->listens[i], generation->contexts[i], fds[j]};
+            list[(*count)++] = (struct reactor_listener){i, fds[j]};
     }
     return list;
 }
@@ -80,6 +79,7 @@ static bool start_reactor(struct generation *generation, unsigned index)
     }
     struct reactor_settings settings = {
         .config = generation->config,
+        .contexts = generation->contexts,
         .listeners = listeners,
         .listener_count = count,
         .control = pair[1],

@@ -23,31 +23,51 @@ static void log_refusal(const struct session *session, const char *cause)
     log_begin(&record, LOG_LEVEL_WARNING, "session refused");
     session_log_client(session, &record);
     log_text(&record, "user", session->login);
-    log_text(&record, "backend", session->service->config->backends[0].address_text);
+    log_text(&record, "backend", upstream_config(session->upstream)->address_text);
     log_text(&record, "cause", cause);
     log_end(&record);
 }
 
+/* Who has not asked to be authenticated is not answered with a code of AUTH's. */
+static void say_refusal(struct session *session, enum reply reply)
+{
+    const struct reply_text *text = reply_text(reply);
+    if (session->login) {
+        session_say(session, text->text, text->length);
+    } else {
+        session_say(session, "421", 3);
+        session_say(session, text->text + 3, text->length - 3u);
+    }
+}
+
 static void refuse(struct session *session, const struct backend_result *result)
 {
-    log_refusal(session, result->cause);
     session->cause_text = strdup(result->cause);
-    session_finish(session, result->reply,
+    say_refusal(session, result->reply);
+    session_finish(session, REPLY_NONE,
                    session->cause_text ? session->cause_text : "no backend");
 }
 
-/* 235 goes first; what the client has sent behind AUTH is the relay's first input. */
+/* 235 goes first; what the client has sent behind AUTH, or an mx's MAIL, is the relay's first
+ * input. */
 static void begin_relay(struct session *session, const struct backend_result *result)
 {
+    struct relay_party party = {
+        .listen = door_listen(session->door),
+        .backend = upstream_config(session->upstream),
+        .login = session->login,
+        .extended = session->esmtp,
+    };
     session->stream_to_backend = result->stream;
-    session->relay = relay_new(session->service, session->client, result->stream, result->ehlo,
-                               &session->dialogue->input);
+    session->relay = relay_new(session->service, &party, session->client, result->stream,
+                               result->ehlo, &session->dialogue->input);
     if (!session->relay) {
         session_finish(session, REPLY_NO_MEMORY, "out of memory");
         return;
     }
     bool client_ended = session->dialogue->input_ended;
-    session_reply(session, REPLY_AUTHENTICATED);
+    if (session->login)
+        session_reply(session, REPLY_AUTHENTICATED);
     dialogue_free(session->dialogue);
     session->dialogue = NULL;
     session->phase = SESSION_RELAY;
@@ -56,14 +76,29 @@ static void begin_relay(struct session *session, const struct backend_result *re
     relay_start(session->relay, client_ended);
 }
 
+static bool open_next(struct session *session);
+
+/* Nothing of the client's has been sent yet, so the next backend may be asked. */
+static void try_next(struct session *session, const struct backend_result *result)
+{
+    log_refusal(session, result->cause);
+    if (result->reply != REPLY_BACKEND_NO_IDENTITY)
+        upstream_failed(session->upstream, result->cause);
+    if (!open_next(session))
+        refuse(session, result);
+}
+
 static void on_backend(void *context, const struct backend_result *result)
 {
     struct session *session = context;
     session->backend = NULL;
-    if (result->stream)
+    if (result->stream) {
+        if (session->esmtp)
+            upstream_answered(session->upstream, result->ehlo);
         begin_relay(session, result);
-    else
-        refuse(session, result);
+    } else {
+        try_next(session, result);
+    }
     session_settle(session);
 }
 
@@ -77,17 +112,40 @@ static void find_local_address(struct session *session)
     address_normalise(local);
 }
 
+/* False: there is none that has not been tried. */
+static bool open_next(struct session *session)
+{
+    char id[SESSION_ID_SIZE];
+    struct upstream *next = door_choose(session->door, &session->choice);
+    if (!next)
+        return false;
+    session->upstream = next;
+    session_id(session, id);
+    struct identity identity = {
+        .login = session->login,
+        .mechanism = session->login
+                         ? sasl_mechanism_name((enum sasl_mechanism)session->mechanism)
+                         : NULL,
+        .helo = session->helo,
+        .esmtp = session->esmtp,
+        .client = &session->client_address,
+        .local = &session->local_address,
+        .tls_version = stream_tls_version(session->client),
+        .tls_cipher = stream_tls_cipher(session->client),
+    };
+    memcpy(identity.id, id, sizeof id);
+    session->backend =
+        backend_open(session->service, upstream_config(next), &identity, on_backend, session);
+    if (!session->backend)
+        session_finish(session, REPLY_NO_MEMORY, "out of memory");
+    return true;
+}
+
+/* From here on the session no longer gives way to a newer one. */
 void handover_begin(struct session *session)
 {
     find_local_address(session);
-    struct backend_identity identity = {
-        .login = session->login,
-        .helo = session->helo,
-        .client = &session->client_address,
-        .local = &session->local_address,
-    };
+    connections_authenticated(session->service->connections, &session->connection);
     session->phase = SESSION_OPENING;
-    session->backend = backend_open(session->service, &identity, on_backend, session);
-    if (!session->backend)
-        session_finish(session, REPLY_NO_MEMORY, "out of memory");
+    (void)open_next(session);
 }

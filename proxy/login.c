@@ -55,7 +55,6 @@ static void accept_login(struct session *session, const struct auth_message_verd
         session_finish(session, REPLY_NO_MEMORY, "out of memory");
         return;
     }
-    connections_authenticated(session->service->connections, &session->connection);
     handover_begin(session);
 }
 

@@ -19,7 +19,7 @@
 #include "proxy/base/slab.h"
 #include "proxy/connections.h"
 #include "proxy/control_client.h"
-#include "proxy/offer.h"
+#include "proxy/door.h"
 #include "proxy/privileges.h"
 #include "proxy/process_title.h"
 #include "proxy/session.h"
@@ -33,6 +33,8 @@
 struct reactor {
     const struct reactor_settings *settings;
     struct service service;
+    struct upstream **upstreams; /* by index into config->backends */
+    struct door **doors;         /* by index into config->listens */
     struct acceptor **acceptors;
     struct event ticket_timer, trim_timer, end_timer, stop_timer, terminated;
     uint64_t trimmed_at; /* handshakes there had been */
@@ -48,8 +50,8 @@ static void on_ticket_timer(int fd, short what, void *argument)
     const struct reactor_settings *settings = reactor->settings;
     time_t now = time(NULL);
 
-    for (size_t i = 0; i < settings->listener_count; i++)
-        if (!tls_context_set_ticket_period(settings->listeners[i].tls, settings->ticket_secret,
+    for (size_t i = 0; i < settings->config->listen_count; i++)
+        if (!tls_context_set_ticket_period(settings->contexts[i], settings->ticket_secret,
                                            (uint64_t)(now / TLS_TICKET_PERIOD_S)))
             log_error("tls: ticket keys cannot be set");
     struct timeval wait = {TLS_TICKET_PERIOD_S - now % TLS_TICKET_PERIOD_S, 0};
@@ -237,11 +239,66 @@ static bool make_service(struct reactor *reactor)
     service->pool = auth_pool_new(service->base, &options);
     service->control =
         control_client_new(service->base, reactor->settings->control, on_control, reactor);
-    service->offer = offer_new(config);
     service->connections = connections_new();
     service->scratch = malloc(SERVICE_SCRATCH_SIZE);
-    return service->streams && service->pool && service->control && service->offer &&
-           service->connections && service->scratch;
+    return service->streams && service->pool && service->control && service->connections &&
+           service->scratch;
+}
+
+static void on_offer_changed(void *context)
+{
+    struct reactor *reactor = context;
+    for (size_t i = 0; i < reactor->settings->config->listen_count; i++)
+        door_learn(reactor->doors[i]);
+}
+
+static bool make_upstreams(struct reactor *reactor)
+{
+    const struct config *config = reactor->settings->config;
+    reactor->upstreams = calloc(config->backend_count, sizeof *reactor->upstreams);
+    if (!reactor->upstreams)
+        return false;
+    for (size_t i = 0; i < config->backend_count; i++) {
+        reactor->upstreams[i] =
+            upstream_new(&reactor->service, &config->backends[i], on_offer_changed, reactor);
+        if (!reactor->upstreams[i])
+            return false;
+    }
+    return true;
+}
+
+static bool make_doors(struct reactor *reactor)
+{
+    const struct config *config = reactor->settings->config;
+    reactor->doors = calloc(config->listen_count, sizeof *reactor->doors);
+    if (!reactor->doors)
+        return false;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        reactor->doors[i] = door_new(config, &config->listens[i],
+                                     reactor->settings->contexts[i], reactor->upstreams);
+        if (!reactor->doors[i])
+            return false;
+    }
+    return true;
+}
+
+/* Those that no listener names are left alone; those that share one are watched. */
+static void begin_probing(struct reactor *reactor)
+{
+    const struct config *config = reactor->settings->config;
+    for (size_t i = 0; i < config->backend_count; i++) {
+        bool used = false, shares = false;
+        for (size_t j = 0; j < config->listen_count; j++) {
+            const struct config_listen *listen = &config->listens[j];
+            for (size_t k = 0; k < listen->backend_count; k++) {
+                bool named = listen->backends[k] == i;
+                used |= named;
+                shares |= named && listen->backend_count > 1;
+            }
+        }
+        if (used)
+            upstream_begin_probing(reactor->upstreams[i], shares);
+    }
 }
 
 static bool make_acceptors(struct reactor *reactor)
@@ -253,7 +310,7 @@ static bool make_acceptors(struct reactor *reactor)
     for (size_t i = 0; i < settings->listener_count; i++) {
         const struct reactor_listener *each = &settings->listeners[i];
         reactor->acceptors[i] =
-            acceptor_new(&reactor->service, each->listen, each->tls, each->fd);
+            acceptor_new(&reactor->service, reactor->doors[each->listen], each->fd);
         if (!reactor->acceptors[i])
             return false;
     }
@@ -281,7 +338,12 @@ static void end(struct reactor *reactor)
     event_del(&reactor->end_timer);
     event_del(&reactor->stop_timer);
     event_del(&reactor->terminated);
-    offer_free(service->offer);
+    for (size_t i = 0; i < service->config->listen_count; i++)
+        door_free(reactor->doors[i]);
+    for (size_t i = 0; i < service->config->backend_count; i++)
+        upstream_free(reactor->upstreams[i]);
+    free(reactor->doors);
+    free(reactor->upstreams);
     auth_pool_free(service->pool);
     control_client_free(service->control);
     connections_free(service->connections);
@@ -313,12 +375,13 @@ _Noreturn void reactor_run(const struct reactor_settings *settings)
     slab_serve_libevent();
     if (!keep_own_descriptors(settings) || !give_up_privileges(&reactor))
         leave(&reactor, EXIT_FAILURE);
-    if (!make_service(&reactor) || !make_acceptors(&reactor)) {
+    if (!make_service(&reactor) || !make_upstreams(&reactor) || !make_doors(&reactor) ||
+        !make_acceptors(&reactor)) {
         log_error("out of memory");
         leave(&reactor, EXIT_FAILURE);
     }
     make_timers(&reactor);
-    offer_begin_probing(reactor.service.offer, &reactor.service);
+    begin_probing(&reactor);
     control_client_tell(reactor.service.control, CONTROL_READY, 0);
     event_base_dispatch(reactor.service.base);
     end(&reactor);

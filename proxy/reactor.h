@@ -13,13 +13,13 @@
 
 /* A listening socket and what belongs to it. */
 struct reactor_listener {
-    const struct config_listen *listen;
-    SSL_CTX *tls;
+    size_t listen; /* index into config->listens */
     int fd;
 };
 
 struct reactor_settings {
     const struct config *config;
+    SSL_CTX *const *contexts; /* by the same index */
     const struct reactor_listener *listeners;
     size_t listener_count;
     int control;                  /* socket to the master */

@@ -15,13 +15,15 @@
 /* Buffers of input in one turn, so that one fast client does not keep the others waiting. */
 #define READS_IN_A_TURN 4
 
-struct relay *relay_new(struct service *service, struct stream *client, struct stream *backend,
+struct relay *relay_new(struct service *service, const struct relay_party *party,
+                        struct stream *client, struct stream *backend,
                         const struct smtp_ehlo *ehlo, struct buffer *leftover)
 {
     struct relay *relay = slab_alloc(sizeof *relay);
     if (!relay)
         return NULL;
     relay->service = service;
+    relay->party = *party;
     relay->client = client;
     relay->backend = backend;
     relay->pipelining = smtp_ehlo_offers(ehlo, SMTP_EXT_PIPELINING);

@@ -22,6 +22,7 @@
 
 #include "proxy/base/buffer.h"
 #include "proxy/base/compiler.h"
+#include "proxy/config.h"
 #include "proxy/replies.h"
 #include "proxy/service.h"
 #include "proxy/smtp/ehlo.h"
@@ -29,11 +30,19 @@
 
 struct relay;
 
+/* Whom it serves, and where. What it points to must outlive the relay. */
+struct relay_party {
+    const struct config_listen *listen;
+    const struct config_backend *backend;
+    const char *login; /* NULL: not authenticated */
+    bool extended;     /* EHLO, and not HELO */
+};
+
 /* NULL: no memory. Counts begin behind the leftover. The streams stay the caller's and must
  * outlive it; `leftover` (what the client sent behind AUTH) becomes empty. */
-MUST_USE struct relay *relay_new(struct service *service, struct stream *client,
-                                 struct stream *backend, const struct smtp_ehlo *ehlo,
-                                 struct buffer *leftover);
+MUST_USE struct relay *relay_new(struct service *service, const struct relay_party *party,
+                                 struct stream *client, struct stream *backend,
+                                 const struct smtp_ehlo *ehlo, struct buffer *leftover);
 void relay_free(struct relay *relay);
 
 /* What became of it. While `over` is false the session goes on. */

@@ -84,6 +84,17 @@ static void forward_chunk(struct relay *relay, const struct smtp_command *comman
     }
 }
 
+/* EXPN, VRFY and ETRN tell of accounts and start work: for those who are known. */
+static void forward_for_users(struct relay *relay, const struct smtp_command *command,
+                              const char *line, size_t length)
+{
+    (void)command;
+    if (relay->party.login)
+        forward(relay, line, length, EXPECT_ANY);
+    else
+        refuse(relay, REPLY_NOT_BEFORE_AUTH);
+}
+
 static void forward_quit(struct relay *relay, const struct smtp_command *command,
                          const char *line, size_t length)
 {
@@ -115,10 +126,10 @@ static const struct {
     [SMTP_VERB_RSET] = {.expectation = EXPECT_RESET},
     [SMTP_VERB_NOOP] = {.expectation = EXPECT_ANY},
     [SMTP_VERB_QUIT] = {.handler = forward_quit},
-    [SMTP_VERB_VRFY] = {.expectation = EXPECT_ANY},
-    [SMTP_VERB_EXPN] = {.expectation = EXPECT_ANY},
+    [SMTP_VERB_VRFY] = {.handler = forward_for_users},
+    [SMTP_VERB_EXPN] = {.handler = forward_for_users},
     [SMTP_VERB_HELP] = {.expectation = EXPECT_ANY},
-    [SMTP_VERB_ETRN] = {.expectation = EXPECT_ANY},
+    [SMTP_VERB_ETRN] = {.handler = forward_for_users},
     [SMTP_VERB_STARTTLS] = {.reply = REPLY_TLS_ACTIVE},
     [SMTP_VERB_AUTH] = {.reply = REPLY_AUTH_AGAIN},
     [SMTP_VERB_IDENTITY] = {.reply = REPLY_ONLY_PROXIES},

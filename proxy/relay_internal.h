@@ -44,6 +44,7 @@ enum relay_mode {
 
 struct relay {
     struct service *service;
+    struct relay_party party;
     struct stream *client, *backend;
     uint8_t mode;          /* enum relay_mode */
     uint8_t closing_reply; /* enum reply: said when the queue is empty, in RELAY_CLOSING */

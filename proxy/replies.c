@@ -25,6 +25,10 @@ static const struct reply_text texts[REPLY_COUNT] = {
     ROW(REPLY_TLS_ACTIVE, "503 5.5.1 TLS is already active"),
     ROW(REPLY_NO_STARTTLS, "502 5.5.1 STARTTLS is not offered here"),
     ROW(REPLY_TLS_FIRST, "530 5.7.0 Must issue a STARTTLS command first"),
+    ROW(REPLY_MAIL_FIRST, "503 5.5.1 Send MAIL first"),
+    ROW(REPLY_NO_AUTH, "502 5.5.1 AUTH is not offered here"),
+    ROW(REPLY_NOT_OURS, "550 5.7.1 No mail is taken for this recipient here"),
+    ROW(REPLY_RECIPIENT_SYNTAX, "501 5.1.3 Syntax: RCPT TO:<address> [parameters]"),
     ROW(REPLY_AUTH_FIRST, "530 5.7.0 Authentication required"),
     ROW(REPLY_ONLY_PROXIES, "550 5.7.1 Identity commands are not accepted from clients"),
 

@@ -15,7 +15,6 @@
 
 struct connections;
 struct control_client;
-struct offer;
 
 /* Input of one turn is read into one shared buffer of this size. */
 #define SERVICE_SCRATCH_SIZE ((size_t)64 * 1024)
@@ -26,7 +25,6 @@ struct service {
     struct stream_loop *streams;
     struct auth_pool *pool;
     struct control_client *control;  /* to the master */
-    struct offer *offer;             /* what EHLO offers */
     struct connections *connections; /* who is there, and how many */
     char *scratch;                   /* SERVICE_SCRATCH_SIZE bytes, free between two turns */
     bool stopping;                   /* transactions may end, nothing new begins */

@@ -14,9 +14,6 @@
 #include "proxy/base/slab.h"
 #include "proxy/session_internal.h"
 
-/* "a1b2c3d4e5f6" and its NUL. */
-#define NUMBER_TEXT_SIZE 17
-
 static uint64_t next_number(void)
 {
     static uint64_t number;
@@ -25,11 +22,12 @@ static uint64_t next_number(void)
     return ++number;
 }
 
-static void number_text(uint64_t number, char out[static NUMBER_TEXT_SIZE])
+void session_id(const struct session *session, char out[static SESSION_ID_SIZE])
 {
     static const char digits[] = "0123456789abcdefghijkmnpqrstuvwxyz";
+    uint64_t number = session->number;
     size_t length = 0;
-    char reversed[NUMBER_TEXT_SIZE];
+    char reversed[SESSION_ID_SIZE];
     do
         reversed[length++] = digits[number % 34];
     while ((number /= 34) > 0);
@@ -61,11 +59,11 @@ void session_finish(struct session *session, enum reply reply, const char *cause
 
 void session_log_client(const struct session *session, struct log_record *record)
 {
-    char number[NUMBER_TEXT_SIZE], host[ADDRESS_HOST_SIZE];
-    number_text(session->number, number);
+    char id[SESSION_ID_SIZE], host[ADDRESS_HOST_SIZE];
+    session_id(session, id);
     address_host(&session->client_address, host);
-    log_text(record, "id", number);
-    log_text(record, "listener", session->listen->name);
+    log_text(record, "id", id);
+    log_text(record, "listener", door_listen(session->door)->name);
     log_text(record, "client", host);
     log_number(record, "port", address_port(&session->client_address));
 }
@@ -86,6 +84,8 @@ static void log_end_of(const struct session *session)
                             : NULL);
     log_text(&record, "user", session->login);
     log_text(&record, "helo", session->helo);
+    if (session->upstream && session->service->config->backend_count > 1)
+        log_text(&record, "backend", upstream_config(session->upstream)->name);
     log_number(&record, "messages", counts.messages);
     log_number(&record, "recipients", counts.recipients);
     log_number(&record, "bytes_in", session->bytes_in + counts.bytes_in);
@@ -192,18 +192,18 @@ static bool greet(struct session *session)
     session->dialogue = calloc(1, sizeof *session->dialogue);
     if (!session->dialogue)
         return false;
-    if (session->listen->tls == CONFIG_TLS_STARTTLS) {
+    if (door_listen(session->door)->tls == CONFIG_TLS_STARTTLS) {
         session->phase = SESSION_COMMANDS;
         dialogue_greet(session);
         return true;
     }
     session->phase = SESSION_HANDSHAKE;
     session->dialogue->handshake_ms = session->started_ms;
-    return stream_secure(session->client, session->tls);
+    return stream_secure(session->client, door_tls(session->door));
 }
 
-void session_begin(struct service *service, const struct config_listen *listen, SSL_CTX *tls,
-                   int fd, const struct address *client)
+void session_begin(struct service *service, struct door *door, int fd,
+                   const struct address *client)
 {
     struct session *session = slab_alloc(sizeof *session);
     struct stream *stream = stream_new(service->streams, fd, on_client, session);
@@ -215,8 +215,7 @@ void session_begin(struct service *service, const struct config_listen *listen, 
         return;
     }
     session->service = service;
-    session->listen = listen;
-    session->tls = tls;
+    session->door = door;
     session->client = stream;
     session->number = next_number();
     session->started_ms = clock_now_ms();

@@ -5,10 +5,8 @@
 #ifndef POSTERN_SESSION_H
 #define POSTERN_SESSION_H
 
-#include <openssl/ssl.h>
-
 #include "proxy/base/address.h"
-#include "proxy/config.h"
+#include "proxy/door.h"
 #include "proxy/replies.h"
 #include "proxy/service.h"
 
@@ -17,10 +15,10 @@ struct connection;
 
 /*
  * Takes the connected socket over; whatever goes wrong is logged. The session frees itself when
- * it ends. `listen` and `tls` must outlive it.
+ * it ends. The door must outlive it.
  */
-void session_begin(struct service *service, const struct config_listen *listen, SSL_CTX *tls,
-                   int fd, const struct address *client);
+void session_begin(struct service *service, struct door *door, int fd,
+                   const struct address *client);
 
 /* The session that a connection is part of. */
 struct session *session_of(struct connection *connection);

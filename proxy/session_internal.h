@@ -12,6 +12,7 @@
 #include "proxy/backend.h"
 #include "proxy/base/buffer.h"
 #include "proxy/connections.h"
+#include "proxy/door.h"
 #include "proxy/relay.h"
 #include "proxy/session.h"
 #include "proxy/smtp/command.h"
@@ -51,11 +52,12 @@ struct dialogue {
 struct session {
     struct connection connection;
     struct service *service;
-    const struct config_listen *listen;
-    SSL_CTX *tls;
+    struct door *door;
     struct stream *client;
     struct stream *stream_to_backend;
     struct dialogue *dialogue; /* NULL from SESSION_RELAY on */
+    struct door_choice choice; /* among the door's backends */
+    struct upstream *upstream; /* the one that was chosen; NULL: none yet */
     struct backend *backend;   /* SESSION_OPENING */
     struct relay *relay;       /* SESSION_RELAY */
     uint8_t phase;             /* enum session_phase */
@@ -76,7 +78,11 @@ struct session {
 
 struct log_record;
 
+/* "a1b2c3d4e5f6" and its NUL. */
+#define SESSION_ID_SIZE 17
+
 /* session.c */
+void session_id(const struct session *session, char out[static SESSION_ID_SIZE]);
 /* The fields that say whose record it is: id, listener, client, port. */
 void session_log_client(const struct session *session, struct log_record *record);
 void session_say(struct session *session, const char *text, size_t length);
@@ -103,7 +109,7 @@ void login_continue(struct session *session, const char *line, size_t length);
 void login_line_too_long(struct session *session);
 void login_tell_refusal(struct session *session);
 
-/* handover.c: from the verdict to the relay */
+/* handover.c: from the verdict, or an mx's first MAIL, to the relay */
 void handover_begin(struct session *session);
 
 #endif

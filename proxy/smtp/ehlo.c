@@ -105,6 +105,40 @@ bool smtp_ehlo_equal(const struct smtp_ehlo *a, const struct smtp_ehlo *b)
     return true;
 }
 
+/* SIZE's parameter; 0, as for a missing one, is no limit (RFC 1870 section 4). */
+static uint64_t size_limit(const struct smtp_ehlo *ehlo)
+{
+    const char *text = ehlo->parameters + ehlo->parameter[SMTP_EXT_SIZE].offset;
+    uint64_t limit = 0;
+    for (size_t i = 0; i < ehlo->parameter[SMTP_EXT_SIZE].length; i++) {
+        if (text[i] < '0' || text[i] > '9' || limit > UINT64_MAX / 100)
+            return 0;
+        limit = limit * 10 + (uint64_t)(text[i] - '0');
+    }
+    return limit;
+}
+
+static void restrict_size(struct smtp_ehlo *ehlo, const struct smtp_ehlo *other)
+{
+    uint64_t ours = size_limit(ehlo), theirs = size_limit(other);
+    if (theirs > 0 && (ours == 0 || theirs < ours))
+        learn_extension(ehlo, SMTP_EXT_SIZE,
+                        other->parameters + other->parameter[SMTP_EXT_SIZE].offset,
+                        other->parameter[SMTP_EXT_SIZE].length);
+}
+
+void smtp_ehlo_restrict(struct smtp_ehlo *ehlo, const struct smtp_ehlo *other)
+{
+    ehlo->offered &= other->offered;
+    for (int i = 0; i < SMTP_EXT_COUNT; i++) {
+        bool offered = ehlo->offered >> i & 1u;
+        if (offered && i == SMTP_EXT_SIZE)
+            restrict_size(ehlo, other);
+        else if (offered && !same_parameters(ehlo, other, i))
+            ehlo->offered &= ~(1u << i);
+    }
+}
+
 /* A line of the reply with all that is about its text. */
 #define LINE_SIZE(text_length) (sizeof "250-\r\n" - 1 + (text_length))
 
@@ -187,8 +221,11 @@ static void put_own(struct writer *writer, const struct smtp_ehlo_own *own)
         put_auth(writer, "AUTH=", own);
 }
 
-static bool is_carried(const struct smtp_ehlo *ehlo, int extension)
+static bool is_carried(const struct smtp_ehlo *ehlo, const struct smtp_ehlo_own *own,
+                       int extension)
 {
+    if (own->withheld >> extension & 1u)
+        return false;
     if (extension == SMTP_EXT_BINARYMIME && !smtp_ehlo_offers(ehlo, SMTP_EXT_CHUNKING))
         return false;
     return (ehlo->offered >> extension) & 1u;
@@ -205,7 +242,7 @@ size_t smtp_ehlo_format(const struct smtp_ehlo *ehlo, const struct smtp_ehlo_own
     put_text(&writer, "\r\n");
     put_own(&writer, own);
     for (int i = 0; i < SMTP_EXT_COUNT; i++) {
-        if (!is_carried(ehlo, i))
+        if (!is_carried(ehlo, own, i))
             continue;
         put_extension(&writer, ehlo, i);
         any = true;

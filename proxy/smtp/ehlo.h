@@ -63,6 +63,13 @@ static inline bool smtp_ehlo_offers(const struct smtp_ehlo *ehlo, enum smtp_exte
  */
 void smtp_ehlo_learn(struct smtp_ehlo *ehlo, const char *text, size_t length);
 
+/*
+ * Takes away what `other` does not offer as well, as for one of two servers whose choice is not
+ * made yet. Of two limits of SIZE the smaller stays; any other keyword stays only if its
+ * parameters are the same.
+ */
+void smtp_ehlo_restrict(struct smtp_ehlo *ehlo, const struct smtp_ehlo *other);
+
 /* The same offers, byte for byte? */
 bool smtp_ehlo_equal(const struct smtp_ehlo *a, const struct smtp_ehlo *b);
 
@@ -72,7 +79,11 @@ struct smtp_ehlo_own {
     bool starttls;          /* never the last line: some clients miss it there */
     const char *mechanisms; /* "PLAIN LOGIN"; NULL or empty: no AUTH */
     bool legacy_auth;       /* also "AUTH=PLAIN LOGIN" */
+    uint32_t withheld;      /* not passed on: bits 1u << enum smtp_extension */
 };
+
+/* What only those who are authenticated are offered. */
+#define SMTP_EXT_FOR_USERS (1u << SMTP_EXT_ETRN | 1u << SMTP_EXT_VRFY | 1u << SMTP_EXT_EXPN)
 
 /* Names of mechanisms beyond this are left out. */
 #define SMTP_EHLO_MECHANISMS_LIMIT 255

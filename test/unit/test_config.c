@@ -273,8 +273,13 @@ static const struct {
                                                "workers")},
     {TLS "auth { pam_service = \"../su\" }",
      E("2: auth: pam_service: \"../su\" is not the name of a PAM service")},
-    {TLS "backend { identity = none }",
-     E("2: backend: identity: \"none\" is none of \"auto\", \"xclient\"")},
+    {TLS "backend { identity = ident }",
+     E("2: backend: identity: \"ident\" is none of \"auto\", \"xclient\", \"proxy-v1\", "
+       "\"proxy-v2\", \"auth-param\", \"trace\", \"program\", \"transparent\", \"none\"")},
+    {TLS "listen in {\n address = \"*:1\"\n role = mx }\nbackend { identity = auth-param }",
+     E("3: listen \"in\": role: mx would be an open relay: backend \"default\" does not hear "
+       "the "
+       "client's address (identity = \"auth-param\"), and \"recipients\" is not given")},
     {TLS "log { format = plain }", E("2: log: format: \"plain\" is none of \"text\", "
                                      "\"json\"")},
     {TLS "tls { minimum = \"1.1\" }", E("2: tls: minimum: \"1.1\" is none of \"1.2\", "

@@ -40,13 +40,17 @@ def _value(value):
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _has_titles(value):
+    return isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
+
+
 def configuration(settings):
-    """The text of a file: {key: value, section: {key: value}, "listen": {title: {…}}}."""
+    """The text of a file: {key: value, section: {key: value}, section: {title: {key: value}}}."""
     lines = []
     for name, value in settings.items():
-        if name == "listen":
+        if _has_titles(value):
             for title, keys in value.items():
-                lines += [f'listen "{title}" {{',
+                lines += [f'{name} "{title}" {{',
                           *(f"  {key} = {_value(each)}" for key, each in keys.items()), "}"]
         elif isinstance(value, dict):
             lines += [f"{name} {{",
@@ -67,7 +71,8 @@ def merge(settings, changes):
     for name, value in changes.items():
         if value is None:
             merged.pop(name, None)
-        elif isinstance(value, dict) and isinstance(merged.get(name), dict) and name != "listen":
+        elif isinstance(value, dict) and isinstance(merged.get(name), dict) \
+                and not _has_titles(value):
             merged[name] = merge(merged[name], value)
         else:
             merged[name] = value

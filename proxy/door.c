@@ -1,0 +1,138 @@
+/*
+ * EHLO replies before authentication, and the choice among a listener's backends. Made by the
+ * reactor, read by sessions.
+ */
+#include "proxy/door.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/sasl.h"
+
+struct door {
+    const struct config *config;
+    const struct config_listen *listen;
+    SSL_CTX *tls;
+    struct upstream *const *upstreams; /* the reactor's */
+    char mechanisms[64];               /* "PLAIN LOGIN" */
+    unsigned turn;                     /* of "balance" */
+    struct {
+        size_t length;
+        char text[SMTP_EHLO_TEXT_SIZE];
+    } ehlo[DOOR_STAGES];
+};
+
+static struct upstream *upstream_at(const struct door *door, size_t place)
+{
+    return door->upstreams[door->listen->backends[place]];
+}
+
+static void name_mechanisms(struct door *door)
+{
+    for (int i = 0; i < SASL_MECHANISM_COUNT; i++) {
+        if (!(door->config->auth.mechanisms & (1u << i)))
+            continue;
+        if (door->mechanisms[0])
+            strcat(door->mechanisms, " ");
+        strcat(door->mechanisms, sasl_mechanism_name((enum sasl_mechanism)i));
+    }
+}
+
+/* What all of those that are known offer; nothing, if none is. */
+static struct smtp_ehlo common_offer(const struct door *door)
+{
+    struct smtp_ehlo common = {0};
+    bool any = false;
+    for (size_t i = 0; i < door->listen->backend_count; i++) {
+        const struct smtp_ehlo *offer = upstream_offer(upstream_at(door, i));
+        if (offer && any)
+            smtp_ehlo_restrict(&common, offer);
+        else if (offer)
+            common = *offer;
+        any |= offer != NULL;
+    }
+    return common;
+}
+
+void door_learn(struct door *door)
+{
+    struct smtp_ehlo common = common_offer(door);
+    bool submission = door->listen->role == CONFIG_ROLE_SUBMISSION;
+    struct smtp_ehlo_own own = {
+        .hostname = door->config->hostname,
+        .starttls = true,
+        .legacy_auth = door->config->auth.legacy_ehlo,
+        .withheld = submission ? 0 : SMTP_EXT_FOR_USERS,
+    };
+    door->ehlo[DOOR_PLAINTEXT].length =
+        smtp_ehlo_format(&common, &own, door->ehlo[DOOR_PLAINTEXT].text);
+    own.starttls = false;
+    own.mechanisms = submission ? door->mechanisms : NULL;
+    door->ehlo[DOOR_SECURE].length =
+        smtp_ehlo_format(&common, &own, door->ehlo[DOOR_SECURE].text);
+}
+
+struct door *door_new(const struct config *config, const struct config_listen *listen,
+                      SSL_CTX *tls, struct upstream *const *upstreams)
+{
+    struct door *door = calloc(1, sizeof *door);
+    if (!door)
+        return NULL;
+    door->config = config;
+    door->listen = listen;
+    door->tls = tls;
+    door->upstreams = upstreams;
+    name_mechanisms(door);
+    door_learn(door);
+    return door;
+}
+
+void door_free(struct door *door)
+{
+    free(door);
+}
+
+const struct config_listen *door_listen(const struct door *door)
+{
+    return door->listen;
+}
+
+SSL_CTX *door_tls(const struct door *door)
+{
+    return door->tls;
+}
+
+const char *door_ehlo(const struct door *door, enum door_stage stage, size_t *length)
+{
+    *length = door->ehlo[stage].length;
+    return door->ehlo[stage].text;
+}
+
+static void begin_choice(struct door *door, struct door_choice *choice)
+{
+    choice->begun = true;
+    if (door->listen->backend_order == CONFIG_ORDER_BALANCE)
+        choice->first = door->turn++ % (unsigned)door->listen->backend_count;
+}
+
+static struct upstream *choose_among(const struct door *door, struct door_choice *choice,
+                                     bool up)
+{
+    size_t count = door->listen->backend_count;
+    for (size_t i = 0; i < count; i++) {
+        size_t place = (choice->first + i) % count;
+        if (choice->tried >> place & 1u || upstream_is_up(upstream_at(door, place)) != up)
+            continue;
+        choice->tried |= 1u << place;
+        return upstream_at(door, place);
+    }
+    return NULL;
+}
+
+struct upstream *door_choose(struct door *door, struct door_choice *choice)
+{
+    if (!choice->begun)
+        begin_choice(door, choice);
+    struct upstream *chosen = choose_among(door, choice, true);
+    return chosen ? chosen : choose_among(door, choice, false);
+}

@@ -1,0 +1,54 @@
+/*
+ * A door: a listener as a reactor serves it, with its TLS settings, the
+ * backends behind it, and what EHLO offers there before authentication: only
+ * what every one of those backends is known to offer, and what Postern does
+ * itself. The replies are written once for each change, not for each client.
+ */
+#ifndef POSTERN_DOOR_H
+#define POSTERN_DOOR_H
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/compiler.h"
+#include "proxy/config.h"
+#include "proxy/upstream.h"
+
+struct door;
+
+/*
+ * `upstreams` are all of the reactor's, in the order of config->backends; like everything that
+ * is given here they must outlive the door. NULL: no memory.
+ */
+MUST_USE struct door *door_new(const struct config *config, const struct config_listen *listen,
+                               SSL_CTX *tls, struct upstream *const *upstreams);
+/* NULL is allowed. */
+void door_free(struct door *door);
+
+const struct config_listen *door_listen(const struct door *door);
+SSL_CTX *door_tls(const struct door *door);
+
+/* What a backend offers has changed. */
+void door_learn(struct door *door);
+
+enum door_stage { DOOR_PLAINTEXT, DOOR_SECURE, DOOR_STAGES };
+
+/* The whole reply to EHLO before authentication: STARTTLS in plaintext, AUTH under TLS. */
+const char *door_ehlo(const struct door *door, enum door_stage stage, size_t *length);
+
+/* Which backends one session has been refused by. Zero is the start. */
+struct door_choice {
+    uint32_t tried; /* bits by place in listen->backends */
+    unsigned first; /* where the turn of this session begins */
+    bool begun;
+};
+
+/*
+ * The backend to try next: of those that answer, in the configured order, then of the others.
+ * NULL: all have been tried.
+ */
+struct upstream *door_choose(struct door *door, struct door_choice *choice);
+
+#endif

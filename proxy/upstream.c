@@ -1,0 +1,165 @@
+/*
+ * Probing backends and remembering what they said. Used by doors, which choose among them, and
+ * by handover.c, which tells of the sessions that it opened or could not. A change from one
+ * state to the other is one line in the log, not one for each attempt.
+ */
+#include "proxy/upstream.h"
+
+#include <event2/event_struct.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/backend.h"
+#include "proxy/base/log.h"
+
+#define PROBE_FIRST_WAIT_MS 1000
+#define PROBE_LAST_WAIT_MS  30000
+
+struct upstream {
+    struct service *service;
+    const struct config_backend *config;
+    upstream_changed *changed;
+    void *context;
+    struct smtp_ehlo learned;
+    bool known;
+    bool down;
+    bool checked;          /* is asked although it answers */
+    struct backend *probe; /* NULL: none is under way */
+    struct event timer;
+    uint32_t wait_ms; /* before the next probe, while it does not answer */
+};
+
+/* The only one needs no name. */
+static const char *label(const struct upstream *upstream)
+{
+    return upstream->service->config->backend_count > 1 ? upstream->config->name
+                                                        : upstream->config->address_text;
+}
+
+static void set_timer(struct upstream *upstream, uint32_t wait_ms)
+{
+    struct timeval wait = {(time_t)(wait_ms / 1000), (suseconds_t)(wait_ms % 1000 * 1000)};
+    evtimer_add(&upstream->timer, &wait);
+}
+
+static void ask_again(struct upstream *upstream)
+{
+    uint32_t longest_ms = upstream->config->check_ms;
+    if (longest_ms == 0 || longest_ms > PROBE_LAST_WAIT_MS)
+        longest_ms = PROBE_LAST_WAIT_MS;
+    if (upstream->wait_ms > longest_ms)
+        upstream->wait_ms = longest_ms;
+    set_timer(upstream, upstream->wait_ms);
+    upstream->wait_ms *= 2;
+}
+
+static void learn(struct upstream *upstream, const struct smtp_ehlo *ehlo)
+{
+    if (upstream->known && smtp_ehlo_equal(&upstream->learned, ehlo))
+        return;
+    upstream->known = true;
+    upstream->learned = *ehlo;
+    upstream->changed(upstream->context);
+}
+
+void upstream_answered(struct upstream *upstream, const struct smtp_ehlo *ehlo)
+{
+    if (upstream->down)
+        log_notice("backend %s: answers again", label(upstream));
+    upstream->down = false;
+    upstream->wait_ms = PROBE_FIRST_WAIT_MS;
+    learn(upstream, ehlo);
+}
+
+void upstream_failed(struct upstream *upstream, const char *cause)
+{
+    if (!upstream->down)
+        log_warning("backend %s: %s%s", label(upstream), cause,
+                    upstream->known ? "" : "; EHLO offers little until it answers");
+    upstream->down = true;
+    if (!upstream->probe && !evtimer_pending(&upstream->timer, NULL))
+        ask_again(upstream);
+}
+
+/* Once, as the postmaster has to change something. */
+static void warn_of_identity(const struct upstream *upstream, const struct smtp_ehlo *ehlo)
+{
+    bool by_xclient = upstream->config->identity == CONFIG_IDENTITY_AUTO ||
+                      upstream->config->identity == CONFIG_IDENTITY_XCLIENT;
+    if (by_xclient && !upstream->known && upstream->config->required & ~ehlo->xclient)
+        log_warning(
+            "backend %s does not offer every XCLIENT attribute that is required: sessions "
+            "will be refused",
+            label(upstream));
+}
+
+static void on_probed(void *context, const struct backend_result *result)
+{
+    struct upstream *upstream = context;
+    upstream->probe = NULL;
+    if (result->ehlo) {
+        warn_of_identity(upstream, result->ehlo);
+        upstream_answered(upstream, result->ehlo);
+        if (upstream->checked && upstream->config->check_ms > 0)
+            set_timer(upstream, upstream->config->check_ms);
+        return;
+    }
+    upstream_failed(upstream, result->cause);
+}
+
+static void on_timer(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct upstream *upstream = argument;
+    bool settled = upstream->known && !upstream->down && !upstream->checked;
+    if (settled || upstream->probe)
+        return;
+    upstream->probe = backend_probe(upstream->service, upstream->config, on_probed, upstream);
+    if (!upstream->probe)
+        ask_again(upstream);
+}
+
+struct upstream *upstream_new(struct service *service, const struct config_backend *config,
+                              upstream_changed *changed, void *context)
+{
+    struct upstream *upstream = calloc(1, sizeof *upstream);
+    if (!upstream)
+        return NULL;
+    upstream->service = service;
+    upstream->config = config;
+    upstream->changed = changed;
+    upstream->context = context;
+    upstream->wait_ms = PROBE_FIRST_WAIT_MS;
+    evtimer_assign(&upstream->timer, service->base, on_timer, upstream);
+    return upstream;
+}
+
+void upstream_free(struct upstream *upstream)
+{
+    if (!upstream)
+        return;
+    event_del(&upstream->timer);
+    backend_cancel(upstream->probe);
+    free(upstream);
+}
+
+void upstream_begin_probing(struct upstream *upstream, bool checked)
+{
+    upstream->checked = checked;
+    event_active(&upstream->timer, EV_TIMEOUT, 0);
+}
+
+const struct config_backend *upstream_config(const struct upstream *upstream)
+{
+    return upstream->config;
+}
+
+bool upstream_is_up(const struct upstream *upstream)
+{
+    return !upstream->down;
+}
+
+const struct smtp_ehlo *upstream_offer(const struct upstream *upstream)
+{
+    return upstream->known ? &upstream->learned : NULL;
+}

@@ -1,0 +1,43 @@
+/*
+ * A backend as a reactor knows it: what it offers, learned by asking it and
+ * again with each session, and whether it answers. As long as that is not
+ * known, or it does not, it is asked by a probe that speaks SMTP and ends with
+ * QUIT; one that shares a listener with others is asked at intervals for ever.
+ */
+#ifndef POSTERN_UPSTREAM_H
+#define POSTERN_UPSTREAM_H
+
+#include <stdbool.h>
+
+#include "proxy/base/compiler.h"
+#include "proxy/config.h"
+#include "proxy/service.h"
+#include "proxy/smtp/ehlo.h"
+
+struct upstream;
+
+/* Told after each change of what an upstream offers. */
+typedef void upstream_changed(void *context);
+
+/* `config` and what it calls must outlive it. NULL: no memory. */
+MUST_USE struct upstream *upstream_new(struct service *service,
+                                       const struct config_backend *config,
+                                       upstream_changed *changed, void *context);
+/* NULL is allowed. */
+void upstream_free(struct upstream *upstream);
+
+/* `checked`: goes on asking at the configured interval when it has answered. */
+void upstream_begin_probing(struct upstream *upstream, bool checked);
+
+const struct config_backend *upstream_config(const struct upstream *upstream);
+/* Does it answer, as far as is known? True before the first attempt. */
+bool upstream_is_up(const struct upstream *upstream);
+/* NULL: it has not answered yet. */
+const struct smtp_ehlo *upstream_offer(const struct upstream *upstream);
+
+/* A session was opened there, and EHLO was answered with this. */
+void upstream_answered(struct upstream *upstream, const struct smtp_ehlo *ehlo);
+/* A session could not be opened there. */
+void upstream_failed(struct upstream *upstream, const char *cause);
+
+#endif

@@ -1,0 +1,137 @@
+"""Several backends behind one listener: who is asked, who gives way, who comes back."""
+
+import re
+
+import pytest
+
+from support import wait
+from support.backend import Backend
+
+
+@pytest.fixture
+def pair():
+    made = [Backend(), Backend()]
+    yield made
+    for each in made:
+        each.close()
+
+
+def start_pair(start, pair, order="failover", check=1, **changes):
+    from support.wait import free_port
+    one, two = pair
+    implicit = free_port()
+    made = start(one, backend={"one": {"address": one.address, "check": check},
+                               "two": {"address": two.address, "check": check}},
+                 listen={"submissions": {"address": f"127.0.0.1:{implicit}", "tls": "implicit",
+                                         "backend": ["one", "two"], "backend_order": order}},
+                 **changes)
+    made.implicit = ("127.0.0.1", implicit)
+    return made
+
+
+def both_are_known(postern, pair):
+    for each in pair:
+        each.wait(lambda each=each: any(c.has_quit for c in each.connections), "no probe")
+
+
+def session(postern):
+    with postern.log_in() as one:
+        one.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+        one.quit()
+    return postern.session_record(one)
+
+
+def test_first_of_the_list_gets_the_sessions(start, pair):
+    postern = start_pair(start, pair)
+    both_are_known(postern, pair)
+    assert {session(postern)["backend"] for _ in range(3)} == {"one"}
+    assert not pair[1].sessions
+
+
+def test_each_gets_its_turn(start, pair):
+    postern = start_pair(start, pair, order="balance")
+    both_are_known(postern, pair)
+    assert sorted(session(postern)["backend"] for _ in range(6)) == ["one"] * 3 + ["two"] * 3
+
+
+def test_client_does_not_notice_that_a_backend_is_down(start, pair):
+    """The session that finds out goes to the next one, and hears of nothing."""
+    postern = start_pair(start, pair, check=0)
+    both_are_known(postern, pair)
+    pair[0].stop_listening()
+    assert session(postern)["backend"] == "two"
+    record = postern.wait_for_record(event="session refused")
+    assert "refused" in record["cause"] and record["backend"] == pair[0].address
+    assert session(postern)["backend"] == "two"
+    assert len(postern.find_records(event="session refused")) == 1
+    assert len(pair[1].sessions[0].messages) == 1
+
+
+def test_backend_that_takes_no_identity_is_passed_over_and_hears_nothing(start, pair):
+    """Promise 3 holds for each of them."""
+    pair[0].on("XCLIENT", "550 5.7.1 No")
+    postern = start_pair(start, pair)
+    both_are_known(postern, pair)
+    assert session(postern)["backend"] == "two"
+    for connection in pair[0].connections:
+        assert set(connection.verbs) <= {"EHLO", "XCLIENT", "QUIT"}
+
+
+def test_none_left_is_454_once(start, pair):
+    postern = start_pair(start, pair)
+    both_are_known(postern, pair)
+    for each in pair:
+        each.on("connect", "421 4.3.2 Not now")
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland", 454)
+        one.expect_closed()
+    assert {r["backend"] for r in postern.find_records(event="session refused")} \
+        == {each.address for each in pair}
+
+
+def test_dead_one_is_left_out_and_comes_back(start, pair):
+    """The check sees that it answers again; sessions had not had to try it."""
+    postern = start_pair(start, pair)
+    both_are_known(postern, pair)
+    pair[0].on("connect", "421 4.3.2 Not now")
+    postern.wait_for_record(level="warning", msg=re.compile(r"backend one: .*421"))
+    assert session(postern)["backend"] == "two"
+    assert not postern.find_records(event="session refused")
+    del pair[0].actions["connect"]
+    postern.wait_for_record(msg="backend one: answers again")
+    assert session(postern)["backend"] == "one"
+
+
+def test_check_takes_its_leave(start, pair):
+    """EHLO and QUIT, and nothing else, again and again."""
+    start_pair(start, pair)
+    for each in pair:
+        each.wait(lambda each=each: sum(c.has_quit for c in each.connections) >= 2, "no check")
+        assert all(c.verbs in (["EHLO"], ["EHLO", "QUIT"], []) for c in each.connections)
+
+
+def test_only_backend_is_not_asked_for_ever(start, backend):
+    """A log full of checks helps nobody when there is no choice."""
+    postern = start(backend, backend={"check": 1})
+    backend.wait(lambda: any(c.has_quit for c in backend.connections), "no probe")
+    wait.until(lambda: session(postern)["duration_ms"] is not None, "a session")
+    assert sum(c.is_probe for c in backend.connections) == 1
+
+
+def test_ehlo_offers_what_both_offer(start, pair):
+    """Threat 26: whoever it will be, it can do that."""
+    pair[0].extensions = ("PIPELINING", "SIZE 5000", "8BITMIME", "CHUNKING", "LIMITS RCPTMAX=5")
+    pair[1].extensions = ("SIZE 3000", "8BITMIME", "DSN", "PIPELINING", "LIMITS RCPTMAX=7")
+    postern = start_pair(start, pair)
+    wanted = {"PIPELINING", "SIZE", "8BITMIME", "AUTH"}
+    wait.until(lambda: set(postern.connect().ehlo()) == wanted, "the common offer")
+    assert postern.connect().ehlo()["SIZE"] == "3000"
+
+
+def test_login_that_waits_for_a_silent_backend_goes_on_to_the_next(start, pair):
+    postern = start_pair(start, pair, check=0,
+                         timeouts={"backend_connect": 1, "backend_identity": 2})
+    both_are_known(postern, pair)
+    pair[0].on("connect", lambda connection, line: None)
+    assert session(postern)["backend"] == "two"

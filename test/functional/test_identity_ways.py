@@ -1,0 +1,111 @@
+"""What a backend hears by each way of telling it, and that nothing of it is the client's to say."""
+
+import ipaddress
+import struct
+
+import pytest
+
+
+
+def take_v1(connection, _):
+    connection.header = connection._line()
+    connection.say("220 fake.test ESMTP")
+
+
+def take_v2(connection, _):
+    while len(connection._buffer) < 16:
+        connection._receive()
+    length, = struct.unpack("!H", connection._buffer[14:16])
+    while len(connection._buffer) < 16 + length:
+        connection._receive()
+    connection.header = connection._buffer[:16 + length]
+    connection._buffer = connection._buffer[16 + length:]
+    connection.say("220 fake.test ESMTP")
+
+
+def read_v2(header):
+    """(command, source, destination, {type: value})"""
+    assert header[:12] == b"\r\n\r\n\0\r\nQUIT\n"
+    command, family = header[12], header[13]
+    rest = header[16:]
+    if family == 0:
+        return command, None, None, {}
+    size = {0x11: 4, 0x21: 16}[family]
+    source, destination = (str(ipaddress.ip_address(rest[at:at + size])) for at in (0, size))
+    ports = struct.unpack("!HH", rest[2 * size:2 * size + 4])
+    tlvs, at = {}, 2 * size + 4
+    while at < len(rest):
+        kind, length = struct.unpack("!BH", rest[at:at + 3])
+        tlvs[kind] = rest[at + 3:at + 3 + length]
+        at += 3 + length
+    return command, (source, ports[0]), (destination, ports[1]), tlvs
+
+
+def is_session(connection):
+    return getattr(connection, "header", b"") and not connection.is_probe
+
+
+def message_through(postern, **options):
+    with postern.log_in(**options) as one:
+        one.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+        one.quit()
+    return one
+
+
+def test_proxy_v1_tells_the_address_before_everything_else(start, backend):
+    backend.on("connect", take_v1)
+    backend.attributes = None
+    postern = start(backend, backend={"identity": "proxy-v1"})
+    one = message_through(postern, source="127.0.0.33")
+    session = backend.session()
+    assert session.header == b"PROXY TCP4 127.0.0.33 127.0.0.1 %d %d" % (one.port,
+                                                                        postern.implicit[1])
+    assert session.commands[0] == b"EHLO client.example" and len(session.messages) == 1
+
+
+def test_proxy_v2_tells_address_login_session_and_tls(start, backend):
+    backend.on("connect", take_v2)
+    backend.attributes = None
+    postern = start(backend, backend={"identity": "proxy-v2"})
+    one = message_through(postern, source="127.0.0.33")
+    command, source, destination, tlvs = read_v2(backend.session().header)
+    assert command == 0x21
+    assert source == ("127.0.0.33", one.port) and destination == postern.implicit
+    assert tlvs[0xe0] == b"alice"
+    assert tlvs[0x05].decode() == postern.session_record(one)["id"]
+    flags, verify = struct.unpack("!BI", tlvs[0x20][:5])
+    assert flags == 1 and verify != 0
+    assert b"TLSv1.3" in tlvs[0x20]
+
+
+@pytest.mark.parametrize("version, take", [(1, take_v1), (2, take_v2)])
+def test_probe_says_that_nobody_stands_behind_it(start, backend, version, take):
+    backend.on("connect", take)
+    start(backend, backend={"identity": f"proxy-v{version}"})
+    probe = backend.wait(lambda: next((c for c in backend.connections if c.has_quit), None),
+                         "no probe")
+    if version == 1:
+        assert probe.header == b"PROXY UNKNOWN"
+    else:
+        assert read_v2(probe.header)[0] == 0x20
+
+
+def test_client_that_sends_a_header_of_its_own_gets_nowhere(start, backend):
+    """Threat 4: PROXY from a client, before and after AUTH, in this way too."""
+    backend.on("connect", take_v1)
+    postern = start(backend, backend={"identity": "proxy-v1"})
+    with postern.connect() as one:
+        one.ehlo()
+        one.command("PROXY TCP4 1.2.3.4 5.6.7.8 1 2", 550)
+        one.login("alice", "wonderland")
+        one.command("PROXY TCP4 1.2.3.4 5.6.7.8 1 2", 550)
+        one.quit()
+    assert b"1.2.3.4" not in backend.everything_received()
+
+
+def test_without_identity_nothing_is_told_and_the_start_says_so(start, backend):
+    postern = start(backend, backend={"identity": "none"})
+    message_through(postern)
+    assert backend.session().verbs == ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]
+    (warning,) = [r for r in postern.find_records(level="warning") if "none" in r.get("msg", "")]
+    assert "takes every client for this host" in warning["msg"]
