@@ -168,7 +168,8 @@ static bool take_held(struct relay *relay)
     after_client_end(relay);
     after_transaction(relay);
     stream_flush(relay->backend);
-    stream_flush(relay->client);
+    if (!relay->end.over) /* else the last words leave together with TLS's own */
+        stream_flush(relay->client);
 
     bool moved = was_blocked || relay->commands.length < held;
     return moved && relay->commands.length > 0 && !relay_is_blocked(relay);

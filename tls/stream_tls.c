@@ -127,9 +127,32 @@ static void on_secret(const SSL *ssl, const char *line)
     }
 }
 
+/*
+ * Of a handshake's five secrets, each of which OpenSSL writes out digit by digit, the first two
+ * are of no use here: it is asked for them only from the encrypted extensions on, behind which
+ * the application's come.
+ */
+static void on_progress(const SSL *ssl, int where, int value)
+{
+    SSL_CTX *context = SSL_get_SSL_CTX(ssl);
+    (void)value;
+    if (!(where & SSL_CB_LOOP))
+        return;
+    switch (SSL_get_state(ssl)) {
+    case TLS_ST_BEFORE:
+    case TLS_ST_SR_CLNT_HELLO:
+    case TLS_ST_SW_SRVR_HELLO:
+    case TLS_ST_SW_CHANGE:
+        SSL_CTX_set_keylog_callback(context, NULL);
+        break;
+    default:
+        SSL_CTX_set_keylog_callback(context, on_secret);
+    }
+}
+
 void stream_prepare_context(SSL_CTX *context)
 {
-    SSL_CTX_set_keylog_callback(context, on_secret);
+    SSL_CTX_set_info_callback(context, on_progress);
 }
 
 bool stream_secure(struct stream *stream, SSL_CTX *context)

@@ -120,11 +120,17 @@ static void put_escaped(struct log_record *record, enum escape_style style, cons
 /* Writes ` key=` or `,"key":`. False: there is no room for it and at least an empty value. */
 static bool put_key(struct log_record *record, const char *key)
 {
-    char text[64];
-    bool first = record->length == (is_json() ? 1 : 0);
-    int length = is_json() ? snprintf(text, sizeof text, "%s\"%s\":", first ? "" : ",", key)
-                           : snprintf(text, sizeof text, "%s%s=", first ? "" : " ", key);
-    return put(record, text, (size_t)length, 3);
+    static const struct {
+        const char *separator, *open, *close;
+    } styles[] = {{" ", "", "="}, {",", "\"", "\":"}};
+    bool json = is_json(), first = record->length == json;
+    char text[64], *end = text;
+    if (strlen(key) > sizeof text - 5)
+        return false;
+    end = stpcpy(end, first ? "" : styles[json].separator);
+    end = stpcpy(stpcpy(end, styles[json].open), key);
+    end = stpcpy(end, styles[json].close);
+    return put(record, text, (size_t)(end - text), 3);
 }
 
 static void put_value(struct log_record *record, const char *value, size_t length, size_t limit)
@@ -208,12 +214,15 @@ void log_bytes(struct log_record *record, const char *key, const char *value, si
 
 void log_number(struct log_record *record, const char *key, uint64_t value)
 {
-    char digits[24];
+    char digits[24], *first = digits + sizeof digits;
     if (!record->wanted)
         return;
-    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    do
+        *--first = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
     size_t before = record->length;
-    if (put_key(record, key) && !put(record, digits, (size_t)length, 0))
+    if (put_key(record, key) &&
+        !put(record, first, (size_t)(digits + sizeof digits - first), 0))
         record->length = before;
 }
 
