@@ -173,6 +173,8 @@ const struct config_row config_rows[] = {
      CONFIG_WORDS,
      BACKEND_AT(required),
      .word = attribute_word},
+    {{"backend", "trace", "false"}, CONFIG_FLAG, BACKEND_AT(trace)},
+    {{"backend", "hide_login", "false"}, CONFIG_FLAG, BACKEND_AT(hide_login)},
     {{"backend", "check", "30"}, CONFIG_SECONDS, BACKEND_AT(check_ms), RANGE(0, DAY)},
 
     {{"limits", "connections", "10000"},

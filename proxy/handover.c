@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "proxy/base/log.h"
 #include "proxy/session_internal.h"
@@ -48,15 +49,56 @@ static void refuse(struct session *session, const struct backend_result *result)
                    session->cause_text ? session->cause_text : "no backend");
 }
 
+/* Of a cipher's key, by its name. */
+static unsigned cipher_bits(const char *cipher)
+{
+    static const struct {
+        const char *part;
+        unsigned bits;
+    } ciphers[] = {{"AES_128", 128}, {"AES128", 128},   {"AES_256", 256},
+                   {"AES256", 256},  {"CHACHA20", 256}, {"DES-CBC3", 112}};
+    for (size_t i = 0; cipher && i < sizeof ciphers / sizeof *ciphers; i++)
+        if (strstr(cipher, ciphers[i].part))
+            return ciphers[i].bits;
+    return 0;
+}
+
+static size_t write_trace(void *context, char out[static SMTP_TRACE_SIZE])
+{
+    const struct session *session = context;
+    char id[SESSION_ID_SIZE], host[ADDRESS_HOST_SIZE];
+    bool hidden = upstream_config(session->upstream)->hide_login;
+    const char *cipher = stream_tls_cipher(session->client);
+    session_id(session, id);
+    address_host(&session->client_address, host);
+
+    struct smtp_trace trace = {
+        .helo = session->helo,
+        .address = host,
+        .hostname = session->service->config->hostname,
+        .esmtp = session->esmtp,
+        .authenticated = session->login != NULL,
+        .login = hidden ? NULL : session->login,
+        .tls_version = stream_tls_version(session->client),
+        .tls_cipher = cipher,
+        .tls_bits = cipher_bits(cipher),
+        .id = id,
+        .time = time(NULL),
+    };
+    return smtp_trace_format(&trace, out);
+}
+
 /* 235 goes first; what the client has sent behind AUTH, or an mx's MAIL, is the relay's first
  * input. */
 static void begin_relay(struct session *session, const struct backend_result *result)
 {
+    const struct config_backend *backend = upstream_config(session->upstream);
     struct relay_party party = {
         .listen = door_listen(session->door),
-        .backend = upstream_config(session->upstream),
+        .backend = backend,
         .login = session->login,
-        .extended = session->esmtp,
+        .trace = backend->trace || identity_way(backend->identity)->trace ? write_trace : NULL,
+        .context = session,
     };
     session->stream_to_backend = result->stream;
     session->relay = relay_new(session->service, &party, session->client, result->stream,

@@ -90,6 +90,11 @@ void relay_say(struct relay *relay, const char *bytes, size_t length)
     stream_write(relay->client, bytes, length);
 }
 
+size_t relay_trace(struct relay *relay, char out[static SMTP_TRACE_SIZE])
+{
+    return relay->party.trace ? relay->party.trace(relay->party.context, out) : 0;
+}
+
 void relay_answer(struct relay *relay, enum reply reply)
 {
     if (relay->queue_count > 0) {

@@ -26,6 +26,7 @@
 #include "proxy/replies.h"
 #include "proxy/service.h"
 #include "proxy/smtp/ehlo.h"
+#include "proxy/smtp/trace.h"
 #include "tls/stream.h"
 
 struct relay;
@@ -35,7 +36,9 @@ struct relay_party {
     const struct config_listen *listen;
     const struct config_backend *backend;
     const char *login; /* NULL: not authenticated */
-    bool extended;     /* EHLO, and not HELO */
+    /* Writes the Received field of a message that begins now; NULL: none is put in. */
+    size_t (*trace)(void *context, char out[static SMTP_TRACE_SIZE]);
+    void *context;
 };
 
 /* NULL: no memory. Counts begin behind the leftover. The streams stay the caller's and must

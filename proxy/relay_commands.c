@@ -3,8 +3,11 @@
  * through the scanner, chunks by their size. Whatever is not in the table never reaches the
  * backend (threat 4).
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "proxy/identity.h"
 #include "proxy/relay_internal.h"
 #include "proxy/smtp/command.h"
 
@@ -36,11 +39,28 @@ static void forward_hello(struct relay *relay, const struct smtp_command *comman
         refuse(relay, REPLY_HELO_NAME);
         return;
     }
-    relay->chunking = relay->pipelining = false;
+    relay->chunking = relay->pipelining = relay->in_chunks = false;
     forward(relay, line, length, command->verb == SMTP_VERB_EHLO ? EXPECT_EHLO : EXPECT_RESET);
 }
 
-/* Promise 3: a client's AUTH= never reaches the backend. */
+/* Promise 3: a client's AUTH= never reaches the backend; ours does, where it is believed. */
+static enum smtp_mail_status write_mail(const struct relay *relay,
+                                        const struct smtp_command *command, char *out,
+                                        size_t *length)
+{
+    const struct relay_party *party = &relay->party;
+    if (party->login && identity_way(party->backend->identity)->auth_param)
+        return smtp_mail_set_auth(command->arguments, command->arguments_length, party->login,
+                                  out, length);
+    return smtp_mail_strip_auth(command->arguments, command->arguments_length, out, length);
+}
+
+static const enum reply mail_replies[] = {
+    [SMTP_MAIL_SYNTAX] = REPLY_MAIL_SYNTAX,
+    [SMTP_MAIL_LONG] = REPLY_LINE_TOO_LONG,
+    [SMTP_MAIL_LOGIN] = REPLY_BACKEND_NO_IDENTITY,
+};
+
 static void forward_mail(struct relay *relay, const struct smtp_command *command,
                          const char *line, size_t length)
 {
@@ -49,13 +69,21 @@ static void forward_mail(struct relay *relay, const struct smtp_command *command
     size_t clean_length = 0;
     (void)line, (void)length;
 
-    if (smtp_mail_strip_auth(command->arguments, command->arguments_length, clean,
-                             &clean_length) != SMTP_MAIL_OK) {
-        refuse(relay, REPLY_MAIL_SYNTAX);
+    enum smtp_mail_status status = write_mail(relay, command, clean, &clean_length);
+    if (status != SMTP_MAIL_OK) {
+        refuse(relay, mail_replies[status]);
         return;
     }
     stream_write(relay->backend, verb, sizeof verb - 1);
     forward(relay, clean, clean_length, EXPECT_MAIL);
+}
+
+static void reset(struct relay *relay, const struct smtp_command *command, const char *line,
+                  size_t length)
+{
+    (void)command;
+    relay->in_chunks = false;
+    forward(relay, line, length, EXPECT_RESET);
 }
 
 static void forward_data(struct relay *relay, const struct smtp_command *command,
@@ -66,6 +94,21 @@ static void forward_data(struct relay *relay, const struct smtp_command *command
     relay->mode = RELAY_AWAITING_DATA;
 }
 
+/* The trace field goes into the first chunk, which is that much longer then. */
+static void begin_chunk(struct relay *relay, uint64_t size, bool last)
+{
+    char line[sizeof "BDAT 18446744073709551615 LAST"], trace[SMTP_TRACE_SIZE];
+    size_t traced = relay->in_chunks ? 0 : relay_trace(relay, trace);
+    int length =
+        snprintf(line, sizeof line, "BDAT %" PRIu64 "%s", size + traced, last ? " LAST" : "");
+
+    forward(relay, line, (size_t)length, last ? EXPECT_LAST_CHUNK : EXPECT_CHUNK);
+    stream_write(relay->backend, trace, traced);
+    relay->in_chunks = !last;
+    relay->chunk_left_bytes = size;
+    relay->mode = size > 0 ? RELAY_CHUNK : RELAY_COMMANDS;
+}
+
 /* Where the chunk would end is not known when BDAT cannot be read: nothing behind it is (threat
  * 8). */
 static void forward_chunk(struct relay *relay, const struct smtp_command *command,
@@ -73,15 +116,14 @@ static void forward_chunk(struct relay *relay, const struct smtp_command *comman
 {
     uint64_t size = 0;
     bool last = false;
-    if (!relay->chunking) {
+    (void)line, (void)length;
+    if (!relay->chunking)
         relay_close(relay, REPLY_BDAT_NOT_OFFERED, "BDAT without CHUNKING");
-    } else if (!smtp_bdat_parse(command->arguments, command->arguments_length, &size, &last)) {
+    else if (!smtp_bdat_parse(command->arguments, command->arguments_length, &size, &last) ||
+             (relay->party.trace && size > SMTP_BDAT_SIZE_LIMIT - SMTP_TRACE_SIZE))
         relay_close(relay, REPLY_BDAT_SYNTAX, "BDAT that cannot be read");
-    } else {
-        forward(relay, line, length, last ? EXPECT_LAST_CHUNK : EXPECT_CHUNK);
-        relay->chunk_left_bytes = size;
-        relay->mode = size > 0 ? RELAY_CHUNK : RELAY_COMMANDS;
-    }
+    else
+        begin_chunk(relay, size, last);
 }
 
 /* EXPN, VRFY and ETRN tell of accounts and start work: for those who are known. */
@@ -123,7 +165,7 @@ static const struct {
     [SMTP_VERB_RCPT] = {.expectation = EXPECT_RCPT},
     [SMTP_VERB_DATA] = {.handler = forward_data},
     [SMTP_VERB_BDAT] = {.handler = forward_chunk},
-    [SMTP_VERB_RSET] = {.expectation = EXPECT_RESET},
+    [SMTP_VERB_RSET] = {.handler = reset},
     [SMTP_VERB_NOOP] = {.expectation = EXPECT_ANY},
     [SMTP_VERB_QUIT] = {.handler = forward_quit},
     [SMTP_VERB_VRFY] = {.handler = forward_for_users},

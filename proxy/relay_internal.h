@@ -53,6 +53,7 @@ struct relay {
     bool client_ended : 1;
     bool client_congested : 1; /* it does not read, so the backend is not read either */
     bool in_transaction : 1;
+    bool in_chunks : 1; /* a chunk of this transaction has been forwarded */
     bool stopping : 1;
     bool backend_took_leave : 1; /* it said 421 */
     uint16_t queue_first, queue_count;
@@ -85,6 +86,9 @@ void relay_queue_pop(struct relay *relay);
 void relay_answer(struct relay *relay, enum reply reply);
 
 void relay_say(struct relay *relay, const char *bytes, size_t length);
+
+/* What stands before a message's first byte, as the party wants it; returns its length. */
+size_t relay_trace(struct relay *relay, char out[static SMTP_TRACE_SIZE]);
 
 /* Does something keep the client's next bytes from being dealt with now? */
 bool relay_is_blocked(const struct relay *relay);

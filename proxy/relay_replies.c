@@ -31,6 +31,8 @@ static void begin_message(struct relay *relay, unsigned code)
     relay->mode = RELAY_COMMANDS;
     if (code != 354)
         return;
+    char trace[SMTP_TRACE_SIZE];
+    stream_write(relay->backend, trace, relay_trace(relay, trace));
     relay->mode = RELAY_MESSAGE;
     relay->data = SMTP_DATA_START;
     relay_queue_push(relay, EXPECT_MESSAGE);
@@ -56,6 +58,9 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
     case EXPECT_MESSAGE:
     case EXPECT_LAST_CHUNK:
         end_transaction(relay, good);
+        break;
+    case EXPECT_CHUNK:
+        relay->in_chunks &= good;
         break;
     case EXPECT_MAIL:
         relay->in_transaction |= good;

@@ -1,6 +1,7 @@
 """What a backend hears by each way of telling it, and that nothing of it is the client's to say."""
 
 import ipaddress
+import re
 import struct
 
 import pytest
@@ -109,3 +110,82 @@ def test_without_identity_nothing_is_told_and_the_start_says_so(start, backend):
     assert backend.session().verbs == ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]
     (warning,) = [r for r in postern.find_records(level="warning") if "none" in r.get("msg", "")]
     assert "takes every client for this host" in warning["msg"]
+
+
+def test_auth_param_names_the_login_whatever_the_client_wrote(start, backend):
+    """Threat 5: AUTH= is Postern's word, on each message."""
+    backend.attributes = None
+    postern = start(backend, backend={"identity": "auth-param"})
+    with postern.log_in() as one:
+        for line in ("MAIL FROM:<a@b.test> AUTH=<> SIZE=100", "MAIL FROM:<> AUTH=root@b.test"):
+            one.command(line, 250)
+            one.command("RSET", 250)
+        one.quit()
+    assert [c for c in backend.session().commands if c.startswith(b"MAIL")] == [
+        b"MAIL FROM:<a@b.test> SIZE=100 AUTH=alice", b"MAIL FROM:<> AUTH=alice"]
+
+
+TRACE = (rb"Received: from client\.example \(\[127\.0\.0\.33\]\)\r\n"
+         rb"\s+by mail\.example\.org with ESMTPSA \(TLSv1\.3:TLS_AES_\w+:\d+\)\r\n"
+         rb"\s+\(authenticated as alice\) id %s; \w{3}, \d+ \w{3} \d{4} [\d:]{8} \+0000\r\n")
+
+
+def test_each_message_begins_with_who_handed_it_in(start, backend):
+    backend.attributes = None
+    postern = start(backend, backend={"identity": "trace"})
+    with postern.log_in(source="127.0.0.33") as one:
+        one.send_message("a@b.test", ["c@d.test"], b"Subject: one\r\n\r\n..\r\n")
+        one.send_message("a@b.test", ["c@d.test"], b"")
+        one.quit()
+    trace = TRACE % postern.session_record(one)["id"].encode()
+    first, second = backend.session().messages
+    assert re.fullmatch(trace + rb"Subject: one\r\n\r\n\.\.\r\n\.\r\n", first)
+    assert re.fullmatch(trace + rb"\.\r\n", second)
+
+
+def test_trace_goes_into_the_first_chunk_of_each_message(start, backend):
+    postern = start(backend, backend={"trace": True})
+    with postern.log_in(source="127.0.0.33") as one:
+        for sizes in ((5, 3), (0, 4), (4,)):
+            one.command("MAIL FROM:<a@b.test>", 250)
+            one.command("RCPT TO:<c@d.test>", 250)
+            for place, size in enumerate(sizes):
+                last = " LAST" if place == len(sizes) - 1 else ""
+                one.send(f"BDAT {size}{last}\r\n" + "x" * size)
+                one.reply(250)
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.send("BDAT 2\r\nab")
+        one.reply(250)
+        one.command("RSET", 250)
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.send("BDAT 2 LAST\r\ncd")
+        one.reply(250)
+        one.quit()
+    trace = TRACE % postern.session_record(one)["id"].encode()
+    bodies = [b"xxxxx", b"xxx", b"", b"xxxx", b"xxxx", b"ab", b"cd"]
+    traced = [True, False, True, False, True, True, True]
+    chunks = backend.session().chunks
+    assert len(chunks) == len(bodies)
+    for (size, _, got), body, begins in zip(chunks, bodies, traced):
+        assert size == len(got)
+        assert re.fullmatch((trace if begins else b"") + body, got), got
+
+
+def test_login_is_left_out_of_the_trace_on_request(start, backend):
+    postern = start(backend, backend={"trace": True, "hide_login": True})
+    message_through(postern)
+    (message,) = backend.session().messages
+    assert message.startswith(b"Received:") and b"ESMTPSA" in message and b"alice" not in message
+
+
+@pytest.mark.parametrize("name", ["a)b", "x;y", "[1.2.3.4]", "evil(comment", "\\\\x"])
+def test_client_cannot_forge_a_field_by_its_name(start, backend, name):
+    postern = start(backend, backend={"trace": True})
+    with postern.connect() as one:
+        one.ehlo(name)
+        one.login("alice", "wonderland")
+        one.send_message("a@b.test", ["c@d.test"], b"")
+        one.quit()
+    (message,) = backend.session().messages
+    fields = re.findall(rb"^(\S+?):", message, re.MULTILINE)
+    assert fields == [b"Received"] and b"(authenticated as alice)" in message
