@@ -68,6 +68,10 @@ const char *smtp_verb_name(enum smtp_verb verb);
  */
 bool smtp_helo_name_valid(const char *name, size_t length);
 
+/* The length of the keyword that a parameter of MAIL or RCPT begins with (RFC 5321 section
+ * 4.1.2, esmtp-keyword); 0: there is none. */
+size_t smtp_keyword_length(const char *parameter, size_t length);
+
 enum smtp_mail_status {
     SMTP_MAIL_OK,
     SMTP_MAIL_SYNTAX, /* not FROM:<path> or FROM:path and parameters: 501 */

@@ -121,9 +121,7 @@ static size_t path_end(const char *arguments, size_t length)
     return at + path;
 }
 
-/* The length of the keyword that a parameter begins with (RFC 5321 section 4.1.2, esmtp-param).
- */
-static size_t keyword_length(const char *parameter, size_t length)
+size_t smtp_keyword_length(const char *parameter, size_t length)
 {
     size_t end = 0;
     while (end < length && is_keyword_byte(parameter[end]))
@@ -135,7 +133,7 @@ enum parameter { PARAMETER_KEPT, PARAMETER_AUTH, PARAMETER_BROKEN };
 
 static enum parameter judge_parameter(const char *text, size_t length)
 {
-    size_t keyword = keyword_length(text, length);
+    size_t keyword = smtp_keyword_length(text, length);
     if (keyword == 0 || (keyword < length && text[keyword] != '='))
         return PARAMETER_BROKEN;
     if (keyword == AUTH_LENGTH && begins_with_auth(text, keyword))
