@@ -1,0 +1,210 @@
+"""The same odd sessions, straight to a mail server and through Postern, end with the same mail.
+
+Where the design forbids that, a rule says so, and why: it makes of a session what Postern is to
+make of it, and that is what the server hears directly. There is no other difference.
+"""
+
+import collections
+import random
+import re
+
+import pytest
+
+from conftest import needs_root
+from support import odd_sessions, wait
+from support.client import Client
+from support.odd_sessions import Command, Message
+
+pytestmark = needs_root
+
+SESSIONS = 200
+#: So that no session ends before it is over; how many errors are too many is another matter.
+PATIENT = {"limits": {"errors": 1000}}
+
+Accepted = collections.namedtuple("Accepted", "sender recipient content")
+
+
+# What the design forbids. A rule gets a unit, and what the session has been so far; it returns the
+# unit as it is to be, None for one that goes no further, or END where Postern closes.
+
+END = object()
+KNOWN = set(b"EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP ETRN STARTTLS AUTH".split())
+
+
+def no_control_characters(unit, _):
+    """A command line with a NUL, a bare CR or their like is refused: servers differ in where it
+    ends (threat 7)."""
+    return None if re.search(rb"[\0-\x08\x0a-\x1f\x7f]", unit.line) else unit
+
+
+def no_endless_lines(unit, _):
+    """RFC 5321 section 4.5.3.1.4, with room."""
+    return None if len(unit.line + unit.end) > 2048 else unit
+
+
+def no_identity_of_the_clients_own(unit, _):
+    """Threat 4."""
+    return None if unit.verb in (b"XCLIENT", b"XFORWARD") else unit
+
+
+def no_names_that_are_none(unit, _):
+    """What stands behind EHLO goes to logs and trace fields (threat 10)."""
+    if unit.verb not in (b"EHLO", b"HELO"):
+        return unit
+    return unit if re.fullmatch(rb"[!-~]{1,255}", unit.line[5:].rstrip(b" \t")) else None
+
+
+def no_unknown_commands(unit, _):
+    """A server may know more than Postern does (threat 4), also where a tab ends the verb."""
+    return unit if unit.verb in KNOWN else None
+
+
+def senders_are_read_in_one_way_only(unit, _):
+    """Where a path ends is where AUTH= could begin (threat 5)."""
+    path = rb'<(?:[^<>" \\]|"(?:[^<>"\\]|\\[^<>])*")*>|[^<>" \\]+'
+    if unit.verb != b"MAIL" or re.fullmatch(rb"(?i)MAIL FROM: *(?:%s)(?: .*)?" % path, unit.line):
+        return unit
+    return None
+
+
+def no_authorship_claimed(unit, _):
+    """Threat 5."""
+    if unit.verb != b"MAIL":
+        return unit
+    return Command(re.sub(rb"(?i) AUTH=[^ ]*", b"", unit.line), unit.end)
+
+
+def no_chunk_whose_end_is_unknown(unit, said):
+    """Without a size, or where HELO has withdrawn the offer (threat 8)."""
+    hello = [each.verb for each in said if each.verb in (b"EHLO", b"HELO")][-1:]
+    well_formed = re.fullmatch(rb"(?i)BDAT [0-9]+( LAST)?", unit.line)
+    return unit if unit.verb != b"BDAT" or well_formed and hello != [b"HELO"] else END
+
+
+COMMAND_RULES = [no_control_characters, no_endless_lines, no_identity_of_the_clients_own,
+                 no_names_that_are_none, no_unknown_commands, senders_are_read_in_one_way_only,
+                 no_authorship_claimed, no_chunk_whose_end_is_unknown]
+
+
+def line_ends_are_whole(message):
+    """In a message (threat 7): bare LF is CRLF, bare CR and NUL are a space, and a dot that begins
+    a line only since then is stuffed."""
+    text = re.sub(rb"\r(?!\n)|\0", b" ", message.body + message.end)
+    made, soft = b"", False
+    for line, end in re.findall(rb"([^\n]*?)(\r?\n|$)", text):
+        if line.startswith(b".") and (soft or line == b"." and end == b"\n"):
+            line = b"." + line
+        made += line + (b"\r\n" if end else b"")
+        soft = end == b"\n"
+    return Message(made[:len(made) - len(message.end)], message.end)
+
+
+class Design:
+    """Sessions as the rules make them; `applied` counts what each rule has changed."""
+
+    def __init__(self):
+        self.applied = collections.Counter()
+
+    def session(self, groups):
+        made, said = [], []
+        for group in groups:
+            kept = []
+            for unit in group:
+                result = self._unit(unit, said)
+                if result is END:
+                    return [*made, kept] if kept else made
+                if result:
+                    kept.append(result)
+                    said += [result] if isinstance(result, Command) else []
+            made += [kept] if kept else []
+        return made
+
+    def _unit(self, unit, said):
+        if isinstance(unit, Message):
+            return self._count(line_ends_are_whole, unit, line_ends_are_whole(unit))
+        for rule in COMMAND_RULES:
+            result = self._count(rule, unit, rule(unit, said))
+            if result in (None, END):
+                return result
+            unit = result
+        return unit
+
+    def _count(self, rule, before, after):
+        self.applied[rule.__name__] += before != after
+        return after
+
+
+# The servers: how one gets in directly as Postern would, and what has been accepted
+
+class BehindXclient:
+    """Postfix."""
+    settings = {"smtpd_soft_error_limit": "1000", "smtpd_hard_error_limit": "2000",
+                "local_header_rewrite_clients": ""}
+    chunking = True
+
+    def __init__(self, start, postfix_with):
+        self.server = postfix_with(**self.settings)
+        self.front = start(self.server.address, **PATIENT)
+
+    def direct(self):
+        made = Client(self.server.address, source=None)
+        made.greeting()
+        made.ehlo()
+        made.command("XCLIENT NAME=[UNAVAILABLE] PORT=4000 PROTO=ESMTP HELO=client.example "
+                     "LOGIN=alice ADDR=127.0.0.9", 220)
+        made.ehlo()
+        return made
+
+    def accepted(self):
+        queue = self.server.work / "queue"
+        wait.until(lambda: not any(path.is_file() for name in ("incoming", "active", "deferred")
+                                   for path in (queue / name).rglob("*")), "an empty queue")
+        for path in self.server.message_paths():
+            head, _, content = path.read_bytes().partition(b"\nReceived: ")
+            if b"\nAuto-Submitted: auto-" not in content:
+                yield Accepted(*re.match(rb"Return-Path: <(.*)>\nX-Original-To: (.*)\n", head).groups(),
+                               _behind_the_trace(content))
+
+
+def _behind_the_trace(content):
+    """What the server has put in front is its own."""
+    return re.sub(rb"\A.*\n(?:[ \t].*\n)*", b"", content)
+
+
+@pytest.mark.parametrize("behind", [BehindXclient])
+def test_what_is_accepted_is_the_same_with_postern_and_without(behind, start, postfix_with):
+    server, design = behind(start, postfix_with), Design()
+    codes = {}
+    for number in range(SESSIONS):
+        groups = odd_sessions.session(number, b"p%04d" % number, server.chunking)
+        codes[b"p%04d" % number] = odd_sessions.play(server.front.log_in(), groups,
+                                                     random.Random(number))
+        groups = design.session(odd_sessions.session(number, b"d%04d" % number, server.chunking))
+        codes[b"d%04d" % number] = odd_sessions.play(server.direct(), groups, random.Random(number))
+    outcome = _by_session(server.accepted())
+    differing = [number for number in range(SESSIONS)
+                 if outcome[b"p%04d" % number] != outcome[b"d%04d" % number]]
+    assert not differing, _shown(differing[0], server, codes, outcome)
+    assert sum(map(len, outcome.values())) > SESSIONS
+    assert not [rule.__name__ for rule in [*COMMAND_RULES, line_ends_are_whole]
+                if not design.applied[rule.__name__]]
+
+
+def _shown(number, server, codes, outcome):
+    """Everything about one session."""
+    made = odd_sessions.session(number, b"p%04d" % number, server.chunking)
+    return "\n".join(map(str, [
+        f"session {number}:", *(unit for group in made for unit in [*group, "---"]),
+        *(f"{way}: {codes[token]} {outcome[token]}" for way, token in
+          (("through Postern", b"p%04d" % number), ("directly", b"d%04d" % number)))]))
+
+
+def _by_session(accepted):
+    """{token: sorted [Accepted]}, with the same token in all of them."""
+    outcome = collections.defaultdict(list)
+    for each in accepted:
+        token = re.search(rb"[pd]\d{4}", each.recipient)[0]
+        outcome[token].append(Accepted(*(part.replace(token, b"token") for part in each)))
+    for found in outcome.values():
+        found.sort()
+    return outcome
