@@ -145,8 +145,8 @@ static bool read_fields(const struct line_kind *kind, const char *text, size_t l
             return false;
         field[i] = text;
         size[i] = end ? (size_t)(end - text) : length;
-        text = end ? end + 1 : NULL;
-        length -= size[i] + (end != NULL);
+        text += size[i] + (end ? 1 : 0);
+        length -= size[i] + (end ? 1 : 0);
     }
     if (!read_host(kind->family, field[LINE_SOURCE], size[LINE_SOURCE], source) ||
         !read_host(kind->family, field[LINE_DESTINATION], size[LINE_DESTINATION],

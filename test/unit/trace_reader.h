@@ -1,6 +1,6 @@
 /*
- * Reads a Received field as a strict reader of messages does: unfolds it, takes its comments out
- * and finds its clauses in order. For the unit tests and the fuzzer.
+ * Reads a Received field as a strict reader of messages does: unfolds it, takes its comments
+ * out and finds its clauses in order. For the unit tests and the fuzzer.
  */
 #ifndef POSTERN_TEST_TRACE_READER_H
 #define POSTERN_TEST_TRACE_READER_H
@@ -12,8 +12,8 @@
 #include "proxy/smtp/trace.h"
 
 struct trace_read {
-    char text[SMTP_TRACE_SIZE];  /* unfolded, without the field's name */
-    char bare[SMTP_TRACE_SIZE];  /* the same without comments, one space between words */
+    char text[SMTP_TRACE_SIZE]; /* unfolded, without the field's name */
+    char bare[SMTP_TRACE_SIZE]; /* the same without comments, one space between words */
     char from[SMTP_TRACE_SIZE], by[SMTP_TRACE_SIZE], with[SMTP_TRACE_SIZE], id[SMTP_TRACE_SIZE];
     char date[SMTP_TRACE_SIZE];
     char comment[4][SMTP_TRACE_SIZE];
@@ -37,7 +37,8 @@ static inline const char *trace_unfold(const char *field, size_t length, char *o
             line = 0;
             continue;
         }
-        bool printable = (field[i] >= ' ' && field[i] <= '~') || (line == 1 && field[i] == '\t');
+        bool printable =
+            (field[i] >= ' ' && field[i] <= '~') || (line == 1 && field[i] == '\t');
         if (!printable)
             return "a byte that is not printable";
         out[at++] = field[i] == '\t' ? ' ' : field[i];
