@@ -1,5 +1,6 @@
 """Postern in front of Debian's OpenSMTPD, both as etc/examples/opensmtpd has them."""
 
+import re
 import tempfile
 import uuid
 
@@ -7,6 +8,8 @@ import pytest
 
 from conftest import needs_root
 from support import backend as backends
+from support import behind, example, wait
+from support.behind import mail
 from support.client import Client, Closed
 
 pytestmark = needs_root
@@ -31,12 +34,15 @@ def opensmtpd(work, smarthost):
 
 
 @pytest.fixture
+def front(start, opensmtpd):
+    """Postern with the example's configuration."""
+    return start(None, example=example.text(
+        "opensmtpd/postern.conf", {"127.0.0.1:10025": "%s:%d" % opensmtpd.front}))
+
+
+@pytest.fixture
 def subject():
     return f"test {uuid.uuid4()}"
-
-
-def mail(subject, body="x\r\n"):
-    return f"Subject: {subject}\r\n\r\n{body}".encode()
 
 
 def proxy_header(address):
@@ -86,3 +92,54 @@ def relayed(smarthost, subject):
                 if subject.encode() in message]
     (found,) = smarthost.wait(find, f"nothing relayed with the subject {subject!r}")
     return found
+
+
+# Behind Postern
+
+def test_opensmtpd_sees_address_and_login(front, opensmtpd, subject):
+    """The address in its log and trace field, the login in Postern's."""
+    with front.log_in(source="127.0.0.41") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+        port = one.port
+    opensmtpd.wait_for_log(r"smtp connected address=127\.0\.0\.41 ")
+    head = opensmtpd.delivered(subject).partition(b"\n\n")[0].decode()
+    theirs, ours = re.findall(r"^Received: .*(?:\n[ \t].*)*", head, re.MULTILINE)
+    assert re.match(r"Received: from client\.example \(.*\[127\.0\.0\.41\]\)", theirs)
+    assert "[127.0.0.41]" in ours and "authenticated as alice" in ours
+    assert front.find_records(port=str(port), user="alice")
+
+
+def test_opensmtpd_relays_for_whoever_has_logged_in(front, smarthost, subject):
+    with front.log_in() as one:
+        one.send_message("alice@mail.test", [ELSEWHERE], mail(subject))
+    relayed(smarthost, subject)
+
+
+def test_opensmtpd_hears_nothing_of_who_has_not_logged_in(front, opensmtpd):
+    before = opensmtpd.log().count("smtp connected")
+    with front.connect() as one:
+        one.ehlo()
+        one.command("MAIL FROM:<alice@mail.test>", 530)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 530)
+        one.quit()
+    assert opensmtpd.log().count("smtp connected") == before
+
+
+def test_opensmtpd_gets_20_megabytes_whole(front, opensmtpd, subject):
+    behind.large_message_arrives_whole(front, opensmtpd, subject)
+
+
+def test_opensmtpd_never_sees_what_a_client_pipelines(front, opensmtpd, subject):
+    """It offers no PIPELINING, and ends sessions of those who do it nevertheless."""
+    wait.until(lambda: "DSN" in front.connect().ehlo(), "OpenSMTPD's offer")
+    assert "PIPELINING" not in front.connect().ehlo()
+    behind.pipelined_commands_are_answered_in_order(front, opensmtpd, subject)
+
+
+def test_threat_07_nothing_is_smuggled_to_opensmtpd(front, opensmtpd, subject):
+    behind.no_second_message_is_smuggled(front, opensmtpd, subject)
+
+
+def test_outage_of_opensmtpd_loses_and_doubles_nothing(front, opensmtpd, subject):
+    behind.outage_in_the_middle_loses_and_doubles_nothing(
+        front, opensmtpd, subject, fail=opensmtpd.stop, recover=opensmtpd.start)
