@@ -7,15 +7,15 @@
 
 #include <errno.h>
 #include <event2/event_struct.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/backend_socket.h"
 #include "proxy/base/buffer.h"
-#include "proxy/control_client.h"
+#include "proxy/opener_client.h"
 #include "proxy/service.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/reply.h"
@@ -25,7 +25,7 @@
 #define CAUSE_SIZE          256
 
 enum backend_step {
-    STEP_CONNECTING, /* to a unix socket, by the master */
+    STEP_CONNECTING, /* by the opener */
     STEP_GREETING,
     STEP_EHLO,
     STEP_XCLIENT,
@@ -39,7 +39,7 @@ struct backend {
     backend_callback *callback;
     void *context;
     struct stream *stream;
-    struct control_request *request;
+    struct opener_request *request;
     const struct config_backend *config;
     const struct identity_way *way;
     struct identity identity;
@@ -350,35 +350,18 @@ static void on_opened(void *context, int descriptor, int error)
     backend->request = NULL;
     if (descriptor < 0)
         fail(backend, REPLY_BACKEND_UNREACHABLE, "cannot reach the backend: %s",
-             strerrordesc_np(error));
+             opener_error(error));
     else if (!use_socket(backend, descriptor))
         fail(backend, REPLY_BACKEND_UNREACHABLE, "out of memory");
     settle(backend);
 }
 
-/* Small commands must not wait for acknowledgements of earlier ones, so no Nagle. */
-static bool connect_tcp(struct backend *backend, const struct address *address)
-{
-    static const int on = 1;
-    int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, &address->any, address->length) < 0 && errno != EINPROGRESS) {
-        close(fd);
-        return false;
-    }
-    return use_socket(backend, fd);
-}
-
 static bool begin(struct backend *backend)
 {
-    const struct address *address = &backend->config->address;
-    if (address->any.sa_family != AF_UNIX)
-        return connect_tcp(backend, address);
-    backend->request =
-        control_client_open_backend(backend->service->control, on_opened, backend);
-    return backend->request != NULL;
+    int fd = backend_socket_open(backend->service, backend->config,
+                                 backend->probe ? NULL : &backend->identity, on_opened, backend,
+                                 &backend->request);
+    return fd >= 0 ? use_socket(backend, fd) : backend->request != NULL;
 }
 
 static struct backend *make(struct service *service, const struct config_backend *config,
@@ -436,7 +419,7 @@ void backend_cancel(struct backend *backend)
     if (!backend)
         return;
     event_del(&backend->timer);
-    control_request_cancel(backend->request);
+    opener_request_cancel(backend->request);
     stream_free(backend->stream);
     buffer_release(&backend->input);
     free(backend);

@@ -1,7 +1,7 @@
 /*
- * Processes of the master. A worker is the same binary executed anew, so that nothing of the
- * master's memory (keys, above all) and none of its descriptors are in it (threat 21); what it
- * must know stands in its arguments, and none of that is secret.
+ * Processes of the master. Auth workers and openers are the same binary executed anew, so that
+ * nothing of the master's memory (keys, above all) and none of its descriptors are in them
+ * (threat 21); what they must know stands in their arguments, and none of that is secret.
  */
 #include "proxy/children.h"
 
@@ -17,6 +17,7 @@
 #include "auth/worker.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
+#include "proxy/opener_settings.h"
 
 #define QUICK_DEATH_MS   1000
 #define FIRST_RESTART_MS 100
@@ -84,6 +85,18 @@ bool child_start_reactor(struct child *child, const struct reactor_settings *set
     return true;
 }
 
+/* The process's standard input becomes its socket. */
+static _Noreturn void execute(const char *const *arguments, int socket)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (dup2(socket, STDIN_FILENO) >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0)
+        execv("/proc/self/exe", (char *const *)(uintptr_t)arguments);
+    log_error("%s cannot be started: %s", arguments[0], strerrordesc_np(errno));
+    _exit(EXIT_FAILURE);
+}
+
 static _Noreturn void execute_worker(const struct config *config, int socket)
 {
     char destination[4], format[4], level[4];
@@ -102,31 +115,46 @@ static _Noreturn void execute_worker(const struct config *config, int socket)
         [WORKER_LOG_FORMAT] = format,
         [WORKER_LOG_LEVEL] = level,
     };
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    if (dup2(socket, STDIN_FILENO) >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0)
-        execv("/proc/self/exe", (char *const *)(uintptr_t)arguments);
-    log_error("no auth worker can be started: %s", strerrordesc_np(errno));
+    execute(arguments, socket);
+}
+
+static _Noreturn void execute_opener(const struct config *config, int socket)
+{
+    char **arguments = opener_arguments(config);
+    if (arguments)
+        execute((const char *const *)(uintptr_t)arguments, socket);
+    log_error("no opener can be started: out of memory");
     _exit(EXIT_FAILURE);
 }
 
-bool child_start_worker(struct child *child, const struct config *config, int *socket)
+/* Starts one of those that are executed anew; *socket is the other end of theirs. */
+static bool start_executed(struct child *child, const struct config *config, const char *what,
+                           void (*run)(const struct config *config, int socket), int *socket)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return fork_failed(child, "auth worker");
+        return fork_failed(child, what);
     pid_t pid = fork();
     if (pid == 0)
-        execute_worker(config, pair[1]);
+        run(config, pair[1]);
     close(pair[1]);
     if (pid < 0) {
         close(pair[0]);
-        return fork_failed(child, "auth worker");
+        return fork_failed(child, what);
     }
     note_start(child, pid);
     *socket = pair[0];
     return true;
+}
+
+bool child_start_worker(struct child *child, const struct config *config, int *socket)
+{
+    return start_executed(child, config, "auth worker", execute_worker, socket);
+}
+
+bool child_start_opener(struct child *child, const struct config *config, int *socket)
+{
+    return start_executed(child, config, "opener", execute_opener, socket);
 }
 
 static const char *or_null(const char *text)

@@ -1,4 +1,5 @@
-/* Starting the master's children: a reactor by fork(), an auth worker by executing anew. */
+/* Starting the master's children: a reactor by fork(), auth workers and openers by executing
+ * anew. */
 #ifndef POSTERN_CHILDREN_H
 #define POSTERN_CHILDREN_H
 
@@ -25,11 +26,14 @@ void child_gone(struct child *child, uint64_t now_ms);
 #define CHILD_STATUS_SIZE 48
 void child_status_text(int status, char out[static CHILD_STATUS_SIZE]);
 
-/* Both set *child and return false, having logged why, if no process could be made. */
+/* All set *child and return false, having logged why, if no process could be made. */
 MUST_USE bool child_start_reactor(struct child *child, const struct reactor_settings *settings);
 
 /* *socket is the reactor's end of the worker's socket, the caller's to close. */
 MUST_USE bool child_start_worker(struct child *child, const struct config *config, int *socket);
+
+/* The same for an opener. */
+MUST_USE bool child_start_opener(struct child *child, const struct config *config, int *socket);
 
 /* main() of a worker: what stands behind "--auth-worker" in its arguments. Returns the exit
  * status. */

@@ -84,6 +84,10 @@ struct config_backend {
     unsigned line;
     char *address_text;
     struct address address;
+    char *program;     /* a command line (program_line.h) in place of the address; or empty */
+    char *user;        /* whom it runs as; empty: whoever started Postern, but not root */
+    char *relayclient; /* what its variable RELAYCLIENT says, or "unset" */
+    unsigned program_limit; /* of them at once, for each reactor */
     enum config_identity identity;
     uint32_t required; /* bits 1u << enum smtp_xclient_attribute, without which a session is
                           refused */

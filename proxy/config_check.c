@@ -10,6 +10,7 @@
 
 #include "proxy/config_internal.h"
 #include "proxy/identity.h"
+#include "proxy/program_line.h"
 
 /* Would a connection to the backend come back to this listener? */
 static bool is_loop(const struct config_listen *listen, const struct address *backend)
@@ -30,7 +31,7 @@ static bool is_loop(const struct config_listen *listen, const struct address *ba
 static void check_loops(const struct config *config, const struct config_listen *listen)
 {
     for (size_t i = 0; i < config->backend_count; i++)
-        if (is_loop(listen, &config->backends[i].address))
+        if (!*config->backends[i].program && is_loop(listen, &config->backends[i].address))
             config_fault(config->backends[i].line, "backend", config->backends[i].name,
                          "address", "\"%.200s\" leads back to listen \"%.100s\"",
                          config->backends[i].address_text, listen->name);
@@ -141,15 +142,60 @@ static void check_inbound(const struct config *config, const struct config_liste
     }
 }
 
+/* A program is its own way of telling who a client is, and the other way round. */
+static void check_program(struct config_backend *backend)
+{
+    if (*backend->program && backend->identity == CONFIG_IDENTITY_AUTO)
+        backend->identity = CONFIG_IDENTITY_PROGRAM;
+    if (*backend->program && backend->identity != CONFIG_IDENTITY_PROGRAM)
+        config_fault(backend->line, "backend", backend->name, "identity",
+                     "\"%s\" is not for a program", identity_way_name(backend->identity));
+    if (!*backend->program && backend->identity == CONFIG_IDENTITY_PROGRAM)
+        config_fault(backend->line, "backend", backend->name, "program",
+                     "must be given for identity = \"program\"");
+    if (backend->identity == CONFIG_IDENTITY_TRANSPARENT &&
+        backend->address.any.sa_family == AF_UNIX)
+        config_fault(backend->line, "backend", backend->name, "address",
+                     "\"%.200s\" cannot be reached from a client's address",
+                     backend->address_text);
+}
+
+/* Who sends mail from elsewhere has not logged in: a program that asks for the login would be
+ * told nothing, and refuse everybody. */
+static void check_inbound_program(const struct config *config,
+                                  const struct config_listen *listen)
+{
+    static const enum program_value logins[] = {PROGRAM_LOGIN, PROGRAM_MECHANISM};
+    char why[PROGRAM_WHY_SIZE];
+    struct program_line line;
+    for (size_t i = 0; i < listen->backend_count; i++) {
+        const struct config_backend *backend = &config->backends[listen->backends[i]];
+        if (!*backend->program || !program_line_parse(backend->program, &line, why))
+            continue;
+        for (size_t j = 0; j < sizeof logins / sizeof logins[0]; j++)
+            if (program_line_uses(&line, logins[j]))
+                config_fault(listen->line, "listen", listen->name, "role",
+                             "nobody logs in at an mx, but the program of backend \"%s\" asks "
+                             "for %%{%s}",
+                             backend->name, program_value_name(logins[j]));
+    }
+}
+
 void config_check(struct config *config, unsigned share_line)
 {
     if (config->auth.share > config->auth.workers)
         config_fault(share_line, "auth", NULL, "share", "%u is more than the %u workers",
                      config->auth.share, config->auth.workers);
+    for (size_t i = 0; i < config->backend_count; i++)
+        check_program(&config->backends[i]);
     for (size_t i = 0; i < config->listen_count; i++) {
-        check_loops(config, &config->listens[i]);
-        if (resolve_backends(config, &config->listens[i]))
-            check_inbound(config, &config->listens[i]);
+        struct config_listen *listen = &config->listens[i];
+        check_loops(config, listen);
+        if (!resolve_backends(config, listen))
+            continue;
+        check_inbound(config, listen);
+        if (listen->role == CONFIG_ROLE_MX)
+            check_inbound_program(config, listen);
     }
     for (size_t i = 0; i < config->backend_count; i++)
         tell_of_no_identity(config, &config->backends[i]);

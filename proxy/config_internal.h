@@ -29,7 +29,7 @@ struct config_row {
     const char *(*check)(const void *value); /* a text or struct address: its fault, or NULL */
 };
 
-#define CONFIG_ROWS 48
+#define CONFIG_ROWS 52
 
 extern const struct config_row config_rows[CONFIG_ROWS];
 

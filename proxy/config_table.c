@@ -3,11 +3,16 @@
  * reads files by it, the manual and the sample are tested against it. Adding an option is
  * adding a row (and its paragraph in postern.conf(5)); nothing here looks at a file.
  */
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "auth/sasl.h"
 #include "proxy/config_internal.h"
 #include "proxy/identity.h"
+#include "proxy/program_line.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/xclient.h"
 
@@ -96,6 +101,25 @@ static const char *check_backend_address(const void *value)
                : NULL;
 }
 
+/* Empty: the backend has an address. */
+static const char *check_program(const void *value)
+{
+    static char why[PROGRAM_WHY_SIZE];
+    struct program_line line;
+    struct stat file;
+    if (!*(const char *)value)
+        return NULL;
+    if (!program_line_parse(value, &line, why))
+        return why;
+    if (stat(program_line_path(&line), &file) < 0 || access(program_line_path(&line), X_OK) < 0)
+        snprintf(why, sizeof why, "cannot be executed: %s", strerrordesc_np(errno));
+    else if (!S_ISREG(file.st_mode))
+        snprintf(why, sizeof why, "is not a program");
+    else
+        return NULL;
+    return why;
+}
+
 #define AT(field)         .offset = offsetof(struct config, field)
 #define LISTEN_AT(field)  .offset = offsetof(struct config_listen, field)
 #define BACKEND_AT(field) .offset = offsetof(struct config_backend, field)
@@ -165,6 +189,13 @@ const struct config_row config_rows[] = {
      BACKEND_AT(address_text),
      .address_offset = offsetof(struct config_backend, address),
      .check = check_backend_address},
+    {{"backend", "program", "\"\""}, CONFIG_TEXT, BACKEND_AT(program), .check = check_program},
+    {{"backend", "user", "\"\""}, CONFIG_TEXT, BACKEND_AT(user)},
+    {{"backend", "relayclient", "\"unset\""}, CONFIG_TEXT, BACKEND_AT(relayclient)},
+    {{"backend", "program_limit", "100"},
+     CONFIG_NUMBER,
+     BACKEND_AT(program_limit),
+     RANGE(1, 100000)},
     {{"backend", "identity", "\"auto\""},
      CONFIG_CHOICE,
      BACKEND_AT(identity),

@@ -14,21 +14,19 @@
 
 enum control_type {
     /* master to reactor */
-    CONTROL_WORKER,  /* number: slot; descriptor: the socket of a new auth worker */
-    CONTROL_BACKEND, /* number: request; descriptor: connected socket, or none and `error` */
-    CONTROL_DRAIN,   /* accept no more; end when the last session has ended */
-    CONTROL_STOP,    /* the same, and ask every session to end: the configured time at most */
+    CONTROL_WORKER, /* number: slot; descriptor: the socket of a new auth worker */
+    CONTROL_OPENER, /* descriptor: the socket of a new opener */
+    CONTROL_DRAIN,  /* accept no more; end when the last session has ended */
+    CONTROL_STOP,   /* the same, and ask every session to end: the configured time at most */
     /* reactor to master */
     CONTROL_READY,        /* the listeners are being served */
     CONTROL_WORKER_FAULT, /* number: slot whose worker is to be killed and replaced */
-    CONTROL_OPEN_BACKEND, /* number: request; connect to the backend's unix socket for me */
     CONTROL_TYPE_COUNT,
 };
 
 struct control_message {
     uint32_t type;   /* enum control_type */
     uint32_t number; /* see there */
-    int32_t error;   /* errno, or 0 */
 };
 
 /* A connected pair, close-on-exec, non-blocking. */

@@ -17,12 +17,15 @@
 #include "proxy/children.h"
 #include "proxy/contexts.h"
 #include "proxy/control.h"
+#include "proxy/opener.h"
+#include "proxy/opener_settings.h"
 
 struct reactor_child {
     struct child process;
     int control; /* -1: gone */
     bool ready;
     struct child *workers; /* config->auth.workers of them */
+    struct child opener;   /* if a backend needs it */
 };
 
 struct generation {
@@ -67,6 +70,27 @@ static bool start_worker(struct generation *generation, struct reactor_child *re
     return told;
 }
 
+static bool start_opener(struct generation *generation, struct reactor_child *reactor)
+{
+    int socket;
+    struct control_message message = {.type = CONTROL_OPENER};
+    if (!child_start_opener(&reactor->opener, generation->config, &socket))
+        return false;
+    bool told = control_send(reactor->control, &message, socket);
+    close(socket);
+    return told;
+}
+
+/* What a reactor needs other processes for. */
+static void start_helpers(struct generation *generation, struct reactor_child *reactor)
+{
+    for (unsigned slot = 0; slot < generation->config->auth.workers; slot++)
+        if (!start_worker(generation, reactor, slot))
+            log_error("auth worker %u could not be started", slot);
+    if (opener_needed(generation->config) && !start_opener(generation, reactor))
+        log_error("the opener could not be started");
+}
+
 static bool start_reactor(struct generation *generation, unsigned index)
 {
     struct reactor_child *reactor = &generation->reactors[index];
@@ -91,9 +115,8 @@ static bool start_reactor(struct generation *generation, unsigned index)
     close(pair[1]);
     reactor->control = pair[0];
     reactor->ready = false;
-    for (unsigned slot = 0; started && slot < generation->config->auth.workers; slot++)
-        if (!start_worker(generation, reactor, slot))
-            log_error("auth worker %u could not be started", slot);
+    if (started)
+        start_helpers(generation, reactor);
     return started;
 }
 
@@ -106,6 +129,7 @@ static bool make_reactors(struct generation *generation)
     for (unsigned i = 0; i < config->workers; i++) {
         struct reactor_child *reactor = &generation->reactors[generation->reactor_count++];
         reactor->control = -1;
+        reactor->opener.restart_ms = UINT64_MAX;
         reactor->workers = calloc(config->auth.workers, sizeof *reactor->workers);
         if (!reactor->workers)
             return false;
@@ -127,7 +151,7 @@ struct generation *generation_start(const struct generation_environment *environ
     generation->environment = environment;
     generation->config = config;
     generation->contexts = contexts_new(config);
-    if (generation->contexts && make_reactors(generation))
+    if (generation->contexts && opener_check(config) && make_reactors(generation))
         return generation;
     generation_free(generation);
     return NULL;
@@ -159,6 +183,8 @@ void generation_kill(struct generation *generation)
             kill(reactor->process.pid, SIGKILL);
         if (reactor->workers)
             end_workers(generation, reactor, SIGKILL);
+        if (reactor->opener.pid > 0)
+            kill(reactor->opener.pid, SIGTERM);
     }
 }
 
@@ -227,6 +253,8 @@ static void reactor_ended(struct generation *generation, struct reactor_child *r
     child_gone(&reactor->process, clock_now_ms());
     close_control(reactor);
     end_workers(generation, reactor, SIGTERM);
+    /* The opener sees it too, and ends when its last program has. */
+    reactor->opener = (struct child){.restart_ms = UINT64_MAX};
 
     if (generation->ending)
         reactor->process.restart_ms = UINT64_MAX;
@@ -254,12 +282,25 @@ static void worker_ended(const struct generation *generation, struct child *work
         worker->replaced = 0;
 }
 
+static void opener_ended(struct reactor_child *reactor, int status)
+{
+    char text[CHILD_STATUS_SIZE];
+    child_status_text(status, text);
+    log_error("the opener of reactor %d ended: %s; a new one is started",
+              (int)reactor->process.pid, text);
+    child_gone(&reactor->opener, clock_now_ms());
+}
+
 bool generation_child_ended(struct generation *generation, pid_t pid, int status)
 {
     for (unsigned i = 0; i < generation->reactor_count; i++) {
         struct reactor_child *reactor = &generation->reactors[i];
         if (reactor->process.pid == pid) {
             reactor_ended(generation, reactor, status);
+            return true;
+        }
+        if (reactor->opener.pid == pid) {
+            opener_ended(reactor, status);
             return true;
         }
         for (unsigned j = 0; j < generation->config->auth.workers; j++) {
@@ -300,30 +341,6 @@ static void replace_worker(struct generation *generation, struct reactor_child *
     child_gone(worker, clock_now_ms());
 }
 
-/* A unix socket's connect() does not wait: it succeeds, or the queue is full, or nobody is
- * there. */
-static void open_backend(struct generation *generation, struct reactor_child *reactor,
-                         uint32_t number)
-{
-    const struct address *address = &generation->config->backends[0].address;
-    struct control_message message = {.type = CONTROL_BACKEND, .number = number};
-    int fd = -1;
-    errno = EINVAL;
-    if (address->any.sa_family == AF_UNIX)
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, &address->any, address->length) < 0) {
-        message.error = errno;
-        if (fd >= 0)
-            close(fd);
-        fd = -1;
-    }
-    if (!control_send(reactor->control, &message, fd))
-        log_error("reactor %d cannot be given its backend: %s", (int)reactor->process.pid,
-                  strerrordesc_np(errno));
-    if (fd >= 0)
-        close(fd);
-}
-
 static void take_message(struct generation *generation, struct reactor_child *reactor,
                          const struct control_message *message)
 {
@@ -334,9 +351,6 @@ static void take_message(struct generation *generation, struct reactor_child *re
         break;
     case CONTROL_WORKER_FAULT:
         replace_worker(generation, reactor, message->number);
-        break;
-    case CONTROL_OPEN_BACKEND:
-        open_backend(generation, reactor, message->number);
         break;
     default:
         log_error("reactor %d sent a message that is not a reactor's",
@@ -373,7 +387,7 @@ void generation_socket_readable(struct generation *generation, int fd)
             read_control(generation, &generation->reactors[i]);
 }
 
-static uint64_t tend_workers(struct generation *generation, struct reactor_child *reactor,
+static uint64_t tend_helpers(struct generation *generation, struct reactor_child *reactor,
                              uint64_t now_ms)
 {
     uint64_t next_ms = UINT64_MAX;
@@ -385,7 +399,10 @@ static uint64_t tend_workers(struct generation *generation, struct reactor_child
         if (worker->restart_ms < next_ms)
             next_ms = worker->restart_ms;
     }
-    return next_ms;
+    if (reactor->opener.restart_ms <= now_ms && start_opener(generation, reactor))
+        log_notice("the opener of reactor %d is now %d", (int)reactor->process.pid,
+                   (int)reactor->opener.pid);
+    return reactor->opener.restart_ms < next_ms ? reactor->opener.restart_ms : next_ms;
 }
 
 uint64_t generation_tend(struct generation *generation)
@@ -395,7 +412,7 @@ uint64_t generation_tend(struct generation *generation)
         struct reactor_child *reactor = &generation->reactors[i];
         uint64_t due_ms = reactor->process.restart_ms;
         if (reactor->process.pid > 0) {
-            due_ms = tend_workers(generation, reactor, now_ms);
+            due_ms = tend_helpers(generation, reactor, now_ms);
         } else if (generation->ending) {
             due_ms = UINT64_MAX;
         } else if (due_ms <= now_ms) {

@@ -1,4 +1,4 @@
-/* The command line. Everything else is the master's, or an auth worker's. */
+/* The command line. Everything else is the master's, an auth worker's or an opener's. */
 #include <getopt.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "proxy/config.h"
 #include "proxy/contexts.h"
 #include "proxy/master.h"
+#include "proxy/opener.h"
 #include "proxy/process_title.h"
 #include "proxy/supervisor.h"
 
@@ -46,12 +47,12 @@ static int print_version(void)
 static int check(struct config *config)
 {
     SSL_CTX **contexts = contexts_new(config);
-    int status = contexts ? EXIT_SUCCESS : EXIT_FAILURE;
-    if (contexts)
+    bool good = opener_check(config) && contexts;
+    if (good)
         printf("%s: good\n", config->path);
     contexts_free(contexts, config);
     config_free(config);
-    return status;
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int start(const char *path, bool only_check)
@@ -70,6 +71,8 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "--auth-worker") == 0)
         return child_worker_main(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "--opener") == 0)
+        return opener_main(argc, argv);
 
     while ((option = getopt_long(argc, argv, "c:nVh", long_options, NULL)) != -1) {
         switch (option) {

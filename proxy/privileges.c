@@ -44,7 +44,7 @@ bool privileges_hide_memory(void)
 }
 
 /* A removed directory stays empty for ever: nothing can be made in it. */
-static bool enter_nowhere(void)
+bool privileges_enter_nowhere(void)
 {
     char path[] = "/tmp/postern-XXXXXX";
     if (!worked(mkdtemp(path) != NULL, "temporary directory"))
@@ -54,12 +54,22 @@ static bool enter_nowhere(void)
     return entered && removed && worked(chroot(".") == 0, "chroot");
 }
 
+static bool change_user(const struct privileges_user *user)
+{
+    return worked(setgroups(0, NULL) == 0, "setgroups") &&
+           worked(setresgid(user->gid, user->gid, user->gid) == 0, "setresgid") &&
+           worked(setresuid(user->uid, user->uid, user->uid) == 0, "setresuid");
+}
+
 bool privileges_drop(const struct privileges_user *user)
 {
-    return enter_nowhere() && worked(setgroups(0, NULL) == 0, "setgroups") &&
-           worked(setresgid(user->gid, user->gid, user->gid) == 0, "setresgid") &&
-           worked(setresuid(user->uid, user->uid, user->uid) == 0, "setresuid") &&
+    return privileges_enter_nowhere() && change_user(user) &&
            worked(setuid(0) < 0, "root can be had back");
+}
+
+bool privileges_become(const struct privileges_user *user)
+{
+    return worked(prctl(PR_SET_KEEPCAPS, 1L, 0L, 0L, 0L) == 0, "keepcaps") && change_user(user);
 }
 
 bool privileges_no_new(void)

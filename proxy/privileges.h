@@ -24,6 +24,13 @@ MUST_USE bool privileges_hide_memory(void);
  */
 MUST_USE bool privileges_drop(const struct privileges_user *user);
 
+/* Into such a directory alone. */
+MUST_USE bool privileges_enter_nowhere(void);
+
+/* To another user without any groups, for good, but with what is permitted now still permitted.
+ * Root only. */
+MUST_USE bool privileges_become(const struct privileges_user *user);
+
 /* No program started from here gains anything. */
 MUST_USE bool privileges_no_new(void);
 

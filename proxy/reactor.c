@@ -20,6 +20,7 @@
 #include "proxy/connections.h"
 #include "proxy/control_client.h"
 #include "proxy/door.h"
+#include "proxy/opener_client.h"
 #include "proxy/privileges.h"
 #include "proxy/process_title.h"
 #include "proxy/session.h"
@@ -153,6 +154,10 @@ static void on_control(void *context, const struct control_message *message, int
     case CONTROL_WORKER:
         attach_worker(reactor, message->number, descriptor);
         return;
+    case CONTROL_OPENER:
+        if (descriptor >= 0)
+            opener_client_attach(reactor->service.opener, descriptor);
+        return;
     case CONTROL_DRAIN:
         drain(reactor);
         break;
@@ -239,10 +244,11 @@ static bool make_service(struct reactor *reactor)
     service->pool = auth_pool_new(service->base, &options);
     service->control =
         control_client_new(service->base, reactor->settings->control, on_control, reactor);
+    service->opener = opener_client_new(service->base);
     service->connections = connections_new();
     service->scratch = malloc(SERVICE_SCRATCH_SIZE);
-    return service->streams && service->pool && service->control && service->connections &&
-           service->scratch;
+    return service->streams && service->pool && service->control && service->opener &&
+           service->connections && service->scratch;
 }
 
 static void on_offer_changed(void *context)
@@ -346,6 +352,7 @@ static void end(struct reactor *reactor)
     free(reactor->upstreams);
     auth_pool_free(service->pool);
     control_client_free(service->control);
+    opener_client_free(service->opener);
     connections_free(service->connections);
     stream_loop_free(service->streams);
     free(service->scratch);

@@ -15,6 +15,7 @@
 
 struct connections;
 struct control_client;
+struct opener_client;
 
 /* Input of one turn is read into one shared buffer of this size. */
 #define SERVICE_SCRATCH_SIZE ((size_t)64 * 1024)
@@ -25,6 +26,7 @@ struct service {
     struct stream_loop *streams;
     struct auth_pool *pool;
     struct control_client *control;  /* to the master */
+    struct opener_client *opener;    /* to who opens what a reactor cannot */
     struct connections *connections; /* who is there, and how many */
     char *scratch;                   /* SERVICE_SCRATCH_SIZE bytes, free between two turns */
     bool stopping;                   /* transactions may end, nothing new begins */
