@@ -24,7 +24,7 @@ struct reading {
     /* The repeatable section whose last element is not complete yet; NULL: none. */
     const struct config_section *open;
     /* Where each key stood; 0: not yet. For a repeatable section, in this element. */
-    unsigned line[CONFIG_ROWS];
+    unsigned line[CONFIG_ROWS_LIMIT];
 };
 
 /* libconfuse's callbacks carry no context. */
@@ -106,7 +106,7 @@ static bool begin_element(const struct config_section *section, const char *titl
     char *element = last_element(section);
     memset(element, 0, section->element_size);
     *(struct config_element *)(void *)element = (struct config_element){name, line};
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
+    for (size_t i = 0; i < config_row_count; i++)
         if (config_row_is(&config_rows[i], section->name))
             take_default(&config_rows[i], element);
     reading->open = section;
@@ -167,17 +167,20 @@ static void take_list(const struct config_row *row, cfg_t *section, void *base)
 /* Those of the sections that stand but once. */
 static void take_single_lists(void)
 {
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
-        if (config_row_is_list(&config_rows[i]) && !is_repeatable(&config_rows[i]))
-            take_list(&config_rows[i],
-                      cfg_getsec(reading->parser, config_rows[i].option.section),
-                      reading->config);
+    for (size_t i = 0; i < config_row_count; i++) {
+        const struct config_row *row = &config_rows[i];
+        if (!config_row_is_list(row) || is_repeatable(row))
+            continue;
+        cfg_t *section = *row->option.section ? cfg_getsec(reading->parser, row->option.section)
+                                              : reading->parser;
+        take_list(row, section, reading->config);
+    }
 }
 
 /* Tells of keys without a default that `section` does not have. */
 static void require_keys(const char *section, const char *title, unsigned line)
 {
-    for (size_t i = 0; i < CONFIG_ROWS; i++) {
+    for (size_t i = 0; i < config_row_count; i++) {
         const struct config_row *row = &config_rows[i];
         if (config_row_is(row, section) && !row->option.fallback && *row_line(row) == 0)
             config_fault(line, section, title, row->option.key, "must be given");
@@ -197,7 +200,7 @@ static void end_element(const struct config_section *section, cfg_t *parser, uns
 {
     const char *title = cfg_title(parser);
     void *element = last_element(section);
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
+    for (size_t i = 0; i < config_row_count; i++)
         if (config_row_is(&config_rows[i], section->name) &&
             config_row_is_list(&config_rows[i]))
             take_list(&config_rows[i], parser, element);
@@ -206,7 +209,7 @@ static void end_element(const struct config_section *section, cfg_t *parser, uns
     require_keys(section->name, title, line);
     if (strcmp(section->name, "listen") == 0)
         check_listen_is_alone(element, *row_line(config_row_find("listen", "address")));
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
+    for (size_t i = 0; i < config_row_count; i++)
         if (config_row_is(&config_rows[i], section->name))
             reading->line[i] = 0;
     reading->open = NULL;
@@ -321,7 +324,7 @@ static void read_file(const char *path)
         log_error("%s: %s", path, why ? why : strerror(errno));
         return;
     }
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
+    for (size_t i = 0; i < config_row_count; i++)
         if (!is_repeatable(&config_rows[i]))
             take_default(&config_rows[i], reading->config);
     read_text(text, length);
@@ -353,7 +356,7 @@ static void free_elements(const struct config_section *section, struct config *c
     char *elements = config_section_elements(section, config);
     for (size_t i = 0; i < *config_section_count(section, config); i++) {
         char *element = elements + i * section->element_size;
-        for (size_t j = 0; j < CONFIG_ROWS; j++)
+        for (size_t j = 0; j < config_row_count; j++)
             if (config_row_is(&config_rows[j], section->name))
                 config_value_free(&config_rows[j], element);
         free(((struct config_element *)(void *)element)->name);
@@ -367,7 +370,7 @@ void config_free(struct config *config)
         return;
     for (size_t i = 0; i < config->listen_count; i++)
         free(config->listens[i].backends);
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
+    for (size_t i = 0; i < config_row_count; i++)
         if (!is_repeatable(&config_rows[i]))
             config_value_free(&config_rows[i], config);
     for (size_t i = 0; i < CONFIG_SECTIONS; i++)

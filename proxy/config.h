@@ -91,6 +91,7 @@ struct config_backend {
     enum config_identity identity;
     uint32_t required; /* bits 1u << enum smtp_xclient_attribute, without which a session is
                           refused */
+    bool resolve;      /* the client's name is looked up */
     bool trace;        /* a Received field on each message, also with other ways */
     bool hide_login;   /* from that field */
     uint32_t check_ms; /* between two probes of one that shares a listener; 0: none */
@@ -106,6 +107,7 @@ struct config_timeouts {
     uint32_t handshake_ms; /* TLS */
     uint32_t greeting_ms;  /* from the greeting to the client's first command */
     uint32_t login_ms;     /* from the connection to the end of AUTH */
+    uint32_t resolve_ms;   /* from the connection to the client's name */
     uint32_t idle_ms;      /* an authenticated session in which neither side speaks */
     uint32_t backend_connect_ms;
     uint32_t backend_identity_ms; /* from the connection to the backend to 235 */
@@ -119,6 +121,7 @@ struct config {
     char *user; /* what the reactor becomes */
     unsigned workers;
     enum config_bare_newline bare_newline;
+    struct config_texts nameservers; /* "address" or "address:port"; none: the system's */
     struct config_tls tls;
     struct config_listen *listens;
     size_t listen_count;

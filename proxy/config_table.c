@@ -3,6 +3,7 @@
  * reads files by it, the manual and the sample are tested against it. Adding an option is
  * adding a row (and its paragraph in postern.conf(5)); nothing here looks at a file.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,6 +86,18 @@ static const char *check_pam_service(const void *value)
     return strchr(name, '/') || name[0] == '.' ? "is not the name of a PAM service" : NULL;
 }
 
+static const char *check_nameserver(const void *value)
+{
+    struct address address;
+    struct in6_addr any;
+    const char *why = NULL;
+    if (inet_pton(AF_INET, value, &any) == 1 || inet_pton(AF_INET6, value, &any) == 1)
+        return NULL;
+    return address_parse(value, &address, &why) && address.any.sa_family != AF_UNIX
+               ? NULL
+               : "is not an IP address, with a port or without";
+}
+
 static const char *check_listen_address(const void *value)
 {
     const struct address *address = value;
@@ -134,6 +147,8 @@ const struct config_row config_rows[] = {
      CONFIG_CHOICE,
      AT(bare_newline),
      .word = bare_newline_word},
+
+    {{"", "nameservers", "{}"}, CONFIG_TEXTS, AT(nameservers), .check = check_nameserver},
 
     {{"tls", "certificate", NULL}, CONFIG_TEXT, AT(tls.certificate), .check = check_not_empty},
     {{"tls", "key", NULL}, CONFIG_TEXT, AT(tls.key), .check = check_not_empty},
@@ -204,6 +219,7 @@ const struct config_row config_rows[] = {
      CONFIG_WORDS,
      BACKEND_AT(required),
      .word = attribute_word},
+    {{"backend", "resolve", "false"}, CONFIG_FLAG, BACKEND_AT(resolve)},
     {{"backend", "trace", "false"}, CONFIG_FLAG, BACKEND_AT(trace)},
     {{"backend", "hide_login", "false"}, CONFIG_FLAG, BACKEND_AT(hide_login)},
     {{"backend", "check", "30"}, CONFIG_SECONDS, BACKEND_AT(check_ms), RANGE(0, DAY)},
@@ -221,6 +237,7 @@ const struct config_row config_rows[] = {
     {{"timeouts", "handshake", "30"}, CONFIG_SECONDS, AT(timeouts.handshake_ms), RANGE(1, DAY)},
     {{"timeouts", "greeting", "60"}, CONFIG_SECONDS, AT(timeouts.greeting_ms), RANGE(1, DAY)},
     {{"timeouts", "login", "180"}, CONFIG_SECONDS, AT(timeouts.login_ms), RANGE(1, DAY)},
+    {{"timeouts", "resolve", "5"}, CONFIG_SECONDS, AT(timeouts.resolve_ms), RANGE(1, 60)},
     {{"timeouts", "idle", "600"}, CONFIG_SECONDS, AT(timeouts.idle_ms), RANGE(1, DAY)},
     {{"timeouts", "backend_connect", "10"},
      CONFIG_SECONDS,
@@ -247,6 +264,10 @@ const struct config_row config_rows[] = {
      .minimum = LOG_FORMAT_TEXT},
     {{"log", "level", "\"info\""}, CONFIG_CHOICE, AT(log.level), .word = level_word},
 };
+
+const size_t config_row_count = sizeof config_rows / sizeof config_rows[0];
+_Static_assert(sizeof config_rows / sizeof config_rows[0] <= CONFIG_ROWS_LIMIT,
+               "there is room");
 
 const struct config_default_listen config_default_listens[] = {
     {"submissions", "[::]:465", "implicit"},
@@ -280,7 +301,7 @@ const struct config_section *config_section_find(const char *name, size_t length
 
 const struct config_row *config_row_find(const char *section, const char *key)
 {
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
+    for (size_t i = 0; i < config_row_count; i++)
         if (config_row_is(&config_rows[i], section) &&
             strcmp(config_rows[i].option.key, key) == 0)
             return &config_rows[i];
@@ -289,7 +310,7 @@ const struct config_row *config_row_find(const char *section, const char *key)
 
 bool config_key_may_be_empty(const char *key)
 {
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
+    for (size_t i = 0; i < config_row_count; i++)
         if (config_rows[i].kind == CONFIG_TEXTS && strcmp(config_rows[i].option.key, key) == 0)
             return true;
     return false;
@@ -297,17 +318,17 @@ bool config_key_may_be_empty(const char *key)
 
 const struct config_option *config_options(size_t *count)
 {
-    static struct config_option options[CONFIG_ROWS];
-    for (size_t i = 0; i < CONFIG_ROWS; i++)
+    static struct config_option options[CONFIG_ROWS_LIMIT];
+    for (size_t i = 0; i < config_row_count; i++)
         options[i] = config_rows[i].option;
-    *count = CONFIG_ROWS;
+    *count = config_row_count;
     return options;
 }
 
 /* Appends libconfuse's rows for a section's keys; returns where the next one goes. */
 static cfg_opt_t *add_keys(cfg_opt_t *out, const char *section, cfg_validate_callback_t take)
 {
-    for (size_t i = 0; i < CONFIG_ROWS; i++) {
+    for (size_t i = 0; i < config_row_count; i++) {
         const struct config_row *row = &config_rows[i];
         if (!config_row_is(row, section))
             continue;
@@ -325,7 +346,8 @@ static cfg_opt_t *add_keys(cfg_opt_t *out, const char *section, cfg_validate_cal
 cfg_t *config_table_parser(cfg_validate_callback_t take, cfg_validate_callback_t close)
 {
     static const cfg_flag_t repeatable = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
-    cfg_opt_t keys[CONFIG_ROWS + CONFIG_SECTIONS], top[CONFIG_ROWS + CONFIG_SECTIONS + 1];
+    cfg_opt_t keys[CONFIG_ROWS_LIMIT + CONFIG_SECTIONS],
+        top[CONFIG_ROWS_LIMIT + CONFIG_SECTIONS + 1];
     cfg_opt_t *next_key = keys, *next_top = add_keys(top, "", take);
     const cfg_opt_t end = CFG_END();
 

@@ -241,6 +241,12 @@ static bool skip_line(struct session *session)
     return end != NULL;
 }
 
+/* To the backend, with the line that has just been read. */
+static bool has_left(const struct session *session)
+{
+    return session->phase == SESSION_RESOLVING || session->phase == SESSION_OPENING;
+}
+
 /* Deals with one line. False: there is none, or it is too long and not at its end. */
 static bool take_line(struct session *session)
 {
@@ -267,8 +273,8 @@ static bool take_line(struct session *session)
         login_continue(session, line, text);
     else
         take_command(session, line, text);
-    bool is_for_backend = session->phase == SESSION_OPENING; /* an mx's MAIL */
-    if (input->length > 0 && !is_for_backend)                /* STARTTLS has emptied it */
+    bool is_for_backend = has_left(session);  /* an mx's MAIL */
+    if (input->length > 0 && !is_for_backend) /* STARTTLS has emptied it */
         buffer_take_secret(input, length + 1);
     return true;
 }
@@ -396,6 +402,8 @@ uint64_t dialogue_deadline_ms(const struct session *session)
 
     if (session->phase == SESSION_DELAYED)
         return dialogue->told_at_ms;
+    if (session->phase == SESSION_RESOLVING)
+        return session->started_ms + timeouts->resolve_ms;
     if (session->phase == SESSION_HANDSHAKE)
         first_ms = dialogue->handshake_ms + timeouts->handshake_ms;
     else if (!dialogue->greeted)
@@ -407,6 +415,8 @@ void dialogue_expire(struct session *session)
 {
     if (session->phase == SESSION_DELAYED)
         login_tell_refusal(session);
+    else if (session->phase == SESSION_RESOLVING)
+        handover_without_name(session);
     else if (session->phase == SESSION_HANDSHAKE)
         session_finish(session, REPLY_NONE, "no TLS handshake in time");
     else if (!session->dialogue->greeted)

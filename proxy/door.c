@@ -102,6 +102,14 @@ SSL_CTX *door_tls(const struct door *door)
     return door->tls;
 }
 
+bool door_wants_names(const struct door *door)
+{
+    for (size_t i = 0; i < door->listen->backend_count; i++)
+        if (upstream_config(upstream_at(door, i))->resolve)
+            return true;
+    return false;
+}
+
 const char *door_ehlo(const struct door *door, enum door_stage stage, size_t *length)
 {
     *length = door->ehlo[stage].length;

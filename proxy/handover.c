@@ -8,6 +8,8 @@
 #include <time.h>
 
 #include "proxy/base/log.h"
+#include "proxy/base/slab.h"
+#include "proxy/resolver.h"
 #include "proxy/session_internal.h"
 
 static void on_backend_event(void *context, struct stream *stream, enum stream_event event)
@@ -74,6 +76,7 @@ static size_t write_trace(void *context, char out[static SMTP_TRACE_SIZE])
 
     struct smtp_trace trace = {
         .helo = session->helo,
+        .ptr = session->name,
         .address = host,
         .hostname = session->service->config->hostname,
         .esmtp = session->esmtp,
@@ -170,6 +173,7 @@ static bool open_next(struct session *session)
                          : NULL,
         .helo = session->helo,
         .esmtp = session->esmtp,
+        .name = session->name,
         .client = &session->client_address,
         .local = &session->local_address,
         .tls_version = stream_tls_version(session->client),
@@ -183,11 +187,44 @@ static bool open_next(struct session *session)
     return true;
 }
 
+static void open_backend(struct session *session)
+{
+    session->phase = SESSION_OPENING;
+    (void)open_next(session);
+}
+
+static void on_name(void *context, const char *name)
+{
+    struct session *session = context;
+    session->lookup = NULL;
+    if (name)
+        session->name = slab_text(name, strlen(name));
+    if (session->phase == SESSION_RESOLVING)
+        open_backend(session);
+    session_settle(session);
+}
+
+void handover_look_up(struct session *session)
+{
+    if (door_wants_names(session->door))
+        session->lookup = resolver_find_name(session->service->resolver,
+                                             &session->client_address, on_name, session);
+}
+
+void handover_without_name(struct session *session)
+{
+    resolver_request_cancel(session->lookup);
+    session->lookup = NULL;
+    open_backend(session);
+}
+
 /* From here on the session no longer gives way to a newer one. */
 void handover_begin(struct session *session)
 {
     find_local_address(session);
     connections_authenticated(session->service->connections, &session->connection);
-    session->phase = SESSION_OPENING;
-    (void)open_next(session);
+    if (session->lookup)
+        session->phase = SESSION_RESOLVING;
+    else
+        open_backend(session);
 }

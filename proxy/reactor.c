@@ -23,6 +23,7 @@
 #include "proxy/opener_client.h"
 #include "proxy/privileges.h"
 #include "proxy/process_title.h"
+#include "proxy/resolver.h"
 #include "proxy/session.h"
 #include "tls/context.h"
 
@@ -224,6 +225,27 @@ static void set_allocator(void)
     mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
 }
 
+static bool wants_names(const struct config *config)
+{
+    for (size_t i = 0; i < config->backend_count; i++)
+        if (config->backends[i].resolve)
+            return true;
+    return false;
+}
+
+/* What needs a file, or more rights than a reactor has. */
+static bool make_first(struct reactor *reactor)
+{
+    struct service *service = &reactor->service;
+    const struct config *config = reactor->settings->config;
+    service->base = event_base_new();
+    if (!service->base)
+        return false;
+    if (wants_names(config))
+        service->resolver = resolver_new(service->base, &config->nameservers);
+    return service->resolver || !wants_names(config);
+}
+
 static bool make_service(struct reactor *reactor)
 {
     struct service *service = &reactor->service;
@@ -237,9 +259,6 @@ static bool make_service(struct reactor *reactor)
         .fault_context = reactor,
     };
     service->config = config;
-    service->base = event_base_new();
-    if (!service->base)
-        return false;
     service->streams = stream_loop_new(service->base);
     service->pool = auth_pool_new(service->base, &options);
     service->control =
@@ -354,6 +373,7 @@ static void end(struct reactor *reactor)
     control_client_free(service->control);
     opener_client_free(service->opener);
     connections_free(service->connections);
+    resolver_free(service->resolver);
     stream_loop_free(service->streams);
     free(service->scratch);
     event_base_free(service->base);
@@ -380,7 +400,8 @@ _Noreturn void reactor_run(const struct reactor_settings *settings)
     set_signals();
     set_allocator();
     slab_serve_libevent();
-    if (!keep_own_descriptors(settings) || !give_up_privileges(&reactor))
+    if (!keep_own_descriptors(settings) || !make_first(&reactor) ||
+        !give_up_privileges(&reactor))
         leave(&reactor, EXIT_FAILURE);
     if (!make_service(&reactor) || !make_upstreams(&reactor) || !make_doors(&reactor) ||
         !make_acceptors(&reactor)) {

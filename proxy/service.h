@@ -16,6 +16,7 @@
 struct connections;
 struct control_client;
 struct opener_client;
+struct resolver;
 
 /* Input of one turn is read into one shared buffer of this size. */
 #define SERVICE_SCRATCH_SIZE ((size_t)64 * 1024)
@@ -27,6 +28,7 @@ struct service {
     struct auth_pool *pool;
     struct control_client *control;  /* to the master */
     struct opener_client *opener;    /* to who opens what a reactor cannot */
+    struct resolver *resolver;       /* NULL: no backend wants names */
     struct connections *connections; /* who is there, and how many */
     char *scratch;                   /* SERVICE_SCRATCH_SIZE bytes, free between two turns */
     bool stopping;                   /* transactions may end, nothing new begins */

@@ -12,6 +12,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
+#include "proxy/resolver.h"
 #include "proxy/session_internal.h"
 
 static uint64_t next_number(void)
@@ -83,6 +84,7 @@ static void log_end_of(const struct session *session)
              session->login ? sasl_mechanism_name((enum sasl_mechanism)session->mechanism)
                             : NULL);
     log_text(&record, "user", session->login);
+    log_text(&record, "name", session->name);
     log_text(&record, "helo", session->helo);
     if (session->upstream && session->service->config->backend_count > 1)
         log_text(&record, "backend", upstream_config(session->upstream)->name);
@@ -109,6 +111,8 @@ static void session_free(struct session *session)
     relay_free(session->relay);
     stream_free(session->stream_to_backend);
     stream_finish(session->client, at_once);
+    resolver_request_cancel(session->lookup);
+    slab_free_text(session->name);
     slab_free_text(session->helo);
     slab_free_text(session->login);
     free(session->cause_text);
@@ -222,6 +226,7 @@ void session_begin(struct service *service, struct door *door, int fd,
     session->client_address = *client;
     session->timer_ms = UINT64_MAX;
     evtimer_assign(&session->timer, service->base, on_timer, session);
+    handover_look_up(session);
     if (!greet(session))
         session_finish(session, REPLY_NONE, "out of memory");
     session_settle(session);

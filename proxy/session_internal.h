@@ -18,7 +18,7 @@
 #include "proxy/smtp/command.h"
 
 /*
- *   HANDSHAKE ──> COMMANDS ──AUTH──> CHALLENGE ──> VERDICT ──> OPENING ──> RELAY
+ *   HANDSHAKE ──> COMMANDS ──AUTH──> CHALLENGE ──> VERDICT ──> RESOLVING, OPENING ──> RELAY
  *       ^            │  ^               │             │           │          │
  *       └─ STARTTLS ─┘  └── cancelled ──┴── DELAYED <─┘           │          │
  *   every phase ──────────────────────────────────────────────────┴──────────┴──> OVER
@@ -29,6 +29,7 @@ enum session_phase {
     SESSION_CHALLENGE, /* the next line answers a SASL challenge */
     SESSION_VERDICT,   /* with the auth pool */
     SESSION_DELAYED,   /* refused, and not told yet */
+    SESSION_RESOLVING, /* only the client's name is still awaited */
     SESSION_OPENING,   /* the backend's session */
     SESSION_RELAY,
     SESSION_OVER, /* freed at the end of this turn */
@@ -70,10 +71,12 @@ struct session {
     struct address local_address; /* found when it is needed */
     char *helo;                   /* what followed EHLO or HELO; NULL: nothing yet */
     bool esmtp;
-    char *login;                  /* PAM's; NULL: not authenticated */
-    uint64_t bytes_in, bytes_out; /* before the relay */
-    const char *cause;            /* how it ended, for the log */
-    char *cause_text;             /* the same, where it is not static */
+    struct resolver_request *lookup; /* NULL: none is under way */
+    char *name;                      /* of the client's address, confirmed; NULL: unknown */
+    char *login;                     /* PAM's; NULL: not authenticated */
+    uint64_t bytes_in, bytes_out;    /* before the relay */
+    const char *cause;               /* how it ended, for the log */
+    char *cause_text;                /* the same, where it is not static */
 };
 
 struct log_record;
@@ -111,5 +114,9 @@ void login_tell_refusal(struct session *session);
 
 /* handover.c: from the verdict, or an mx's first MAIL, to the relay */
 void handover_begin(struct session *session);
+/* Asks for the client's name, if a backend wants it. */
+void handover_look_up(struct session *session);
+/* SESSION_RESOLVING: the name has not come in time. */
+void handover_without_name(struct session *session);
 
 #endif

@@ -149,6 +149,7 @@ static void test_everything_that_is_written_arrives(void **state)
     (void)state;
     struct config *config = load_good(
         "hostname = \"mail.example.org\" user = 'me' workers = 3 bare_newline = \"REJECT\"\r\n"
+        "nameservers = {\"192.0.2.53\", \"[2001:db8::53]:5353\"}\n"
         "tls { certificate = \"/a \\\"b\\\\\" key = '/k' minimum = \"1.3\" tickets = no\n"
         "  ciphers = \"C\" ciphersuites = \"S\" groups = \"G\" }\n"
         "listen one { tls = implicit address = \"192.0.2.1:465\" }\n"
@@ -166,6 +167,8 @@ static void test_everything_that_is_written_arrives(void **state)
     assert_string_equal(config->user, "me");
     assert_int_equal(config->workers, 3);
     assert_int_equal(config->bare_newline, CONFIG_BARE_NEWLINE_REJECT);
+    assert_int_equal(config->nameservers.count, 2);
+    assert_string_equal(config->nameservers.text[1], "[2001:db8::53]:5353");
     assert_string_equal(config->tls.certificate, "/a \"b\\");
     assert_string_equal(config->tls.minimum, "1.3");
     assert_string_equal(config->tls.ciphers, "C");
@@ -225,6 +228,8 @@ static const struct {
     {TLS "bogus { a = 1 }", E("2: bogus: there is no such key")},
     {TLS "include(\"/etc/passwd\")", E("2: include: there is no such key")},
     {TLS "workers = four", E("2: workers: \"four\" is not a whole number")},
+    {TLS "nameservers = {\"ns.example\"}",
+     E("2: nameservers: \"ns.example\" is not an IP address, with a port or without")},
     {TLS "workers = 1.5", E("2: workers: \"1.5\" is not a whole number")},
     {TLS "workers = -1", E("2: workers: \"-1\" is not a whole number")},
     {TLS "workers = \"\"", E("2: workers: \"\" is not a whole number")},

@@ -1,0 +1,66 @@
+"""A name server on a loopback port that answers what the test has put into it, or nothing."""
+
+import socket
+import struct
+import threading
+
+PTR, A = 12, 1
+
+
+def _encode(name):
+    labels = name if isinstance(name, (list, tuple)) else name.rstrip(".").split(".")
+    encoded = [each if isinstance(each, bytes) else each.encode() for each in labels]
+    return b"".join(bytes([len(each)]) + each for each in encoded) + b"\0"
+
+
+def _question(query):
+    labels, at = [], 12
+    while query[at]:
+        labels.append(query[at + 1:at + 1 + query[at]].decode())
+        at += 1 + query[at]
+    return ".".join(labels).lower(), struct.unpack("!H", query[at + 1:at + 3])[0], query[12:at + 5]
+
+
+class NameServer:
+    def __init__(self):
+        self.names = {}      # address: name, a text or a list of labels
+        self.addresses = {}  # name: address
+        self.silent = False
+        self.asked = []      # (name, type)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self._socket.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                query, client = self._socket.recvfrom(4096)
+            except OSError:
+                return
+            if not query:
+                return
+            name, kind, question = _question(query)
+            self.asked.append((name, kind))
+            if not self.silent:
+                self._socket.sendto(self._answer(query, name, kind, question), client)
+
+    def _answer(self, query, name, kind, question):
+        data = None
+        if kind == PTR and name.endswith(".in-addr.arpa"):
+            found = self.names.get(".".join(reversed(name.split(".")[:4])))
+            data = found and _encode(found)
+        elif kind == A:
+            found = self.addresses.get(name)
+            data = found and socket.inet_aton(found)
+        head = query[:2] + struct.pack("!HHHHH", 0x8180 if data else 0x8183, 1, bool(data), 0, 0)
+        if not data:
+            return head + question
+        return head + question + b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data
+
+    def close(self):
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
