@@ -13,6 +13,7 @@
 #include "proxy/opener.h"
 #include "proxy/process_title.h"
 #include "proxy/supervisor.h"
+#include "tls/memory.h"
 
 static const char default_path[] = POSTERN_SYSCONFDIR "/postern/postern.conf";
 
@@ -92,6 +93,7 @@ int main(int argc, char **argv)
     }
     if (optind < argc)
         return print_usage(stderr, EXIT_FAILURE);
+    tls_memory_serve_openssl();
     process_title_init(argc, argv);
     return start(path, only_check);
 }

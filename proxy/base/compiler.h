@@ -8,4 +8,16 @@
 /* Argument f is a printf format for the arguments from a on. */
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
+/* 1: a sanitizer watches each piece of memory, and none is to be kept back from it. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MEMORY_IS_WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEMORY_IS_WATCHED 1
+#endif
+#endif
+#ifndef MEMORY_IS_WATCHED
+#define MEMORY_IS_WATCHED 0
+#endif
+
 #endif

@@ -15,17 +15,6 @@
 #define CHUNK_BYTES  ((size_t)64 * 1024)
 #define HEADER_BYTES 16 /* before what libevent gets: its size */
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SLAB_PLAIN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLAB_PLAIN 1
-#endif
-#endif
-#ifndef SLAB_PLAIN
-#define SLAB_PLAIN 0
-#endif
-
 struct free_object {
     struct free_object *next;
 };
@@ -54,7 +43,7 @@ static void fill(size_t class)
 
 void *slab_alloc(size_t size)
 {
-    if (SLAB_PLAIN || size > SLAB_LIMIT)
+    if (MEMORY_IS_WATCHED || size > SLAB_LIMIT)
         return calloc(1, size);
     size_t class = class_of(size);
     if (!free_objects[class])
@@ -68,7 +57,7 @@ void *slab_alloc(size_t size)
 
 void slab_free(void *memory, size_t size)
 {
-    if (SLAB_PLAIN || size > SLAB_LIMIT) {
+    if (MEMORY_IS_WATCHED || size > SLAB_LIMIT) {
         free(memory);
         return;
     }

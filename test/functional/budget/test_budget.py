@@ -28,9 +28,9 @@ SESSION_CALLS = {
 #: The same with a message of 25 MB. How much a recv() finds is not ours to say: a tenth more.
 LARGE_MESSAGE_CALLS = SESSION_CALLS | {"recvfrom": 607, "sendmsg": 605, "epoll_wait": 170}
 
-#: malloc(), calloc() and realloc() in the first of these sessions; nearly all are OpenSSL's, in
-#: the handshake.
-SESSION_ALLOCATIONS = 697
+#: malloc(), calloc() and realloc() in the first of these sessions: what is too large to be kept
+#: for the next.
+SESSION_ALLOCATIONS = 38
 #: What a message needs is there from the one before it.
 MESSAGE_ALLOCATIONS = 0
 
