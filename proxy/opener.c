@@ -52,7 +52,8 @@ static bool check_backend(const struct opener_backend *backend)
 {
     struct opener_user user;
     const char *why = NULL;
-    if (backend->way != OPENER_PROGRAM || opener_user_find(&user, backend->user, &why))
+    if (backend->way != OPENER_PROGRAM ||
+        opener_user_find(&user, backend->user, geteuid() == 0, &why))
         return true;
     log_error("backend \"%s\": user: \"%s\" %s", backend->name, backend->user, why);
     return false;
@@ -229,8 +230,8 @@ static bool set_up(struct opener *opener)
     opener->base = event_base_new();
     if (!opener->base)
         return false;
-    opener->programs =
-        programs_new(opener->base, &opener->settings, answer, end_when_alone, opener);
+    opener->programs = programs_new(opener->base, &opener->settings, opener->privileged, answer,
+                                    end_when_alone, opener);
     if (!opener->programs)
         return false;
     event_assign(&opener->readable, opener->base, SOCKET_DESCRIPTOR, EV_READ | EV_PERSIST,

@@ -172,7 +172,7 @@ static void on_child_ended(int number, short what, void *argument)
         programs->none(programs->context);
 }
 
-static bool make_places(struct programs *programs)
+static bool make_places(struct programs *programs, bool root)
 {
     const struct opener_settings *settings = programs->settings;
     programs->places = calloc(settings->count, sizeof *programs->places);
@@ -182,7 +182,7 @@ static bool make_places(struct programs *programs)
         place->backend = &settings->backends[i];
         if (place->backend->way != OPENER_PROGRAM)
             continue;
-        if (!opener_user_find(&place->user, place->backend->user, &why)) {
+        if (!opener_user_find(&place->user, place->backend->user, root, &why)) {
             log_error("backend \"%s\": user: \"%s\": %s", place->backend->name,
                       place->backend->user, why);
             return false;
@@ -195,7 +195,8 @@ static bool make_places(struct programs *programs)
 }
 
 struct programs *programs_new(struct event_base *base, const struct opener_settings *settings,
-                              programs_answer *answer, programs_none *none, void *context)
+                              bool root, programs_answer *answer, programs_none *none,
+                              void *context)
 {
     struct programs *programs = calloc(1, sizeof *programs);
     if (!programs)
@@ -208,7 +209,7 @@ struct programs *programs_new(struct event_base *base, const struct opener_setti
     LIST_INIT(&programs->list);
     evsignal_assign(&programs->child_ended, base, SIGCHLD, on_child_ended, programs);
     evsignal_add(&programs->child_ended, NULL);
-    if (make_places(programs))
+    if (make_places(programs, root))
         return programs;
     programs_free(programs);
     return NULL;

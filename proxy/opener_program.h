@@ -28,10 +28,10 @@ typedef void programs_answer(void *context, uint64_t order, int descriptor, int 
 /* The last program is gone. */
 typedef void programs_none(void *context);
 
-/* Looks the users up and opens the pipes for what programs say on standard error. NULL: the
- * cause is logged. Takes SIGCHLD. */
+/* Looks the users up (`root`: as root could) and opens the pipes for what programs say on
+ * standard error. NULL: the cause is logged. Takes SIGCHLD. */
 MUST_USE struct programs *programs_new(struct event_base *base,
-                                       const struct opener_settings *settings,
+                                       const struct opener_settings *settings, bool root,
                                        programs_answer *answer, programs_none *none,
                                        void *context);
 

@@ -21,10 +21,9 @@
 #define DESCRIPTOR_LIMIT  1024
 #define STATUS_DESCRIPTOR 3
 
-bool opener_user_find(struct opener_user *out, const char *name, const char **why)
+bool opener_user_find(struct opener_user *out, const char *name, bool root, const char **why)
 {
     *out = (struct opener_user){.stay = true};
-    bool root = geteuid() == 0;
     if (!*name && root)
         *why = "must be given when Postern is started as root";
     if (!*name)

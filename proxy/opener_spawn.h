@@ -18,11 +18,12 @@ struct opener_user {
 };
 
 /*
- * Looks up whom a backend's program is to run as. An empty name, or that of the present user,
- * is who is running already, which must not be root; only root becomes somebody else. Root
- * itself must be called "root". Returns false, with a phrase in *why, if it cannot be.
+ * Looks up whom a backend's program is to run as. `root`: Postern was started by root, who
+ * becomes anybody, but root itself only by that name. Anybody else runs programs as himself.
+ * Returns false, with a phrase in *why, if it cannot be.
  */
-MUST_USE bool opener_user_find(struct opener_user *out, const char *name, const char **why);
+MUST_USE bool opener_user_find(struct opener_user *out, const char *name, bool root,
+                               const char **why);
 
 struct opener_spawn {
     char *const *arguments; /* the first is the program's path */
