@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "proxy/config_internal.h"
+#include "proxy/recipients.h"
 
 struct reading {
     struct config *config;
@@ -368,8 +369,10 @@ void config_free(struct config *config)
 {
     if (!config)
         return;
-    for (size_t i = 0; i < config->listen_count; i++)
+    for (size_t i = 0; i < config->listen_count; i++) {
         free(config->listens[i].backends);
+        recipients_free(config->listens[i].recipients);
+    }
     for (size_t i = 0; i < config_row_count; i++)
         if (!is_repeatable(&config_rows[i]))
             config_value_free(&config_rows[i], config);

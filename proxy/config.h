@@ -14,6 +14,8 @@
 #include "proxy/base/compiler.h"
 #include "proxy/base/log.h"
 
+struct recipients;
+
 enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS };
 enum config_role { CONFIG_ROLE_SUBMISSION, CONFIG_ROLE_MX };
 enum config_backend_order { CONFIG_ORDER_FAILOVER, CONFIG_ORDER_BALANCE };
@@ -57,10 +59,11 @@ struct config_listen {
     struct address address;
     enum config_tls_mode tls;
     enum config_role role;
-    bool tls_required;                 /* of role mx; submission requires it in any case */
-    struct config_texts recipients;    /* of role mx, as written; none: all */
-    struct config_texts backend_names; /* as written; none: the first backend */
-    unsigned *backends;                /* the same, as indices into config->backends */
+    bool tls_required;                   /* of role mx; submission requires it in any case */
+    struct config_texts recipient_words; /* of role mx, as written */
+    struct recipients *recipients;       /* the same; NULL: the backend alone decides */
+    struct config_texts backend_names;   /* as written; none: the first backend */
+    unsigned *backends;                  /* the same, as indices into config->backends */
     size_t backend_count;
     enum config_backend_order backend_order;
 };

@@ -11,6 +11,7 @@
 #include "proxy/config_internal.h"
 #include "proxy/identity.h"
 #include "proxy/program_line.h"
+#include "proxy/recipients.h"
 
 /* Would a connection to the backend come back to this listener? */
 static bool is_loop(const struct config_listen *listen, const struct address *backend)
@@ -128,9 +129,27 @@ static void tell_of_no_identity(const struct config *config,
             config->path, backend->line, titled ? " " : "", titled ? backend->name : "");
 }
 
+static void read_recipients(struct config_listen *listen)
+{
+    char why[RECIPIENTS_ERROR_SIZE];
+    if (listen->recipient_words.count == 0)
+        return;
+    if (listen->role != CONFIG_ROLE_MX)
+        config_fault(listen->line, "listen", listen->name, "recipients",
+                     "is for listeners with role = \"mx\"");
+    listen->recipients = recipients_new();
+    if (!listen->recipients)
+        config_fault(listen->line, "listen", listen->name, "recipients", "out of memory");
+    for (size_t i = 0; listen->recipients && i < listen->recipient_words.count; i++)
+        if (!recipients_add(listen->recipients, listen->recipient_words.text[i], why))
+            config_fault(listen->line, "listen", listen->name, "recipients", "%s", why);
+    if (listen->recipients)
+        (void)recipients_count(listen->recipients);
+}
+
 static void check_inbound(const struct config *config, const struct config_listen *listen)
 {
-    if (listen->role != CONFIG_ROLE_MX || listen->recipients.count > 0)
+    if (listen->role != CONFIG_ROLE_MX || listen->recipients)
         return;
     for (size_t i = 0; i < listen->backend_count; i++) {
         const struct config_backend *backend = &config->backends[listen->backends[i]];
@@ -191,6 +210,7 @@ void config_check(struct config *config, unsigned share_line)
     for (size_t i = 0; i < config->listen_count; i++) {
         struct config_listen *listen = &config->listens[i];
         check_loops(config, listen);
+        read_recipients(listen);
         if (!resolve_backends(config, listen))
             continue;
         check_inbound(config, listen);

@@ -175,6 +175,7 @@ const struct config_row config_rows[] = {
     {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
     {{"listen", "role", "\"submission\""}, CONFIG_CHOICE, LISTEN_AT(role), .word = role_word},
     {{"listen", "tls_required", "false"}, CONFIG_FLAG, LISTEN_AT(tls_required)},
+    {{"listen", "recipients", "{}"}, CONFIG_TEXTS, LISTEN_AT(recipient_words)},
     {{"listen", "backend", "{}"}, CONFIG_TEXTS, LISTEN_AT(backend_names)},
     {{"listen", "backend_order", "\"failover\""},
      CONFIG_CHOICE,

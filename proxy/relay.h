@@ -60,6 +60,7 @@ const struct relay_end *relay_end(const struct relay *relay);
 struct relay_counts {
     uint32_t messages;            /* accepted by the backend */
     uint32_t recipients;          /* accepted by the backend */
+    uint32_t refused;             /* recipients that are not ours, of an mx */
     uint64_t bytes_in, bytes_out; /* from and to the client, inside TLS */
     uint64_t repaired;            /* bare line ends and NULs in messages */
 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proxy/identity.h"
+#include "proxy/recipients.h"
 #include "proxy/relay_internal.h"
 #include "proxy/smtp/command.h"
 
@@ -76,6 +77,35 @@ static void forward_mail(struct relay *relay, const struct smtp_command *command
     }
     stream_write(relay->backend, verb, sizeof verb - 1);
     forward(relay, clean, clean_length, EXPECT_MAIL);
+}
+
+/* An mx that knows its recipients takes mail for nobody else, however it is written. */
+static enum reply judge_recipient(const struct relay *relay, const struct smtp_command *command)
+{
+    struct recipients *ours = relay->party.listen->recipients;
+    struct smtp_forward_path path;
+    if (!ours)
+        return REPLY_NONE;
+    switch (smtp_forward_path_parse(command->arguments, command->arguments_length, &path)) {
+    case SMTP_FORWARD_PATH_OK:
+        return recipients_include(ours, &path) ? REPLY_NONE : REPLY_NOT_OURS;
+    case SMTP_FORWARD_PATH_SYNTAX:
+        return REPLY_RECIPIENT_SYNTAX;
+    default:
+        return REPLY_NOT_OURS;
+    }
+}
+
+static void forward_recipient(struct relay *relay, const struct smtp_command *command,
+                              const char *line, size_t length)
+{
+    enum reply reply = judge_recipient(relay, command);
+    if (reply == REPLY_NONE) {
+        forward(relay, line, length, EXPECT_RCPT);
+        return;
+    }
+    relay->counts.refused++;
+    refuse(relay, reply);
 }
 
 static void reset(struct relay *relay, const struct smtp_command *command, const char *line,
@@ -162,7 +192,7 @@ static const struct {
     [SMTP_VERB_EHLO] = {.handler = forward_hello},
     [SMTP_VERB_HELO] = {.handler = forward_hello},
     [SMTP_VERB_MAIL] = {.handler = forward_mail},
-    [SMTP_VERB_RCPT] = {.expectation = EXPECT_RCPT},
+    [SMTP_VERB_RCPT] = {.handler = forward_recipient},
     [SMTP_VERB_DATA] = {.handler = forward_data},
     [SMTP_VERB_BDAT] = {.handler = forward_chunk},
     [SMTP_VERB_RSET] = {.handler = reset},

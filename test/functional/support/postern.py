@@ -41,7 +41,8 @@ def _value(value):
 
 
 def _has_titles(value):
-    return isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
+    return isinstance(value, dict) and bool(value) and all(
+        isinstance(each, dict) for each in value.values())
 
 
 def configuration(settings):

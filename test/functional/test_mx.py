@@ -1,0 +1,208 @@
+"""Inbound mail: TLS is offered, AUTH is not, and mail for others is not taken, however it is
+addressed."""
+
+import re
+
+import pytest
+
+from support import wait
+
+
+def start_mx(start, backend, **keys):
+    port = wait.free_port()
+    backend_keys = keys.pop("backend", {})
+    made = start(backend, backend=backend_keys,
+                 listen={"mx": {"address": f"127.0.0.1:{port}", "role": "mx", **keys}})
+    made.starttls = ("127.0.0.1", port)
+    return made
+
+
+@pytest.fixture
+def mx(start, backend):
+    return start_mx(start, backend, recipients=["example.org", "joe@one.example"])
+
+
+def begun(postern, **options):
+    """Behind EHLO and MAIL, in plaintext."""
+    made = postern.connect(tls=None, **options)
+    made.ehlo("mx.sender.example")
+    made.command("MAIL FROM:<a@sender.example>", 250)
+    return made
+
+
+def test_mail_for_us_arrives_with_the_senders_address(mx, backend):
+    with begun(mx, source="127.0.0.33") as one:
+        one.command("RCPT TO:<bob@Example.ORG>", 250)
+        one.command("RCPT TO:<JOE@one.example>", 250)
+        one.command("RCPT TO:<postmaster>", 250)
+        one.command("DATA", 354)
+        one.send("Subject: x\r\n\r\n.\r\n")
+        one.reply(250)
+        one.quit()
+    session = backend.session()
+    identity = session.identity
+    assert identity["ADDR"] == "127.0.0.33" and identity["HELO"] == "mx.sender.example"
+    assert identity.get("LOGIN", "[UNAVAILABLE]") == "[UNAVAILABLE]"
+    assert len(session.messages) == 1
+    record = mx.session_record(one)
+    assert record["listener"] == "mx" and record["recipients"] == "3" and "user" not in record
+
+
+def test_tls_is_offered_and_auth_is_not(mx):
+    with mx.connect(tls=None) as one:
+        assert "STARTTLS" in one.ehlo()
+        one.starttls()
+        offered = one.ehlo()
+        assert "AUTH" not in offered and "STARTTLS" not in offered
+        one.command("AUTH PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=", 502)
+        one.command("MAIL FROM:<a@sender.example>", 250)
+        one.command("RCPT TO:<bob@example.org>", 250)
+
+
+def test_mail_in_plaintext_is_refused_where_tls_is_required(start, backend):
+    postern = start_mx(start, backend, recipients=["example.org"], tls_required=True)
+    with postern.connect(tls=None) as one:
+        one.ehlo()
+        one.command("MAIL FROM:<a@sender.example>", 530)
+        one.starttls()
+        one.command("MAIL FROM:<a@sender.example>", 503)
+        one.ehlo()
+        one.command("MAIL FROM:<a@sender.example>", 250)
+
+
+def test_mail_for_others_is_refused_here(mx, backend):
+    with begun(mx) as one:
+        for recipient in ("user@elsewhere.example", "jim@one.example", "bob@sub.example.org"):
+            assert one.command(f"RCPT TO:<{recipient}>", 550).status == "5.7.1"
+        one.command("RCPT TO:bob", 550, 501)
+        one.command("RCPT", 501)
+        one.command("DATA", 250, 354, 503, 554)
+    assert b"RCPT" not in backend.session().received
+    assert mx.session_record(one)["recipients_refused"] == "5"
+
+
+@pytest.mark.parametrize("form", [
+    "<@ours.example,@example.org:user@elsewhere.example>", "<@example.org:user@elsewhere.example>",
+    "<user%elsewhere.example@example.org>", "<elsewhere.example!user@example.org>",
+    "<\"user@elsewhere.example\"@example.org>", "<\"user%elsewhere.example\"@example.org>",
+    "<user@elsewhere.example@example.org>", "<user@[127.0.0.1]>", "<user@[IPv6:::1]>",
+    "<user>", "<>", "<user@example.org.>", "< user@example.org>", "<user@example.org >",
+    "<user@elsewhere.example> <bob@example.org>", "<|/bin/sh@example.org>",
+    "<us\\er@elsewhere.example>", "<user(@example.org)@elsewhere.example>",
+])
+def test_no_way_around_by_the_form_of_an_address(mx, backend, form):
+    with begun(mx) as one:
+        assert one.command(f"RCPT TO:{form}").code in (501, 550)
+    assert b"RCPT" not in backend.session().received
+
+
+def test_accounts_are_not_told_to_strangers(mx, backend):
+    """VRFY, EXPN and ETRN, before and behind MAIL; and EHLO does not offer them."""
+    backend.extensions = (*backend.extensions, "VRFY", "EXPN", "ETRN")
+    with mx.connect(tls=None) as one:
+        for verb in ("VRFY", "EXPN", "ETRN"):
+            assert one.command(f"{verb} bob").code in (502, 530)
+        one.ehlo()
+        one.command("MAIL FROM:<a@sender.example>", 250)
+        for verb in ("VRFY", "EXPN", "ETRN"):
+            one.command(f"{verb} bob", 502)
+        assert not {"VRFY", "EXPN", "ETRN"} & set(one.ehlo())
+    assert not {"VRFY", "EXPN", "ETRN"} & set(backend.session().verbs)
+
+
+def test_backend_costs_nothing_before_the_first_mail(mx, backend):
+    backend.wait(lambda: any(c.has_quit for c in backend.connections), "no probe")
+    before = len(backend.connections)
+    with mx.connect(tls=None) as one:
+        one.ehlo()
+        for command in ("NOOP", "RSET"):
+            one.command(command, 250)
+        one.command("RCPT TO:<bob@example.org>", 503)
+        one.command("DATA", 503)
+        one.quit()
+    assert len(backend.connections) == before
+
+
+def test_pipelined_envelope_goes_through(mx, backend):
+    with mx.connect(tls=None) as one:
+        one.ehlo()
+        one.send("MAIL FROM:<a@sender.example>\r\nRCPT TO:<bob@example.org>\r\n"
+                 "RCPT TO:<no@elsewhere.example>\r\nRCPT TO:<eve@example.org>\r\nDATA\r\n")
+        assert [one.reply().code for _ in range(5)] == [250, 250, 550, 250, 354]
+        one.send("x\r\n.\r\nQUIT\r\n")
+        assert [one.reply().code for _ in range(2)] == [250, 221]
+    assert backend.session().verbs[-5:] == ["MAIL", "RCPT", "RCPT", "DATA", "QUIT"]
+
+
+def test_old_servers_that_say_helo_are_served(mx, backend):
+    with mx.connect(tls=None) as one:
+        one.command("HELO old.example", 250)
+        one.send_message("a@sender.example", ["bob@example.org"], b"x\r\n")
+        one.quit()
+    session = backend.session()
+    assert b"HELO old.example" in session.commands and session.identity["PROTO"] == "SMTP"
+
+
+def test_outage_is_421_and_not_a_bounce(mx, backend):
+    backend.wait(lambda: any(c.has_quit for c in backend.connections), "no probe")
+    backend.stop_listening()
+    with mx.connect(tls=None) as one:
+        one.ehlo()
+        assert one.command("MAIL FROM:<a@sender.example>", 421).status == "4.4.1"
+        one.expect_closed()
+
+
+def test_threat_04_identity_is_not_the_senders_to_claim(mx, backend):
+    with mx.connect(tls=None) as one:
+        one.ehlo()
+        one.command("XCLIENT LOGIN=root", 550)
+        one.command("MAIL FROM:<a@sender.example> AUTH=root", 250)
+        one.command("XCLIENT LOGIN=root", 550)
+        one.command("XFORWARD NAME=x", 550)
+    assert b"root" not in backend.everything_received()
+
+
+def test_recipients_in_a_file_are_read_again_at_a_reload(start, backend, scratch):
+    path = scratch / "recipients"
+    path.write_text("# ours\nexample.org\n")
+    postern = start_mx(start, backend, recipients=[str(path)])
+    with begun(postern) as one:
+        one.command("RCPT TO:<bob@new.example>", 550)
+    path.write_text("example.org\nnew.example\n")
+    postern.reload()
+    with begun(postern) as one:
+        one.command("RCPT TO:<bob@new.example>", 250)
+    path.write_text("not a domain!\n")
+    (why,) = [e for e in postern.reload_refused() if "recipients" in e and "postern.conf" in e]
+    assert f"{path}:1" in why
+    with begun(postern) as one:
+        one.command("RCPT TO:<bob@new.example>", 250)
+
+
+def test_start_that_would_be_an_open_relay_is_refused(start, backend, scratch):
+    """Promise 1 of an mx: the backend hears where the client is, or Postern knows what is ours."""
+    postern = start_mx(start, backend)  # xclient: the backend hears it
+    with begun(postern) as one:
+        one.command("RCPT TO:<anybody@elsewhere.example>", 250)
+    postern.configure(backend={"identity": "none"})
+    (why,) = [e for e in postern.reload_refused() if "open relay" in e]
+    assert re.search(r'postern\.conf:\d+: listen "mx": role: mx would be an open relay', why)
+
+
+def test_recipients_are_for_an_mx(start, backend):
+    postern = start_mx(start, backend)
+    postern.configure(listen={"mx": {"address": "%s:%d" % postern.starttls,
+                                     "recipients": ["example.org"]}})
+    assert any("recipients: is for listeners" in e for e in postern.reload_refused())
+
+
+def test_sender_in_a_transaction_does_not_give_way_in_a_full_house(start, backend):
+    """Threat 27: those whose mail is under way are as good as logged in."""
+    postern = start_mx(start, backend, recipients=["example.org"])
+    postern.configure(limits={"connections": 2})
+    postern.reload()
+    with begun(postern) as one, postern.connect(tls=None) as idle:
+        with postern.connect(tls=None) as three:
+            idle.reply(421)
+            one.command("RCPT TO:<bob@example.org>", 250)
+            three.ehlo()
