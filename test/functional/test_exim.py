@@ -1,0 +1,228 @@
+"""Postern in front of Debian's Exim, both as etc/examples/exim has them."""
+
+import re
+import subprocess
+import tempfile
+import uuid
+
+import pytest
+
+from conftest import needs_root
+from support import backend as backends
+from support import behind, example, wait
+from support.behind import mail
+from support.client import Client
+
+pytestmark = needs_root
+
+ELSEWHERE = "somebody@elsewhere.test"
+VARIANTS = ("proxy", "program", "auth-param")
+#: Those in which Exim has a port for Postern.
+WITH_PORT = ("proxy", "auth-param")
+
+
+@pytest.fixture(scope="module")
+def smarthost():
+    """Where Exim sends what is not for mail.test."""
+    made = backends.Backend()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def exim_with(work, smarthost):
+    """exim_with(variant) -> an Exim, started once."""
+    from support.exim import Exim
+    running = {}
+
+    def find(variant):
+        if variant not in running:
+            directory = tempfile.mkdtemp(dir=work, prefix=f"exim-{variant}-")
+            running[variant] = Exim(directory, variant, smarthost.address)
+        return running[variant]
+    yield find
+    for each in running.values():
+        each.close()
+
+
+@pytest.fixture
+def exim(exim_with, variant):
+    return exim_with(variant)
+
+
+@pytest.fixture
+def front(start, exim):
+    """Postern with the example's configuration, where it sees Exim's files."""
+    changes = {"127.0.0.1:10025": "%s:%d" % exim.front} if exim.variant != "program" else {}
+    return start(None, example=example.text(f"exim/{exim.variant}/postern.conf", changes),
+                 command=exim.command)
+
+
+@pytest.fixture
+def subject():
+    return f"test {uuid.uuid4()}"
+
+
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
+proxy, program, auth_param = (pytest.mark.parametrize("variant", [each]) for each in VARIANTS)
+
+
+def direct(address, header=""):
+    made = Client(address, source=None)
+    made.send(header)
+    made.greeting()
+    made.ehlo()
+    return made
+
+
+def relayed(smarthost, subject):
+    """The message, as it came to the smarthost: once."""
+    def find():
+        return [message for each in list(smarthost.connections) for message in each.messages
+                if subject.encode() in message]
+    (found,) = smarthost.wait(find, f"nothing relayed with the subject {subject!r}")
+    return found
+
+
+def relays_for_nobody(client):
+    client.command("MAIL FROM:<alice@mail.test> AUTH=alice", 250)
+    client.command(f"RCPT TO:<{ELSEWHERE}>", 550)
+    client.command("RCPT TO:<bob@mail.test>", 250)
+    client.quit()
+
+
+# Exim alone: the configurations do what their page says
+
+@every_variant
+def test_exim_relays_for_nobody_on_the_port_for_everybody(exim):
+    """Whatever they say in AUTH=, and wherever from."""
+    relays_for_nobody(direct(exim.address))
+
+
+@proxy
+def test_exim_believes_whoever_reaches_its_inner_port(exim, smarthost, subject):
+    with direct(exim.front, "PROXY TCP4 203.0.113.9 127.0.0.1 50000 25\r\n") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test", ELSEWHERE], mail(subject))
+    assert "[203.0.113.9]" in exim.arrival(subject)
+    relayed(smarthost, subject)
+
+
+@proxy
+def test_exim_drops_who_does_not_say_where_from(exim):
+    with Client(exim.front, source=None) as one:
+        one.send("EHLO client.example\r\n")
+        one.expect_no_service()
+
+
+@proxy
+def test_exim_takes_no_header_on_the_port_for_everybody(exim):
+    with Client(exim.address, source=None) as one:
+        one.greeting()
+        one.command("PROXY TCP4 203.0.113.9 127.0.0.1 50000 25", 500, 554)
+
+
+@auth_param
+def test_exim_relays_on_its_inner_port_only_for_who_is_named(exim, smarthost, subject):
+    with direct(exim.front) as one:
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 550)
+        one.command("RSET", 250)
+        one.command("MAIL FROM:<alice@mail.test> AUTH=<>", 250)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 550)
+        one.command("RSET", 250)
+        one.command("MAIL FROM:<alice@mail.test> AUTH=alice", 250)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 250)
+        one.command("DATA", 354)
+        one.send(mail(subject) + b".\r\n")
+        one.reply(250)
+    relayed(smarthost, subject)
+
+
+@program
+def test_exim_believes_no_other_user_about_who_has_logged_in(exim):
+    """-oMaa and its like are for root, Exim's own user, and those whom it trusts."""
+    said = subprocess.run(
+        [*exim.command, "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+         "/usr/sbin/exim4", "-bs", "-oMa", "203.0.113.9.50000", "-oMaa", "PLAIN", "-oMai", "alice"],
+        input="EHLO x\r\nMAIL FROM:<alice@mail.test>\r\nRCPT TO:<bob@elsewhere.test>\r\nQUIT\r\n",
+        capture_output=True, text=True, timeout=wait.PATIENCE, check=False).stdout
+    assert re.search(r"^550 relay not permitted", said, re.MULTILINE), said
+
+
+# Behind Postern
+
+def trace_fields(exim, subject):
+    """Of a delivered message: Exim's own, and Postern's if there is one."""
+    head = exim.delivered(subject).partition(b"\n\n")[0].decode()
+    return re.findall(r"^Received: .*(?:\n[ \t].*)*", head, re.MULTILINE)
+
+
+@proxy
+def test_exim_sees_the_address_by_proxy_and_the_login_in_the_trace(front, exim, subject):
+    with front.log_in(source="127.0.0.51") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+    assert "H=(client.example) [127.0.0.51] " in exim.arrival(subject)
+    theirs, ours = trace_fields(exim, subject)
+    assert theirs.startswith("Received: from [127.0.0.51] (helo=client.example)")
+    assert "[127.0.0.51]" in ours and "(authenticated as alice)" in ours
+
+
+@program
+def test_exim_sees_address_login_and_mechanism_as_a_program(front, exim, subject):
+    with front.log_in(source="127.0.0.52") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+    arrival = exim.arrival(subject)
+    assert "H=(client.example) [127.0.0.52] " in arrival
+    assert " P=esmtpsa " in arrival and " A=PLAIN:alice " in arrival
+    (theirs,) = trace_fields(exim, subject)
+    assert theirs.startswith("Received: from [127.0.0.52] (helo=client.example)")
+    assert "with esmtpsa" in theirs
+
+
+@auth_param
+def test_exim_sees_the_login_with_each_message_and_the_address_in_the_trace(front, exim, subject):
+    with front.log_in(source="127.0.0.53") as one:
+        one.send_message("alice@mail.test> AUTH=<root", ["bob@mail.test"], mail(subject))
+    number = re.search(rb"\n\tid (\S+?)(?:;|\n)", exim.delivered(subject))[1].decode()
+    exim.wait_for_log(rf"{number} login=alice$")
+    theirs, ours = trace_fields(exim, subject)
+    assert "[127.0.0.53]" in ours and "(authenticated as alice)" in ours
+
+
+@every_variant
+def test_exim_relays_for_whoever_has_logged_in(front, smarthost, subject, variant):
+    with front.log_in() as one:
+        one.send_message("alice@mail.test", [ELSEWHERE], mail(subject))
+    relayed(smarthost, subject)
+
+
+@every_variant
+def test_exim_hears_nothing_of_who_has_not_logged_in(front, exim, subject, variant):
+    before = exim.log().count("rejected RCPT")
+    with front.connect() as one:
+        one.ehlo()
+        one.command("MAIL FROM:<alice@mail.test>", 530)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 530)
+        one.quit()
+    assert exim.log().count("rejected RCPT") == before
+
+
+@every_variant
+def test_exim_gets_20_megabytes_whole(front, exim, subject, variant):
+    behind.large_message_arrives_whole(front, exim, subject)
+
+
+@every_variant
+def test_exim_answers_what_a_client_pipelines(front, exim, subject, variant):
+    behind.pipelined_commands_are_answered_in_order(front, exim, subject)
+
+
+@every_variant
+def test_threat_07_nothing_is_smuggled_to_exim(front, exim, subject, variant):
+    behind.no_second_message_is_smuggled(front, exim, subject)
+
+
+@every_variant
+def test_outage_of_exim_loses_and_doubles_nothing(front, exim, subject, variant):
+    behind.outage_in_the_middle_loses_and_doubles_nothing(
+        front, exim, subject, fail=lambda: exim.end_sessions(front), recover=exim.start)
