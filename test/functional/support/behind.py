@@ -79,3 +79,22 @@ def outage_in_the_middle_loses_and_doubles_nothing(front, server, subject, fail,
         one.quit()
     assert b"whole" in server.delivered(subject)
     assert server.accepted() == before + 1
+
+
+def outage_before_the_message_loses_and_doubles_nothing(front, server, subject, fail, recover):
+    """`fail()` ends the server's sessions between RCPT and DATA: nothing is taken that has nowhere
+    to go, and behind `recover()` the next session is served."""
+    before = server.accepted()
+    with front.log_in() as one:
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+        one.command("RCPT TO:<bob@mail.test>", 250)
+        fail()
+        one.reply(421)
+        one.expect_closed()
+    recover()
+    assert server.accepted() == before
+    with front.log_in() as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject, "whole\r\n"))
+        one.quit()
+    assert b"whole" in server.delivered(subject)
+    assert server.accepted() == before + 1

@@ -90,11 +90,14 @@ class Exim:
                 start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             wait.until(lambda: self._process.poll() is not None or
-                       wait.port_answers(self.address), "Exim's port")
+                       all(map(wait.port_answers, self._ports())), "Exim's ports")
             assert self._process.poll() is None, (self.work / "stderr").read_text() + self.log()
         except BaseException:
             self.close()
             raise
+
+    def _ports(self):
+        return [self.address] if self.variant == "program" else [self.address, self.front]
 
     def log(self):
         return "".join(path.read_text("utf-8", "replace") for path in
@@ -123,9 +126,12 @@ class Exim:
         assert len(self.maildir.find(subject)) == 1
         return found
 
-    def stop(self):
-        """With all its processes, and the sessions in them."""
+    def stop(self, front=None):
+        """With all its processes, and the sessions in them; also those that a Postern started."""
         rest = processes.descendants(self._process.pid)
+        if front:
+            rest += [pid for pid in processes.descendants(front.pid)
+                     if processes.title(pid).startswith("/usr/sbin/exim4 ")]
         processes.end(self._process)
         for pid in rest:
             if processes.alive(pid):
