@@ -51,7 +51,7 @@ static struct opener_session session_of(const struct identity *identity)
         .helo = identity->helo,
         .host = identity->name,
         .esmtp = identity->esmtp,
-        .tls = identity->tls_version != NULL,
+        .tls = identity->tls_version,
     };
 }
 

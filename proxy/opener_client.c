@@ -180,7 +180,6 @@ static bool write_order(struct opener_request *request, const struct opener_sess
         .id = request->id,
         .backend = (uint16_t)session->backend,
         .esmtp = session->esmtp,
-        .tls = session->tls,
     };
     if (session->client)
         order.client = *session->client;
@@ -190,7 +189,8 @@ static bool write_order(struct opener_request *request, const struct opener_sess
         !copy(order.login, sizeof order.login, session->login) ||
         !copy(order.mechanism, sizeof order.mechanism, session->mechanism) ||
         !copy(order.helo, sizeof order.helo, session->helo) ||
-        !copy(order.host, sizeof order.host, session->host))
+        !copy(order.host, sizeof order.host, session->host) ||
+        !copy(order.tls, sizeof order.tls, session->tls))
         return false;
     request->length = opener_message_write_order(&order, request->bytes);
     return request->length > 0;

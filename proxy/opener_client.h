@@ -37,8 +37,8 @@ struct opener_session {
     const char *mechanism; /* "PLAIN" */
     const char *helo;
     const char *host; /* the client's name, confirmed */
+    const char *tls;  /* version on the client's side, "TLSv1.3" */
     bool esmtp;       /* EHLO, not HELO */
-    bool tls;         /* the client's side is encrypted */
 };
 
 /*

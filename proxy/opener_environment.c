@@ -27,7 +27,8 @@ void opener_values_set(struct opener_values *out, const struct opener_order *ord
     set_address(&order->client, out->address, out->port);
     set_address(&order->local, out->local_address, out->local_port);
     snprintf(out->protocol, sizeof out->protocol, "%s%s%s", order->esmtp ? "esmtp" : "smtp",
-             order->esmtp && order->tls ? "s" : "", order->esmtp && order->login[0] ? "a" : "");
+             order->esmtp && order->tls[0] ? "s" : "",
+             order->esmtp && order->login[0] ? "a" : "");
     out->value[PROGRAM_ADDRESS] = or_null(out->address);
     out->value[PROGRAM_PORT] = or_null(out->port);
     out->value[PROGRAM_HOST] = or_null(order->host[0] ? order->host : out->address);
@@ -55,7 +56,8 @@ bool opener_environment_set(struct opener_environment *out, const struct opener_
         {"TCPLOCALIP", values->value[PROGRAM_LOCAL_ADDRESS]},
         {"TCPLOCALPORT", values->value[PROGRAM_LOCAL_PORT]},
         {"TCPLOCALHOST", hostname},
-        {"ESMTP_TLS", order->tls ? "1" : NULL},
+        {"ESMTP_TLS", order->tls[0] ? "1" : NULL},
+        {"TLS_CONNECTED_PROTOCOL", order->tls[0] ? order->tls : NULL},
         {"RELAYCLIENT", order->login[0] ? backend->relayclient : NULL},
     };
     _Static_assert(sizeof variables / sizeof variables[0] <= OPENER_VARIABLE_LIMIT,

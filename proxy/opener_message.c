@@ -18,7 +18,7 @@
 #define ADDRESS_SIZE 16
 
 enum message_type { TYPE_ORDER = 1, TYPE_ANSWER = 2 };
-enum order_flag { FLAG_ESMTP = 1, FLAG_TLS = 2, FLAGS_ALL = 3 };
+enum order_flag { FLAG_ESMTP = 1, FLAGS_ALL = 1 };
 enum address_kind { KIND_NONE = 0, KIND_V4 = 4, KIND_V6 = 6 };
 
 static const struct text_field {
@@ -28,12 +28,13 @@ static const struct text_field {
     {offsetof(struct opener_order, mechanism), OPENER_MECHANISM_LIMIT},
     {offsetof(struct opener_order, helo), OPENER_NAME_LIMIT},
     {offsetof(struct opener_order, host), OPENER_NAME_LIMIT},
+    {offsetof(struct opener_order, tls), OPENER_TLS_LIMIT},
 };
 #define TEXTS (sizeof texts / sizeof texts[0])
 
-_Static_assert(OPENER_MESSAGE_LIMIT >= 12 + 3 + 2 * (3 + ADDRESS_SIZE) + 4 +
+_Static_assert(OPENER_MESSAGE_LIMIT >= 12 + 3 + 2 * (3 + ADDRESS_SIZE) + 5 +
                                            OPENER_LOGIN_LIMIT + OPENER_MECHANISM_LIMIT +
-                                           2 * OPENER_NAME_LIMIT,
+                                           2 * OPENER_NAME_LIMIT + OPENER_TLS_LIMIT,
                "the longest order fits");
 
 static bool text_valid(const char *text, size_t length)
@@ -97,10 +98,9 @@ static char *put_texts(char *at, const struct opener_order *order)
 size_t opener_message_write_order(const struct opener_order *order,
                                   char out[static OPENER_MESSAGE_LIMIT])
 {
-    uint64_t flags = (order->esmtp ? FLAG_ESMTP : 0) | (order->tls ? FLAG_TLS : 0);
     char *at = put_header(out, TYPE_ORDER, order->id);
     at = put_number(at, order->backend, 2);
-    at = put_number(at, flags, 1);
+    at = put_number(at, order->esmtp ? FLAG_ESMTP : 0, 1);
     at = put_address(at, &order->client);
     at = put_address(at, &order->local);
     at = put_texts(at, order);
@@ -204,7 +204,6 @@ static bool take_order(struct cursor *in, struct opener_order *out)
         return false;
     out->backend = (uint16_t)backend;
     out->esmtp = flags & FLAG_ESMTP;
-    out->tls = flags & FLAG_TLS;
     return take_address(in, &out->client) && take_address(in, &out->local) &&
            take_texts(in, out);
 }

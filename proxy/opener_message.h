@@ -17,19 +17,20 @@
 #define OPENER_LOGIN_LIMIT     255
 #define OPENER_MECHANISM_LIMIT 32
 #define OPENER_NAME_LIMIT      255 /* of a host, or what followed EHLO */
+#define OPENER_TLS_LIMIT       15
 
 /* Empty texts are values that are not known. */
 struct opener_order {
     uint64_t id; /* the answer repeats it */
     uint16_t backend;
     bool esmtp;            /* EHLO, not HELO */
-    bool tls;              /* the client's side is encrypted */
     struct address client; /* IPv4, IPv6 or none */
     struct address local;  /* the same */
     char login[OPENER_LOGIN_LIMIT + 1];
     char mechanism[OPENER_MECHANISM_LIMIT + 1];
     char helo[OPENER_NAME_LIMIT + 1];
     char host[OPENER_NAME_LIMIT + 1]; /* the client's name */
+    char tls[OPENER_TLS_LIMIT + 1];   /* version on the client's side, "TLSv1.3" */
 };
 
 /* With a descriptor beside it exactly if error is 0. */

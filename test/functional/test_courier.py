@@ -1,11 +1,17 @@
 """Postern in front of Debian's Courier, both as etc/examples/courier has them."""
 
+import contextlib
+import os
+import re
+import signal
 import tempfile
 import uuid
 
 import pytest
 
 from conftest import needs_root
+from support import behind, example, processes
+from support.behind import mail
 from support.client import Client
 
 pytestmark = needs_root
@@ -26,8 +32,10 @@ def subject():
     return f"test {uuid.uuid4()}"
 
 
-def mail(subject, body="x\r\n"):
-    return f"Subject: {subject}\r\n\r\n{body}".encode()
+@pytest.fixture
+def front(start, courier):
+    """Postern with the example's configuration, where Courier's files are."""
+    return start(None, example=example.text("courier/postern.conf", {}), command=courier.command)
 
 
 # Courier alone: what its environment says
@@ -69,3 +77,60 @@ def test_courier_without_relayclient_relays_for_nobody(courier, direct, subject)
     one.command("RSET", 250)
     one.send_message("somebody@elsewhere.test", ["bob@mail.test"], mail(subject))
     assert courier.wait_for_message(subject).recipients == ["bob@mail.test"]
+
+
+# Behind Postern
+
+def test_courier_shows_address_and_login(front, courier, subject):
+    with front.log_in(source="127.0.0.42") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+    trace = courier.delivered(subject).partition(b"\n  by ")[0].decode()
+    assert trace.startswith("Received: from client.example ")
+    assert "[127.0.0.42]" in trace and "(IDENT: alice, SSL: TLSv1.3)" in trace
+
+
+def test_courier_relays_for_whoever_has_logged_in(front, courier, subject):
+    with front.log_in() as one:
+        one.send_message("alice@mail.test", [ELSEWHERE], mail(subject))
+    assert courier.wait_for_message(subject).recipients == [ELSEWHERE]
+
+
+def test_no_esmtpd_runs_for_who_has_not_logged_in(front, courier):
+    before = courier.accepted()
+    with front.connect() as one:
+        one.ehlo()
+        one.command("MAIL FROM:<alice@mail.test>", 530)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 530)
+        assert not esmtpds(front)
+        one.quit()
+    assert courier.accepted() == before
+
+
+def test_courier_gets_20_megabytes_whole(front, courier, subject):
+    behind.large_message_arrives_whole(front, courier, subject)
+
+
+def test_courier_is_pipelined_to(front, courier, subject):
+    with front.log_in() as one:
+        assert "PIPELINING" in one.ehlo()
+    behind.pipelined_commands_are_answered_in_order(front, courier, subject, behind_message=False)
+
+
+def test_threat_07_nothing_is_smuggled_to_courier(front, courier, subject):
+    behind.no_second_message_is_smuggled(front, courier, subject)
+
+
+def test_outage_of_courier_loses_and_doubles_nothing(front, courier, subject):
+    """Its esmtpd dies; the next session gets another."""
+    def fail():
+        for pid in esmtpds(front):  # that of the first probe may be there still
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    behind.outage_in_the_middle_loses_and_doubles_nothing(
+        front, courier, subject, fail=fail, recover=lambda: None)
+
+
+def esmtpds(front):
+    """Pids of those that Postern has started."""
+    return [pid for pid in processes.descendants(front.pid)
+            if processes.title(pid).startswith("/usr/sbin/courieresmtpd")]

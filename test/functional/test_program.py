@@ -73,7 +73,7 @@ def test_program_hears_who_and_where_the_client_is(begin, program):
         "PROTO": "TCP", "TCPREMOTEIP": SOURCE, "TCPREMOTEPORT": str(port),
         "TCPREMOTEINFO": "alice", "TCPLOCALIP": "127.0.0.1",
         "TCPLOCALPORT": str(postern.implicit[1]), "TCPLOCALHOST": "mail.example.org",
-        "ESMTP_TLS": "1", "RELAYCLIENT": ""}
+        "ESMTP_TLS": "1", "TLS_CONNECTED_PROTOCOL": "TLSv1.3", "RELAYCLIENT": ""}
 
 
 @pytest.mark.parametrize("value", [None, "@relay.test"])

@@ -21,7 +21,7 @@ static struct address address_of(const char *text)
 
 static struct opener_order make_order(void)
 {
-    struct opener_order order = {.id = 0x0123456789abcdef, .backend = 0x0203, .tls = true};
+    struct opener_order order = {.id = 0x0123456789abcdef, .backend = 0x0203, .tls = "TLSv1.3"};
     order.client = address_of("203.0.113.9:4711");
     order.local = address_of("[2001:db8::1]:465");
     strcpy(order.login, "alice@b.test");
@@ -35,7 +35,7 @@ static void assert_same(const struct opener_order *a, const struct opener_order 
     assert_true(a->id == b->id);
     assert_int_equal(a->backend, b->backend);
     assert_int_equal(a->esmtp, b->esmtp);
-    assert_int_equal(a->tls, b->tls);
+    assert_string_equal(a->tls, b->tls);
     assert_true(address_equal(&a->client, &b->client));
     assert_true(address_equal(&a->local, &b->local));
     assert_string_equal(a->login, b->login);
@@ -64,6 +64,7 @@ static void test_order_arrives_as_it_was(void **state)
     fill(order.mechanism, sizeof order.mechanism);
     fill(order.helo, sizeof order.helo);
     fill(order.host, sizeof order.host);
+    fill(order.tls, sizeof order.tls);
     order.esmtp = true;
     length = opener_message_write_order(&order, bytes);
     assert_in_range(length, 1, OPENER_MESSAGE_LIMIT);
