@@ -13,10 +13,11 @@
 #include "proxy/base/address.h"
 #include "proxy/base/compiler.h"
 #include "proxy/base/log.h"
+#include "proxy/base/network.h"
 
 struct recipients;
 
-enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS };
+enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS, CONFIG_TLS_EITHER };
 enum config_role { CONFIG_ROLE_SUBMISSION, CONFIG_ROLE_MX };
 enum config_backend_order { CONFIG_ORDER_FAILOVER, CONFIG_ORDER_BALANCE };
 /* How the backend hears who and where the client is; the table of ways is in identity.c. */
@@ -39,6 +40,11 @@ struct config_texts {
     size_t count;
 };
 
+struct config_networks {
+    struct network *network;
+    size_t count;
+};
+
 struct config_tls {
     char *certificate;  /* PEM: the server's first, then its chain */
     char *key;          /* PEM, unencrypted */
@@ -58,6 +64,7 @@ struct config_listen {
     char *address_text; /* as written */
     struct address address;
     enum config_tls_mode tls;
+    struct config_networks proxy_protocol; /* of load balancers, which announce their clients */
     enum config_role role;
     bool tls_required;                   /* of role mx; submission requires it in any case */
     struct config_texts recipient_words; /* of role mx, as written */
@@ -108,6 +115,7 @@ struct config_limits {
 
 struct config_timeouts {
     uint32_t handshake_ms; /* TLS */
+    uint32_t either_ms;    /* for a first byte, where TLS or plain SMTP may come */
     uint32_t greeting_ms;  /* from the greeting to the client's first command */
     uint32_t login_ms;     /* from the connection to the end of AUTH */
     uint32_t resolve_ms;   /* from the connection to the client's name */

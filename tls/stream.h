@@ -84,6 +84,10 @@ enum stream_status {
 MUST_USE enum stream_status stream_read(struct stream *stream, char *buffer, size_t size,
                                         size_t *got);
 
+/* The same for a plain stream, and what is read stays to be read again, by whomever. */
+MUST_USE enum stream_status stream_peek(struct stream *stream, char *buffer, size_t size,
+                                        size_t *got);
+
 /* Stops and restarts the offering of input. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
