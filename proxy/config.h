@@ -19,6 +19,11 @@ struct recipients;
 
 enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS, CONFIG_TLS_EITHER };
 enum config_role { CONFIG_ROLE_SUBMISSION, CONFIG_ROLE_MX };
+enum config_backend_tls {
+    CONFIG_BACKEND_TLS_OFF,
+    CONFIG_BACKEND_TLS_STARTTLS,
+    CONFIG_BACKEND_TLS_IMPLICIT
+};
 enum config_backend_order { CONFIG_ORDER_FAILOVER, CONFIG_ORDER_BALANCE };
 /* How the backend hears who and where the client is; the table of ways is in identity.c. */
 enum config_identity {
@@ -101,6 +106,9 @@ struct config_backend {
     enum config_identity identity;
     uint32_t required; /* bits 1u << enum smtp_xclient_attribute, without which a session is
                           refused */
+    enum config_backend_tls tls;
+    char *ca; /* file or directory of certificates that are believed; empty: the system's */
+    char *tls_name;    /* that its certificate must have; empty: its address */
     bool resolve;      /* the client's name is looked up */
     bool trace;        /* a Received field on each message, also with other ways */
     bool hide_login;   /* from that field */

@@ -37,6 +37,8 @@ WORDS(bare_newline_word, [CONFIG_BARE_NEWLINE_NORMALIZE] = "normalize",
 WORDS(tls_version_word, "1.2", "1.3")
 WORDS(tls_mode_word, [CONFIG_TLS_IMPLICIT] = "implicit", [CONFIG_TLS_STARTTLS] = "starttls",
       [CONFIG_TLS_EITHER] = "either")
+WORDS(backend_tls_word, [CONFIG_BACKEND_TLS_OFF] = "off",
+      [CONFIG_BACKEND_TLS_STARTTLS] = "starttls", [CONFIG_BACKEND_TLS_IMPLICIT] = "implicit")
 WORDS(backend_order_word, [CONFIG_ORDER_FAILOVER] = "failover",
       [CONFIG_ORDER_BALANCE] = "balance")
 WORDS(role_word, [CONFIG_ROLE_SUBMISSION] = "submission", [CONFIG_ROLE_MX] = "mx")
@@ -222,6 +224,12 @@ const struct config_row config_rows[] = {
      CONFIG_WORDS,
      BACKEND_AT(required),
      .word = attribute_word},
+    {{"backend", "tls", "\"off\""}, CONFIG_CHOICE, BACKEND_AT(tls), .word = backend_tls_word},
+    {{"backend", "ca", "\"\""}, CONFIG_TEXT, BACKEND_AT(ca)},
+    {{"backend", "tls_name", "\"\""},
+     CONFIG_TEXT,
+     BACKEND_AT(tls_name),
+     .check = check_hostname},
     {{"backend", "resolve", "false"}, CONFIG_FLAG, BACKEND_AT(resolve)},
     {{"backend", "trace", "false"}, CONFIG_FLAG, BACKEND_AT(trace)},
     {{"backend", "hide_login", "false"}, CONFIG_FLAG, BACKEND_AT(hide_login)},

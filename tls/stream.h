@@ -63,6 +63,13 @@ void stream_prepare_context(SSL_CTX *context);
 /* Begins a server's handshake. What was read in plaintext is the caller's to forget. */
 MUST_USE bool stream_secure(struct stream *stream, SSL_CTX *context);
 
+/*
+ * Begins a client's handshake with a server that is to prove that it is `name`, a host name or
+ * an IP address; call it also while the socket is still connecting. What was read in plaintext
+ * is the caller's to forget. The caller flushes when STREAM_SECURED has come.
+ */
+MUST_USE bool stream_secure_client(struct stream *stream, SSL_CTX *context, const char *name);
+
 /* Closes at once, sends nothing more. NULL is allowed. */
 void stream_free(struct stream *stream);
 

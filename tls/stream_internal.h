@@ -43,6 +43,7 @@ struct stream {
     int fd;
     bool tls : 1; /* from the beginning of the handshake on */
     bool handshaking : 1;
+    bool client : 1; /* we are: OpenSSL keeps it also behind the handshake */
     bool resumed : 1;
     bool paused : 1;
     bool socket_empty : 1;   /* a short read in this turn: the next would say EAGAIN */
