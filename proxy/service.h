@@ -19,7 +19,7 @@ struct opener_client;
 struct resolver;
 
 /* Input of one turn is read into one shared buffer of this size. */
-#define SERVICE_SCRATCH_SIZE ((size_t)64 * 1024)
+#define SERVICE_SCRATCH_SIZE STREAM_READ_SIZE
 
 struct service {
     const struct config *config;

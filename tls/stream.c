@@ -201,7 +201,7 @@ struct stream_loop *stream_loop_new(struct event_base *base)
     evtimer_assign(&loop->finish_timer, base, on_finish_timer, loop);
     loop->bio_method = stream_tls_bio_method();
     loop->engine = tls_engine_new();
-    loop->raw = malloc(STREAM_RAW_SIZE);
+    loop->raw = malloc(STREAM_READ_SIZE);
     loop->opened = malloc(TLS_RECORD_SIZE_LIMIT);
     if (loop->bio_method && loop->engine && loop->raw && loop->opened)
         return loop;

@@ -87,6 +87,12 @@ enum stream_status {
     STREAM_BROKEN, /* stream_error() */
 };
 
+/*
+ * A buffer of this size has room for all that one system call brings: sixteen of the largest
+ * records, which is how a client sends a large message.
+ */
+#define STREAM_READ_SIZE ((size_t)16 * (5 + 16384 + 1 + 16))
+
 /* Fills the buffer as far as there is anything to read. */
 MUST_USE enum stream_status stream_read(struct stream *stream, char *buffer, size_t size,
                                         size_t *got);
