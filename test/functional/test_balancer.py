@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from support import wait
+from support import example, haproxy as haproxies, wait
 from support.client import Client
 from support.haproxy import HAProxy
 
@@ -259,17 +259,27 @@ def test_shutdown_waits_for_no_header(balanced):
 
 
 @pytest.fixture
-def haproxy(scratch):
+def run_haproxy(scratch):
+    """run_haproxy(configuration, address) -> a running one."""
     running = []
 
-    def make(back, server, more=()):
+    def run(configuration, address):
         directory = scratch / f"haproxy-{len(running)}"
         directory.mkdir()
-        running.append(HAProxy(directory, back, server, more))
+        running.append(HAProxy(directory, configuration, address))
         return running[-1]
-    yield make
+    yield run
     for each in running:
         each.close()
+
+
+@pytest.fixture
+def haproxy(run_haproxy):
+    """haproxy(back, words, more) -> one before one server."""
+    def make(back, words, more=()):
+        front = ("127.0.0.1", wait.free_port())
+        return run_haproxy(haproxies.configuration(front, back, words, more), front)
+    return make
 
 
 @pytest.mark.parametrize("words", ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl",
@@ -303,7 +313,49 @@ def test_health_checks_of_haproxy_leave_nothing_in_the_log(balanced, haproxy, wo
     before = len(loud(postern))
     front = haproxy(back, words, more)
     postern.wait_for_record(event="session ended", level="debug", count=5)
-    assert front.status()["status"] == "UP"
+    assert front.status() == "UP"
     assert len(loud(postern)) == before
     postern.stop()
-    wait.until(lambda: front.status()["status"].startswith("DOWN"), "HAProxy sees it go")
+    wait.until(lambda: front.status().startswith("DOWN"), "HAProxy sees it go")
+
+
+@pytest.fixture
+def two_behind_haproxy(start, run_haproxy):
+    """The example's files: HAProxy with its addresses, and the two Posterns."""
+    def make(backends):
+        bound = {port: ("127.0.0.1", wait.free_port()) for port in (465, 587)}
+        changes = {f"192.0.2.10:{port}": "%s:%d" % address for port, address in bound.items()}
+        posterns = []
+        for place, backend in enumerate(backends, 11):
+            ports = {port: ("127.0.0.1", wait.free_port()) for port in (465, 587)}
+            settings = {f'"*:{port}"': '"%s:%d"' % address for port, address in ports.items()}
+            postern = start(backend, example=example.text("haproxy/postern.conf", {
+                **settings, '"192.0.2.10"': '"127.0.0.1"'}))
+            posterns.append(postern)
+            changes.update({f"192.0.2.{place}:{port}": "%s:%d" % address
+                            for port, address in ports.items()})
+        text = example.text("haproxy/haproxy.cfg", {**changes, "inter 2s": "inter 100"})
+        front = run_haproxy(text, bound[465])
+        wait.until(lambda: all(front.status(server, section) == "UP" for server in ("one", "two")
+                               for section in ("submissions", "submission")), "both servers")
+        return front, bound, posterns
+    return make
+
+
+@pytest.mark.parametrize("tls", ["implicit", "starttls"])
+def test_example_of_haproxy(two_behind_haproxy, backend, tls):
+    """Both servers, one after the other's end; and no line for their checks."""
+    front, bound, posterns = two_behind_haproxy((backend, backend))
+    for count in range(2):
+        with Client(bound[465 if tls == "implicit" else 587], source="127.0.0.55",
+                    tls=tls == "implicit") as one:
+            one.greeting()
+            use(one, tls)
+        assert backend.session(count).identity["ADDR"] == "127.0.0.55"
+        served = next(each for each in posterns if each.find_records(port=str(one.port)))
+        assert served.session_record(one)["client"] == "127.0.0.55"
+        assert len(served.find_records(event="session ended")) == 1
+        server = ("one", "two")[posterns.index(served)]
+        served.stop()
+        wait.until(lambda: all(front.status(server, section).startswith("DOWN")
+                               for section in ("submissions", "submission")), "it is down")

@@ -1,7 +1,9 @@
 """A real HAProxy: Debian's package, unpacked and not installed, in front of a Postern."""
 
+import csv
 import os
 import pathlib
+import socket
 import subprocess
 
 from support import package, processes, wait
@@ -12,7 +14,6 @@ PACKAGES = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentraci
 _SETTINGS = """
 global
     maxconn 100
-    stats socket {work}/stats level admin
 defaults
     mode tcp
     timeout connect 10s
@@ -20,23 +21,28 @@ defaults
     timeout server 60s
 listen front
     bind {front[0]}:{front[1]}
-    server postern {back[0]}:{back[1]} {server}
+    server postern {back[0]}:{back[1]} {words}
 """
 
 
-class HAProxy:
-    """Takes connections at `address` and hands them on to `back`. `server` are the words of the
-    server line behind its address, `more` further lines of the section."""
+def configuration(front, back, words, more=()):
+    """Takes connections at `front` and hands them to `back`. `words` stand behind the server's
+    address, `more` are further lines of the section."""
+    return _SETTINGS.format(front=front, back=back, words=words) \
+        + "".join(f"    {line}\n" for line in more)
 
-    def __init__(self, directory, back, server, more=()):
+
+class HAProxy:
+    """One running instance; `address` is one that its configuration binds."""
+
+    def __init__(self, directory, configuration, address):
         self.work = pathlib.Path(directory)
-        self.address = ("127.0.0.1", wait.free_port())
+        self.address = address
         prefix = package.unpack(*PACKAGES)
         libraries = ":".join(map(str, prefix.glob("usr/lib/*-linux-*")))
         path = self.work / "haproxy.cfg"
-        path.write_text(_SETTINGS.format(work=self.work, front=self.address, back=back,
-                                         server=server)
-                        + "".join(f"    {line}\n" for line in more))
+        path.write_text(configuration.replace(
+            "\nglobal\n", f"\nglobal\n    stats socket {self.work}/stats level admin\n", 1))
         self._log_path = self.work / "haproxy.log"
         with open(self._log_path, "wb") as log:
             self._process = subprocess.Popen(
@@ -53,18 +59,15 @@ class HAProxy:
         assert self._process.poll() is None, self._log_path.read_text("utf-8", "replace")
         return wait.port_answers(self.address)
 
-    def status(self):
-        """What it thinks of its server: "UP", "DOWN", "no check" …, and why."""
-        import socket
+    def status(self, server="postern", section="front"):
+        """What it thinks of a server: "UP", "DOWN", "no check" …"""
         with socket.socket(socket.AF_UNIX) as asking:
             asking.connect(str(self.work / "stats"))
             asking.sendall(b"show stat\n")
             text = asking.makefile().read()
-        names, *rows = [line.split(",") for line in text.splitlines() if line]
-        for row in rows:
-            fields = dict(zip((name.lstrip("# ") for name in names), row))
-            if fields["svname"] == "postern":
-                return fields
+        for row in csv.DictReader(text.lstrip("# ").splitlines()):
+            if (row["pxname"], row["svname"]) == (section, server):
+                return row["status"]
         raise AssertionError(text)
 
     def close(self):
