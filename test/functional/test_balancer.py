@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from support import example, haproxy as haproxies, wait
+from support import dns, example, haproxy as haproxies, wait
 from support.client import Client
 from support.haproxy import HAProxy
 
@@ -99,6 +99,19 @@ def test_modules_are_told_the_announced_address(balanced, pam, scratch):
     with connected(balanced(auth={"pam_service": "recorded"}), line()) as one:
         use(one)
     assert "rhost=203.0.113.9 " in recorded.read_text()
+
+
+def test_name_that_is_looked_up_is_the_announced_clients(balanced, backend):
+    nameserver = dns.NameServer()
+    try:
+        nameserver.names["203.0.113.9"] = "laptop.example.org"
+        nameserver.addresses["laptop.example.org"] = "203.0.113.9"
+        postern = balanced(nameservers=[nameserver.address], backend={"resolve": True})
+        with connected(postern, line()) as one:
+            use(one)
+        assert backend.session().identity["NAME"] == "laptop.example.org"
+    finally:
+        nameserver.close()
 
 
 def test_header_may_come_byte_by_byte(balanced):

@@ -3,6 +3,7 @@
  * NUL, and one value for every place: each argument but those with a value in them is the same
  * whatever the value, and none becomes an option.
  */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
