@@ -27,6 +27,7 @@ struct opener_request {
     struct event retry;
     uint64_t id;
     bool sent; /* and not answered */
+    bool lost; /* with the opener that it was sent to */
     opener_callback *callback;
     void *context;
     size_t length;
@@ -51,18 +52,22 @@ static void send_order(struct opener_request *request)
         evtimer_add(&request->retry, &pause);
 }
 
-static void on_retry(int fd, short what, void *argument)
-{
-    (void)fd, (void)what;
-    send_order(argument);
-}
-
 static void end_request(struct opener_request *request, int descriptor, int error)
 {
     LIST_REMOVE(request, link);
     event_del(&request->retry);
     request->callback(request->context, descriptor, error);
     free(request);
+}
+
+static void on_retry(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct opener_request *request = argument;
+    if (request->lost)
+        end_request(request, -1, ECONNRESET);
+    else
+        send_order(request);
 }
 
 static struct opener_request *find_sent(const struct opener_client *client, uint64_t id)
@@ -104,17 +109,18 @@ static void drop_socket(struct opener_client *client)
     client->socket = -1;
 }
 
-/* Each callback may make and cancel requests, so that the list is begun anew. */
-static void fail_sent(struct opener_client *client)
+/* What was sent to an opener that is gone fails, in a turn of its own. */
+static void lose_sent(struct opener_client *client)
 {
     struct opener_request *request;
-    do {
-        LIST_FOREACH(request, &client->requests, link)
-        if (request->sent)
-            break;
-        if (request)
-            end_request(request, -1, ECONNRESET);
-    } while (request);
+    LIST_FOREACH(request, &client->requests, link)
+    {
+        if (!request->sent)
+            continue;
+        request->sent = false;
+        request->lost = true;
+        event_active(&request->retry, EV_TIMEOUT, 0);
+    }
 }
 
 static void on_readable(int fd, short what, void *argument)
@@ -130,7 +136,7 @@ static void on_readable(int fd, short what, void *argument)
         take_answer(client, &answer, descriptor);
     } else if (got == 0) {
         drop_socket(client);
-        fail_sent(client);
+        lose_sent(client);
     } else if (got > 0 || errno != EAGAIN) {
         log_error("an answer of the opener cannot be read");
         if (descriptor >= 0)
@@ -160,7 +166,7 @@ void opener_client_free(struct opener_client *client)
 void opener_client_attach(struct opener_client *client, int socket)
 {
     drop_socket(client);
-    fail_sent(client);
+    lose_sent(client);
     client->socket = socket;
     event_assign(&client->readable, client->base, socket, EV_READ | EV_PERSIST, on_readable,
                  client);

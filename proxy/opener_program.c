@@ -37,6 +37,7 @@ struct program {
     struct program_place *place;
     enum program_stage stage;
     bool failed; /* could not be executed */
+    bool gone;   /* has ended */
     uint64_t order;
     pid_t pid;
     int reactor_end; /* until it is answered; -1 then */
@@ -148,9 +149,20 @@ static struct program *find(const struct programs *programs, pid_t pid)
 {
     struct program *program;
     LIST_FOREACH(program, &programs->list, link)
-    if (program->pid == pid)
+    if (program->pid == pid && !program->gone)
         return program;
     return NULL;
+}
+
+static void forget_gone(struct programs *programs)
+{
+    struct program *program = LIST_FIRST(&programs->list);
+    while (program) {
+        struct program *next = LIST_NEXT(program, link);
+        if (program->gone)
+            forget(program);
+        program = next;
+    }
 }
 
 static void on_child_ended(int number, short what, void *argument)
@@ -166,8 +178,9 @@ static void on_child_ended(int number, short what, void *argument)
         if (program->stage == PROGRAM_STARTING)
             on_executed(program->status, 0, program);
         tell_end(program, status);
-        forget(program);
+        program->gone = true;
     }
+    forget_gone(programs);
     if (programs->running == 0)
         programs->none(programs->context);
 }
@@ -323,11 +336,13 @@ void programs_free(struct programs *programs)
 {
     if (!programs)
         return;
-    while (!LIST_EMPTY(&programs->list)) {
-        struct program *program = LIST_FIRST(&programs->list);
+    struct program *program;
+    LIST_FOREACH(program, &programs->list, link)
+    {
         kill(program->pid, SIGTERM);
-        forget(program);
+        program->gone = true;
     }
+    forget_gone(programs);
     for (size_t i = 0; programs->places && i < programs->settings->count; i++)
         opener_log_free(programs->places[i].log);
     event_del(&programs->child_ended);

@@ -55,9 +55,10 @@ class Gone(Exception):
 class Connection:
     """One connection, seen from the backend."""
 
-    def __init__(self, backend, accepted):
+    def __init__(self, backend, accepted, peer):
         self.backend = backend
         self.socket = accepted
+        self.peer = peer              # (address, port …)
         self.received = bytearray()   # everything
         self.commands = []            # lines outside messages, without CRLF
         self.messages = []            # as on the wire, with the end of data
@@ -108,7 +109,7 @@ class Connection:
     @property
     def is_probe(self):
         """Only asked what is offered."""
-        return all(verb in ("EHLO", "STARTTLS", "QUIT") for verb in self.verbs)
+        return all(verb in ("EHLO", "QUIT") for verb in self.verbs)
 
     @property
     def identity(self):
@@ -235,7 +236,8 @@ class Backend:
         self._changed = threading.Condition()
         self._listener = self._listen(host)
         #: As the configuration writes it.
-        self.address = f"unix:{path}" if path else "%s:%d" % self._listener.getsockname()
+        self.address = f"unix:{path}" if path else \
+            ("[%s]:%d" if ":" in host else "%s:%d") % self._listener.getsockname()[:2]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _listen(self, host):
@@ -244,7 +246,7 @@ class Backend:
             listener.bind(self.path)
             os.chmod(self.path, 0o666)
         else:
-            listener = socket.socket()
+            listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, 0))
         listener.listen(200)
@@ -258,10 +260,10 @@ class Backend:
     def _accept(self):
         while True:
             try:
-                accepted, _ = self._listener.accept()
+                accepted, peer = self._listener.accept()
             except OSError:
                 return
-            connection = Connection(self, accepted)
+            connection = Connection(self, accepted, peer)
             self.connections.append(connection)
             self.notify()
             threading.Thread(target=connection.run, daemon=True).start()
