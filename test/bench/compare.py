@@ -79,7 +79,8 @@ def build(buildtype):
         subprocess.run(["meson", "setup", directory, SOURCE, "-Dbench=true",
                         f"-Dbuildtype={buildtype}"], check=True, stdout=sys.stderr)
     subprocess.run(["ninja", "-j2", "-C", directory, "postern", "test/bench/load",
-                    "test/bench/floor", "test/bench/sink"], check=True, stdout=sys.stderr)
+                    "test/bench/floor", "test/bench/sink", "test/bench/scan"], check=True,
+                   stdout=sys.stderr)
     return directory
 
 

@@ -167,3 +167,11 @@ class Machine:
             empty = self.load(row, place, alone)["median_us"]
             with self.held(row, place, Load(sessions=held, concurrency=50, messages=0)):
                 return empty, self.load(row, place, alone)["median_us"]
+
+    def scanner_speeds(self):
+        """{kind of message: GB/s} of the scanner, on one of the server's processors."""
+        result = subprocess.run(
+            [self.build / "test/bench/scan"], capture_output=True, text=True, check=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, self.server_cpus))
+        rows = [line.rsplit(maxsplit=4) for line in result.stdout.splitlines()[1:]]
+        return {name.strip(): float(speed) for name, *_, speed in rows}

@@ -44,6 +44,10 @@ AIMS = (
      0.70, "most", ""),
     ("session, reactor and auth workers against nginx", lambda f: f.ratio("session", "nginx"),
      0.85, "most", ""),
+    ("session, 10 at once, reactor against nginx",
+     lambda f: f.ratio("session-few", "nginx", "reactor"), 0.70, "most", ""),
+    ("session, 10 at once, reactor and auth workers against nginx",
+     lambda f: f.ratio("session-few", "nginx"), 0.85, "most", ""),
     ("resumed session, reactor against nginx", lambda f: f.ratio("resumed", "nginx", "reactor"),
      0.70, "most", ""),
     ("bulk against the best of nginx, HAProxy, hitch, stunnel",
@@ -54,6 +58,9 @@ AIMS = (
     ("lone session with STARTTLS", lambda f: f.median("lone-starttls", SUBJECT), 4, "most",
      " ms"),
     ("two reactors against one", lambda f: f.median("reactors", SUBJECT), 1.7, "least", " ×"),
+    ("scanner, ordinary text", lambda f: f.median("scanner", SUBJECT), 10, "least", " GB/s"),
+    ("scanner, dots and empty lines",
+     lambda f: f.median("scanner", SUBJECT, "dots and empty lines, GB/s"), 3, "least", " GB/s"),
     ("spread over concurrency", lambda f: f.median("linear", SUBJECT), 15, "most", " %"),
 )
 

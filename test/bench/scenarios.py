@@ -53,9 +53,17 @@ def _per_session(cost, sessions):
     return figures
 
 
-def session(machine, row, sizes):
-    load = Load(concurrency=100, sessions=sizes.sessions)
+def _session(machine, row, sizes, concurrency):
+    load = Load(concurrency=concurrency, sessions=sizes.sessions)
     return _per_session(machine.cpu(row, load), load.sessions)
+
+
+def session(machine, row, sizes):
+    return _session(machine, row, sizes, 100)
+
+
+def session_few(machine, row, sizes):
+    return _session(machine, row, sizes, 10)
 
 
 def resumed(machine, row, sizes):
@@ -114,8 +122,15 @@ def reactors(machine, row, sizes):
             "one, µs": one.total_us / load.sessions, "two, µs": two.total_us / load.sessions}
 
 
+def scanner(machine, _row, _sizes):
+    """The message scanner by itself, repairs included; what is compared is ordinary text."""
+    speeds = machine.scanner_speeds()
+    return {"": speeds["text"], **{f"{kind}, GB/s": speed for kind, speed in speeds.items()}}
+
+
 SCENARIOS = (
     Scenario("session", "CPU for a session (full handshake, one 1 KB message)", "µs", session),
+    Scenario("session-few", "the same, 10 at once instead of 100", "µs", session_few),
     Scenario("resumed", "CPU for a resumed one", "µs", resumed),
     Scenario("bulk", "CPU for 1 GB in 25 MB messages", "s", bulk, digits=3),
     Scenario("idle", "memory for an idle TLS session with its backend open (PSS)", "KiB", idle,
@@ -129,6 +144,8 @@ SCENARIOS = (
              servers=frozenset(("nginx", "haproxy", "postern")), digits=2, sink="own"),
     Scenario("reactors", "sessions of two reactors against one", "×", reactors,
              servers=frozenset(("postern",)), digits=2),
+    Scenario("scanner", "message scanner on ordinary text", "GB/s", scanner,
+             servers=frozenset(("postern",)), digits=1),
 )
 
 
