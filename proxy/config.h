@@ -13,11 +13,17 @@
 #include "proxy/base/address.h"
 #include "proxy/base/compiler.h"
 #include "proxy/base/log.h"
+#include "proxy/base/network.h"
 
 struct recipients;
 
-enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS };
+enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS, CONFIG_TLS_EITHER };
 enum config_role { CONFIG_ROLE_SUBMISSION, CONFIG_ROLE_MX };
+enum config_backend_tls {
+    CONFIG_BACKEND_TLS_OFF,
+    CONFIG_BACKEND_TLS_STARTTLS,
+    CONFIG_BACKEND_TLS_IMPLICIT
+};
 enum config_backend_order { CONFIG_ORDER_FAILOVER, CONFIG_ORDER_BALANCE };
 /* How the backend hears who and where the client is; the table of ways is in identity.c. */
 enum config_identity {
@@ -36,6 +42,11 @@ enum config_bare_newline { CONFIG_BARE_NEWLINE_NORMALIZE, CONFIG_BARE_NEWLINE_RE
 /* A list of texts as written. */
 struct config_texts {
     char **text;
+    size_t count;
+};
+
+struct config_networks {
+    struct network *network;
     size_t count;
 };
 
@@ -58,6 +69,7 @@ struct config_listen {
     char *address_text; /* as written */
     struct address address;
     enum config_tls_mode tls;
+    struct config_networks proxy_protocol; /* of load balancers, which announce their clients */
     enum config_role role;
     bool tls_required;                   /* of role mx; submission requires it in any case */
     struct config_texts recipient_words; /* of role mx, as written */
@@ -94,6 +106,9 @@ struct config_backend {
     enum config_identity identity;
     uint32_t required; /* bits 1u << enum smtp_xclient_attribute, without which a session is
                           refused */
+    enum config_backend_tls tls;
+    char *ca; /* file or directory of certificates that are believed; empty: the system's */
+    char *tls_name;    /* that its certificate must have; empty: its address */
     bool resolve;      /* the client's name is looked up */
     bool trace;        /* a Received field on each message, also with other ways */
     bool hide_login;   /* from that field */
@@ -108,6 +123,7 @@ struct config_limits {
 
 struct config_timeouts {
     uint32_t handshake_ms; /* TLS */
+    uint32_t either_ms;    /* for a first byte, where TLS or plain SMTP may come */
     uint32_t greeting_ms;  /* from the greeting to the client's first command */
     uint32_t login_ms;     /* from the connection to the end of AUTH */
     uint32_t resolve_ms;   /* from the connection to the client's name */

@@ -7,14 +7,15 @@
 #include "proxy/config.h"
 
 enum config_kind {
-    CONFIG_TEXT,    /* char * */
-    CONFIG_NUMBER,  /* unsigned */
-    CONFIG_SECONDS, /* uint32_t, in milliseconds */
-    CONFIG_FLAG,    /* bool */
-    CONFIG_CHOICE,  /* an enum: the word's index */
-    CONFIG_WORDS,   /* a list; uint32_t: a bit for each word's index */
-    CONFIG_TEXTS,   /* a list; struct config_texts */
-    CONFIG_ADDRESS, /* char *, and struct address */
+    CONFIG_TEXT,     /* char * */
+    CONFIG_NUMBER,   /* unsigned */
+    CONFIG_SECONDS,  /* uint32_t, in milliseconds */
+    CONFIG_FLAG,     /* bool */
+    CONFIG_CHOICE,   /* an enum: the word's index */
+    CONFIG_WORDS,    /* a list; uint32_t: a bit for each word's index */
+    CONFIG_TEXTS,    /* a list; struct config_texts */
+    CONFIG_NETWORKS, /* a list; struct config_networks */
+    CONFIG_ADDRESS,  /* char *, and struct address */
 };
 
 struct config_row {
@@ -42,7 +43,8 @@ static inline bool config_row_is(const struct config_row *row, const char *secti
 
 static inline bool config_row_is_list(const struct config_row *row)
 {
-    return row->kind == CONFIG_WORDS || row->kind == CONFIG_TEXTS;
+    return row->kind == CONFIG_WORDS || row->kind == CONFIG_TEXTS ||
+           row->kind == CONFIG_NETWORKS;
 }
 
 /* What the struct of each element of a repeatable section begins with. */

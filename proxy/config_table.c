@@ -35,7 +35,10 @@
 WORDS(bare_newline_word, [CONFIG_BARE_NEWLINE_NORMALIZE] = "normalize",
       [CONFIG_BARE_NEWLINE_REJECT] = "reject")
 WORDS(tls_version_word, "1.2", "1.3")
-WORDS(tls_mode_word, [CONFIG_TLS_IMPLICIT] = "implicit", [CONFIG_TLS_STARTTLS] = "starttls")
+WORDS(tls_mode_word, [CONFIG_TLS_IMPLICIT] = "implicit", [CONFIG_TLS_STARTTLS] = "starttls",
+      [CONFIG_TLS_EITHER] = "either")
+WORDS(backend_tls_word, [CONFIG_BACKEND_TLS_OFF] = "off",
+      [CONFIG_BACKEND_TLS_STARTTLS] = "starttls", [CONFIG_BACKEND_TLS_IMPLICIT] = "implicit")
 WORDS(backend_order_word, [CONFIG_ORDER_FAILOVER] = "failover",
       [CONFIG_ORDER_BALANCE] = "balance")
 WORDS(role_word, [CONFIG_ROLE_SUBMISSION] = "submission", [CONFIG_ROLE_MX] = "mx")
@@ -173,6 +176,7 @@ const struct config_row config_rows[] = {
      .address_offset = offsetof(struct config_listen, address),
      .check = check_listen_address},
     {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
+    {{"listen", "proxy_protocol", "{}"}, CONFIG_NETWORKS, LISTEN_AT(proxy_protocol)},
     {{"listen", "role", "\"submission\""}, CONFIG_CHOICE, LISTEN_AT(role), .word = role_word},
     {{"listen", "tls_required", "false"}, CONFIG_FLAG, LISTEN_AT(tls_required)},
     {{"listen", "recipients", "{}"}, CONFIG_TEXTS, LISTEN_AT(recipient_words)},
@@ -220,6 +224,12 @@ const struct config_row config_rows[] = {
      CONFIG_WORDS,
      BACKEND_AT(required),
      .word = attribute_word},
+    {{"backend", "tls", "\"off\""}, CONFIG_CHOICE, BACKEND_AT(tls), .word = backend_tls_word},
+    {{"backend", "ca", "\"\""}, CONFIG_TEXT, BACKEND_AT(ca)},
+    {{"backend", "tls_name", "\"\""},
+     CONFIG_TEXT,
+     BACKEND_AT(tls_name),
+     .check = check_hostname},
     {{"backend", "resolve", "false"}, CONFIG_FLAG, BACKEND_AT(resolve)},
     {{"backend", "trace", "false"}, CONFIG_FLAG, BACKEND_AT(trace)},
     {{"backend", "hide_login", "false"}, CONFIG_FLAG, BACKEND_AT(hide_login)},
@@ -236,6 +246,7 @@ const struct config_row config_rows[] = {
     {{"limits", "errors", "10"}, CONFIG_NUMBER, AT(limits.errors), RANGE(1, 1000)},
 
     {{"timeouts", "handshake", "30"}, CONFIG_SECONDS, AT(timeouts.handshake_ms), RANGE(1, DAY)},
+    {{"timeouts", "either", "1"}, CONFIG_SECONDS, AT(timeouts.either_ms), RANGE(1, 60)},
     {{"timeouts", "greeting", "60"}, CONFIG_SECONDS, AT(timeouts.greeting_ms), RANGE(1, DAY)},
     {{"timeouts", "login", "180"}, CONFIG_SECONDS, AT(timeouts.login_ms), RANGE(1, DAY)},
     {{"timeouts", "resolve", "5"}, CONFIG_SECONDS, AT(timeouts.resolve_ms), RANGE(1, 60)},
@@ -312,7 +323,8 @@ const struct config_row *config_row_find(const char *section, const char *key)
 bool config_key_may_be_empty(const char *key)
 {
     for (size_t i = 0; i < config_row_count; i++)
-        if (config_rows[i].kind == CONFIG_TEXTS && strcmp(config_rows[i].option.key, key) == 0)
+        if (config_row_is_list(&config_rows[i]) && config_rows[i].kind != CONFIG_WORDS &&
+            strcmp(config_rows[i].option.key, key) == 0)
             return true;
     return false;
 }

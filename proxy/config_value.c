@@ -92,10 +92,34 @@ static void clear_texts(struct config_texts *texts)
     *texts = (struct config_texts){0};
 }
 
+static bool take_networks(const struct config_row *row, void *base, const char *value,
+                          char *why)
+{
+    struct config_networks *networks = field(row, base);
+    struct network network;
+    const char *fault;
+    if (!network_parse(value, &network, &fault))
+        return refuse(why, "\"%.200s\" %s", value, fault);
+    struct network *grown = reallocarray(networks->network, networks->count + 1, sizeof *grown);
+    if (!grown)
+        return refuse(why, "out of memory");
+    networks->network = grown;
+    networks->network[networks->count++] = network;
+    return true;
+}
+
+static void clear_networks(struct config_networks *networks)
+{
+    free(networks->network);
+    *networks = (struct config_networks){0};
+}
+
 void config_value_clear(const struct config_row *row, void *base)
 {
     if (row->kind == CONFIG_TEXTS)
         clear_texts(field(row, base));
+    else if (row->kind == CONFIG_NETWORKS)
+        clear_networks(field(row, base));
     else
         *(uint32_t *)field(row, base) = 0;
 }
@@ -180,7 +204,8 @@ bool config_value_take(const struct config_row *row, void *base, const char *val
         [CONFIG_TEXT] = take_text,       [CONFIG_NUMBER] = take_number,
         [CONFIG_SECONDS] = take_seconds, [CONFIG_FLAG] = take_flag,
         [CONFIG_CHOICE] = take_choice,   [CONFIG_WORDS] = take_words,
-        [CONFIG_TEXTS] = take_texts,     [CONFIG_ADDRESS] = take_address,
+        [CONFIG_TEXTS] = take_texts,     [CONFIG_NETWORKS] = take_networks,
+        [CONFIG_ADDRESS] = take_address,
     };
     return take[row->kind](row, base, value, why);
 }
@@ -209,8 +234,8 @@ bool config_value_default(const struct config_row *row, void *base,
 
 void config_value_free(const struct config_row *row, void *base)
 {
-    if (row->kind == CONFIG_TEXTS)
-        clear_texts(field(row, base));
+    if (row->kind == CONFIG_TEXTS || row->kind == CONFIG_NETWORKS)
+        config_value_clear(row, base);
     if (row->kind != CONFIG_TEXT && row->kind != CONFIG_ADDRESS)
         return;
     char **text = field(row, base);

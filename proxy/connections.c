@@ -79,30 +79,53 @@ static struct connection_peer *add_peer(struct connections *connections,
     return peer;
 }
 
-bool connections_add(struct connections *connections, struct connection *connection,
-                     const struct address *client)
+/* One more from that address; NULL: no memory. */
+static struct connection_peer *take_peer(struct connections *connections,
+                                         const struct address *client)
 {
     struct address_key key = address_key(client);
     struct connection_peer *peer = find_peer(connections, &key);
     if (!peer)
         peer = add_peer(connections, &key);
-    if (!peer)
+    if (peer)
+        peer->count++;
+    return peer;
+}
+
+static void leave_peer(struct connection_peer *peer)
+{
+    if (--peer->count > 0)
+        return;
+    LIST_REMOVE(peer, link);
+    slab_free(peer, sizeof *peer);
+}
+
+bool connections_add(struct connections *connections, struct connection *connection,
+                     const struct address *client)
+{
+    connection->peer = take_peer(connections, client);
+    if (!connection->peer)
         return false;
-    peer->count++;
-    connection->peer = peer;
     connection->authenticated = false;
     TAILQ_INSERT_TAIL(&connections->waiting, connection, by_age);
     connections->count++;
     return true;
 }
 
+bool connections_move(struct connections *connections, struct connection *connection,
+                      const struct address *client)
+{
+    struct connection_peer *peer = take_peer(connections, client);
+    if (!peer)
+        return false;
+    leave_peer(connection->peer);
+    connection->peer = peer;
+    return true;
+}
+
 void connections_remove(struct connections *connections, struct connection *connection)
 {
-    struct connection_peer *peer = connection->peer;
-    if (--peer->count == 0) {
-        LIST_REMOVE(peer, link);
-        slab_free(peer, sizeof *peer);
-    }
+    leave_peer(connection->peer);
     TAILQ_REMOVE(list_of(connections, connection), connection, by_age);
     connections->count--;
 }

@@ -28,6 +28,10 @@ void connections_free(struct connections *connections);
 /* Returns false, and nothing is added, if there is no memory. */
 MUST_USE bool connections_add(struct connections *connections, struct connection *connection,
                               const struct address *client);
+/* It is somebody else's: counts for that address from now on, and keeps its age. Returns false,
+ * and nothing changes, if there is no memory. */
+MUST_USE bool connections_move(struct connections *connections, struct connection *connection,
+                               const struct address *client);
 void connections_remove(struct connections *connections, struct connection *connection);
 
 /* From now on it no longer gives way. */

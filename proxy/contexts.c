@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "proxy/base/log.h"
+#include "tls/client_context.h"
 #include "tls/context.h"
 
 static SSL_CTX *make_context(const struct config *config, const struct config_listen *listen,
@@ -40,6 +42,31 @@ SSL_CTX **contexts_new(const struct config *config)
 void contexts_free(SSL_CTX **contexts, const struct config *config)
 {
     for (size_t i = 0; contexts && i < config->listen_count; i++)
+        SSL_CTX_free(contexts[i]);
+    free(contexts);
+}
+
+SSL_CTX **backend_contexts_new(const struct config *config)
+{
+    SSL_CTX **contexts = calloc(config->backend_count, sizeof *contexts);
+    for (size_t i = 0; contexts && i < config->backend_count; i++) {
+        const struct config_backend *backend = &config->backends[i];
+        if (backend->tls == CONFIG_BACKEND_TLS_OFF)
+            continue;
+        contexts[i] = tls_client_context_new(*backend->ca ? backend->ca : NULL);
+        if (contexts[i])
+            continue;
+        log_error("%s:%u: backend \"%s\": tls: cannot be had", config->path, backend->line,
+                  backend->name);
+        backend_contexts_free(contexts, config);
+        return NULL;
+    }
+    return contexts;
+}
+
+void backend_contexts_free(SSL_CTX **contexts, const struct config *config)
+{
+    for (size_t i = 0; contexts && i < config->backend_count; i++)
         SSL_CTX_free(contexts[i]);
     free(contexts);
 }

@@ -15,4 +15,11 @@ MUST_USE SSL_CTX **contexts_new(const struct config *config);
 /* NULL is allowed. */
 void contexts_free(SSL_CTX **contexts, const struct config *config);
 
+/* The same for its backends: config->backend_count, NULL for those that are spoken to in the
+ * clear. */
+MUST_USE SSL_CTX **backend_contexts_new(const struct config *config);
+
+/* NULL is allowed. */
+void backend_contexts_free(SSL_CTX **contexts, const struct config *config);
+
 #endif

@@ -306,7 +306,7 @@ void dialogue_continue(struct session *session)
     if (is_congested(session))
         stream_pause(session->client);
     else if (session->dialogue->input_ended)
-        session_finish(session, REPLY_NONE, "client closed");
+        arrival_client_left(session, "client closed");
     else if (has_room(session))
         stream_resume(session->client);
 }
@@ -355,12 +355,13 @@ void dialogue_greet(struct session *session)
     session_say(session, "220 ", 4);
     session_say(session, hostname, strlen(hostname));
     session_say(session, " ESMTP\r\n", 8);
+    session->dialogue->welcomed = true;
 }
 
 static void after_handshake(struct session *session)
 {
     session->phase = SESSION_COMMANDS;
-    if (door_listen(session->door)->tls == CONFIG_TLS_IMPLICIT)
+    if (!session->dialogue->welcomed)
         dialogue_greet(session);
 }
 
@@ -377,7 +378,7 @@ void dialogue_event(struct session *session, enum stream_event event)
         dialogue_continue(session);
         break;
     case STREAM_FAILED:
-        session_finish(session, REPLY_NONE, stream_error(session->client));
+        arrival_client_left(session, stream_error(session->client));
         break;
     }
 }

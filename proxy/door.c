@@ -110,6 +110,15 @@ bool door_wants_names(const struct door *door)
     return false;
 }
 
+bool door_is_balanced(const struct door *door, const struct address *peer)
+{
+    const struct config_networks *networks = &door->listen->proxy_protocol;
+    for (size_t i = 0; i < networks->count; i++)
+        if (network_contains(&networks->network[i], peer))
+            return true;
+    return false;
+}
+
 const char *door_ehlo(const struct door *door, enum door_stage stage, size_t *length)
 {
     *length = door->ehlo[stage].length;

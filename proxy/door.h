@@ -33,6 +33,9 @@ SSL_CTX *door_tls(const struct door *door);
 /* Does a backend behind it want to hear the client's name? */
 bool door_wants_names(const struct door *door);
 
+/* Is this peer a load balancer, which says first whose connection it is? */
+bool door_is_balanced(const struct door *door, const struct address *peer);
+
 /* What a backend offers has changed. */
 void door_learn(struct door *door);
 

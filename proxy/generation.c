@@ -31,7 +31,8 @@ struct reactor_child {
 struct generation {
     const struct generation_environment *environment;
     struct config *config;
-    SSL_CTX **contexts; /* one for each listen section */
+    SSL_CTX **contexts;         /* one for each listen section */
+    SSL_CTX **backend_contexts; /* one for each backend section */
     unsigned reactor_count;
     struct reactor_child *reactors;
     bool ending;
@@ -104,6 +105,7 @@ static bool start_reactor(struct generation *generation, unsigned index)
     struct reactor_settings settings = {
         .config = generation->config,
         .contexts = generation->contexts,
+        .backend_contexts = generation->backend_contexts,
         .listeners = listeners,
         .listener_count = count,
         .control = pair[1],
@@ -151,7 +153,9 @@ struct generation *generation_start(const struct generation_environment *environ
     generation->environment = environment;
     generation->config = config;
     generation->contexts = contexts_new(config);
-    if (generation->contexts && opener_check(config) && make_reactors(generation))
+    generation->backend_contexts = backend_contexts_new(config);
+    if (generation->contexts && generation->backend_contexts && opener_check(config) &&
+        make_reactors(generation))
         return generation;
     generation_free(generation);
     return NULL;
@@ -198,6 +202,7 @@ void generation_free(struct generation *generation)
         free(generation->reactors[i].workers);
     }
     contexts_free(generation->contexts, generation->config);
+    backend_contexts_free(generation->backend_contexts, generation->config);
     free(generation->reactors);
     config_free(generation->config);
     free(generation);

@@ -151,7 +151,8 @@ static void find_local_address(struct session *session)
 {
     struct address *local = &session->local_address;
     socklen_t length = sizeof *local - offsetof(struct address, any);
-    if (getsockname(stream_descriptor(session->client), &local->any, &length) < 0)
+    if (local->length > 0 ||
+        getsockname(stream_descriptor(session->client), &local->any, &length) < 0)
         return;
     local->length = length;
     address_normalise(local);

@@ -259,6 +259,7 @@ static bool make_service(struct reactor *reactor)
         .fault_context = reactor,
     };
     service->config = config;
+    service->backend_contexts = reactor->settings->backend_contexts;
     service->streams = stream_loop_new(service->base);
     service->pool = auth_pool_new(service->base, &options);
     service->control =

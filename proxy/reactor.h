@@ -19,7 +19,8 @@ struct reactor_listener {
 
 struct reactor_settings {
     const struct config *config;
-    SSL_CTX *const *contexts; /* by the same index */
+    SSL_CTX *const *contexts;         /* by the same index */
+    SSL_CTX *const *backend_contexts; /* by index into config->backends */
     const struct reactor_listener *listeners;
     size_t listener_count;
     int control;                  /* socket to the master */

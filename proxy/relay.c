@@ -12,9 +12,6 @@
 #include "proxy/base/slab.h"
 #include "proxy/relay_internal.h"
 
-/* Buffers of input in one turn, so that one fast client does not keep the others waiting. */
-#define READS_IN_A_TURN 4
-
 struct relay *relay_new(struct service *service, const struct relay_party *party,
                         struct stream *client, struct stream *backend,
                         const struct smtp_ehlo *ehlo, struct buffer *leftover)
@@ -222,15 +219,11 @@ static enum stream_status read_client(struct relay *relay)
     return status;
 }
 
+/* One buffer of input in a turn, so that a fast client does not keep the others waiting. */
 static void client_readable(struct relay *relay)
 {
-    for (int i = 0; i < READS_IN_A_TURN && !relay_is_blocked(relay); i++) {
-        enum stream_status status = read_client(relay);
-        if (status == STREAM_EOF)
-            relay->client_ended = true;
-        if (status != STREAM_OK)
-            break;
-    }
+    if (!relay_is_blocked(relay) && read_client(relay) == STREAM_EOF)
+        relay->client_ended = true;
 }
 
 void relay_start(struct relay *relay, bool client_ended)

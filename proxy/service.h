@@ -19,19 +19,20 @@ struct opener_client;
 struct resolver;
 
 /* Input of one turn is read into one shared buffer of this size. */
-#define SERVICE_SCRATCH_SIZE ((size_t)64 * 1024)
+#define SERVICE_SCRATCH_SIZE STREAM_READ_SIZE
 
 struct service {
     const struct config *config;
     struct event_base *base;
     struct stream_loop *streams;
     struct auth_pool *pool;
-    struct control_client *control;  /* to the master */
-    struct opener_client *opener;    /* to who opens what a reactor cannot */
-    struct resolver *resolver;       /* NULL: no backend wants names */
-    struct connections *connections; /* who is there, and how many */
-    char *scratch;                   /* SERVICE_SCRATCH_SIZE bytes, free between two turns */
-    bool stopping;                   /* transactions may end, nothing new begins */
+    struct control_client *control;   /* to the master */
+    struct opener_client *opener;     /* to who opens what a reactor cannot */
+    SSL_CTX *const *backend_contexts; /* by index into config->backends; NULL: without TLS */
+    struct resolver *resolver;        /* NULL: no backend wants names */
+    struct connections *connections;  /* who is there, and how many */
+    char *scratch;                    /* SERVICE_SCRATCH_SIZE bytes, free between two turns */
+    bool stopping;                    /* transactions may end, nothing new begins */
 };
 
 #endif

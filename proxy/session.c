@@ -49,13 +49,20 @@ void session_reply(struct session *session, enum reply reply)
     session_say(session, text->text, text->length);
 }
 
+static bool is_arriving(const struct session *session)
+{
+    return session->phase == SESSION_PROXY || session->phase == SESSION_FIRST_BYTE;
+}
+
 void session_finish(struct session *session, enum reply reply, const char *cause)
 {
+    bool may_hear =
+        !is_arriving(session) || door_listen(session->door)->tls == CONFIG_TLS_STARTTLS;
     if (session->phase == SESSION_OVER)
         return;
     session->phase = SESSION_OVER;
     session->cause = cause;
-    session_reply(session, reply);
+    session_reply(session, may_hear ? reply : REPLY_NONE);
 }
 
 void session_log_client(const struct session *session, struct log_record *record)
@@ -76,7 +83,8 @@ static void log_end_of(const struct session *session)
     if (session->relay)
         counts = *relay_counts(session->relay);
 
-    log_begin(&record, LOG_LEVEL_INFO, "session ended");
+    bool is_check = session->is_check && !session->relay;
+    log_begin(&record, is_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "session ended");
     session_log_client(session, &record);
     log_text(&record, "tls", stream_tls_version(session->client));
     log_text(&record, "cipher", stream_tls_cipher(session->client));
@@ -124,6 +132,9 @@ static void session_free(struct session *session)
 static uint64_t deadline_ms(const struct session *session)
 {
     switch ((enum session_phase)session->phase) {
+    case SESSION_PROXY:
+    case SESSION_FIRST_BYTE:
+        return arrival_deadline_ms(session);
     case SESSION_RELAY:
         return relay_deadline_ms(session->relay);
     case SESSION_VERDICT: /* the pool's own */
@@ -176,6 +187,8 @@ static void on_timer(int fd, short what, void *argument)
     if (deadline_ms(session) <= clock_now_ms()) {
         if (session->phase == SESSION_RELAY)
             relay_expire(session->relay);
+        else if (is_arriving(session))
+            arrival_expire(session);
         else
             dialogue_expire(session);
     }
@@ -188,24 +201,11 @@ static void on_client(void *context, struct stream *stream, enum stream_event ev
     (void)stream;
     if (session->phase == SESSION_RELAY)
         relay_client_event(session->relay, event);
+    else if (is_arriving(session))
+        arrival_event(session, event);
     else
         dialogue_event(session, event);
     session_settle(session);
-}
-
-static bool greet(struct session *session)
-{
-    session->dialogue = calloc(1, sizeof *session->dialogue);
-    if (!session->dialogue)
-        return false;
-    if (door_listen(session->door)->tls == CONFIG_TLS_STARTTLS) {
-        session->phase = SESSION_COMMANDS;
-        dialogue_greet(session);
-        return true;
-    }
-    session->phase = SESSION_HANDSHAKE;
-    session->dialogue->handshake_ms = session->started_ms;
-    return stream_secure(session->client, door_tls(session->door));
 }
 
 void session_begin(struct service *service, struct door *door, int fd,
@@ -228,8 +228,10 @@ void session_begin(struct service *service, struct door *door, int fd,
     session->client_address = *client;
     session->timer_ms = UINT64_MAX;
     evtimer_assign(&session->timer, service->base, on_timer, session);
-    handover_look_up(session);
-    if (!greet(session))
+    session->dialogue = calloc(1, sizeof *session->dialogue);
+    if (session->dialogue)
+        arrival_begin(session);
+    else
         session_finish(session, REPLY_NONE, "out of memory");
     session_settle(session);
 }

@@ -1,6 +1,6 @@
 /*
  * The session's struct, shared by the files that a client passes through, in
- * this order: session.c, dialogue.c, login.c, handover.c (then relay.c, which
+ * this order: session.c, arrival.c, dialogue.c, login.c, handover.c (then relay.c, which
  * knows it not).
  */
 #ifndef POSTERN_SESSION_INTERNAL_H
@@ -18,13 +18,19 @@
 #include "proxy/smtp/command.h"
 
 /*
+ *   PROXY ──> FIRST_BYTE ──┬──────────┐   where the listener has them
+ *                          v          v
+ *                      HANDSHAKE ──> COMMANDS, which are the first on others
+ *
  *   HANDSHAKE ──> COMMANDS ──AUTH──> CHALLENGE ──> VERDICT ──> RESOLVING, OPENING ──> RELAY
  *       ^            │  ^               │             │           │          │
  *       └─ STARTTLS ─┘  └── cancelled ──┴── DELAYED <─┘           │          │
  *   every phase ──────────────────────────────────────────────────┴──────────┴──> OVER
  */
 enum session_phase {
-    SESSION_HANDSHAKE, /* TLS */
+    SESSION_PROXY,      /* a load balancer's header */
+    SESSION_FIRST_BYTE, /* which tells TLS from plain SMTP */
+    SESSION_HANDSHAKE,  /* TLS */
     SESSION_COMMANDS,
     SESSION_CHALLENGE, /* the next line answers a SASL challenge */
     SESSION_VERDICT,   /* with the auth pool */
@@ -40,6 +46,7 @@ struct dialogue {
     struct buffer input;
     size_t line_bytes;  /* of it: the line that is being dealt with, with its end */
     bool skipping_line; /* an over-long one; its error has been counted */
+    bool welcomed;      /* the greeting has been said */
     bool greeted;       /* a first command has come */
     bool input_ended;
     unsigned errors;
@@ -48,6 +55,7 @@ struct dialogue {
     struct auth_request *request;
     uint64_t told_at_ms;   /* SESSION_DELAYED: when the refusal is due */
     uint64_t handshake_ms; /* SESSION_HANDSHAKE: when it began */
+    uint64_t opened_ms;    /* SESSION_FIRST_BYTE: likewise */
 };
 
 struct session {
@@ -68,7 +76,9 @@ struct session {
     uint64_t number;
     uint64_t started_ms;
     struct address client_address;
-    struct address local_address; /* found when it is needed */
+    struct address local_address; /* found when it is needed, or announced by a balancer */
+    bool is_balanced;             /* came through a load balancer, which has to say for whom */
+    bool is_check;                /* that balancer's own: nothing to log */
     char *helo;                   /* what followed EHLO or HELO; NULL: nothing yet */
     bool esmtp;
     struct resolver_request *lookup; /* NULL: none is under way */
@@ -94,6 +104,14 @@ void session_reply(struct session *session, enum reply reply);
 void session_finish(struct session *session, enum reply reply, const char *cause);
 /* Ends every turn: flushes, sets the timer, frees a session that is over. It may be gone. */
 void session_settle(struct session *session);
+
+/* arrival.c: until the greeting or the handshake */
+void arrival_begin(struct session *session);
+void arrival_event(struct session *session, enum stream_event event);
+uint64_t arrival_deadline_ms(const struct session *session);
+void arrival_expire(struct session *session);
+/* Ends a session whose client has closed, or broken, the connection before the relay. */
+void arrival_client_left(struct session *session, const char *cause);
 
 /* dialogue.c: SMTP until AUTH */
 void dialogue_greet(struct session *session);

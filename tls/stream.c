@@ -42,13 +42,13 @@ void stream_fail(struct stream *stream, const char *error)
         stream_offer_again(stream);
 }
 
-ssize_t stream_receive(struct stream *stream, char *buffer, size_t size)
+static ssize_t receive(struct stream *stream, char *buffer, size_t size, int flags)
 {
     if (stream->socket_empty)
         return -1;
-    ssize_t got = recv(stream->fd, buffer, size, 0);
+    ssize_t got = recv(stream->fd, buffer, size, flags);
     if (got > 0) {
-        stream->socket_empty = (size_t)got < size;
+        stream->socket_empty = (size_t)got < size && flags == 0;
         return got;
     }
     stream->socket_empty = true;
@@ -62,16 +62,27 @@ ssize_t stream_receive(struct stream *stream, char *buffer, size_t size)
     return -2;
 }
 
-static enum stream_status plain_read(struct stream *stream, char *buffer, size_t size,
-                                     size_t *got)
+ssize_t stream_receive(struct stream *stream, char *buffer, size_t size)
 {
-    ssize_t result = stream_receive(stream, buffer, size);
+    return receive(stream, buffer, size, 0);
+}
+
+static enum stream_status plain_read(struct stream *stream, char *buffer, size_t size,
+                                     size_t *got, int flags)
+{
+    ssize_t result = receive(stream, buffer, size, flags);
     *got = result > 0 ? (size_t)result : 0;
     if (result > 0)
         return STREAM_OK;
     if (result == 0)
         event_del(&stream->readable);
     return result == 0 ? STREAM_EOF : result == -1 ? STREAM_AGAIN : STREAM_BROKEN;
+}
+
+enum stream_status stream_peek(struct stream *stream, char *buffer, size_t size, size_t *got)
+{
+    *got = 0;
+    return stream->failed ? STREAM_BROKEN : plain_read(stream, buffer, size, got, MSG_PEEK);
 }
 
 enum stream_status stream_read(struct stream *stream, char *buffer, size_t size, size_t *got)
@@ -82,7 +93,7 @@ enum stream_status stream_read(struct stream *stream, char *buffer, size_t size,
     if (stream->handshaking)
         return STREAM_AGAIN;
     return stream->tls ? stream_tls_read(stream, buffer, size, got)
-                       : plain_read(stream, buffer, size, got);
+                       : plain_read(stream, buffer, size, got, 0);
 }
 
 /* What was read ahead is offered again by the loop, as the socket will not speak of it. */
@@ -190,7 +201,7 @@ struct stream_loop *stream_loop_new(struct event_base *base)
     evtimer_assign(&loop->finish_timer, base, on_finish_timer, loop);
     loop->bio_method = stream_tls_bio_method();
     loop->engine = tls_engine_new();
-    loop->raw = malloc(STREAM_RAW_SIZE);
+    loop->raw = malloc(STREAM_READ_SIZE);
     loop->opened = malloc(TLS_RECORD_SIZE_LIMIT);
     if (loop->bio_method && loop->engine && loop->raw && loop->opened)
         return loop;

@@ -63,6 +63,13 @@ void stream_prepare_context(SSL_CTX *context);
 /* Begins a server's handshake. What was read in plaintext is the caller's to forget. */
 MUST_USE bool stream_secure(struct stream *stream, SSL_CTX *context);
 
+/*
+ * Begins a client's handshake with a server that is to prove that it is `name`, a host name or
+ * an IP address; call it also while the socket is still connecting. What was read in plaintext
+ * is the caller's to forget. The caller flushes when STREAM_SECURED has come.
+ */
+MUST_USE bool stream_secure_client(struct stream *stream, SSL_CTX *context, const char *name);
+
 /* Closes at once, sends nothing more. NULL is allowed. */
 void stream_free(struct stream *stream);
 
@@ -80,8 +87,18 @@ enum stream_status {
     STREAM_BROKEN, /* stream_error() */
 };
 
+/*
+ * A buffer of this size has room for all that one system call brings: sixteen of the largest
+ * records, which is how a client sends a large message.
+ */
+#define STREAM_READ_SIZE ((size_t)16 * (5 + 16384 + 1 + 16))
+
 /* Fills the buffer as far as there is anything to read. */
 MUST_USE enum stream_status stream_read(struct stream *stream, char *buffer, size_t size,
+                                        size_t *got);
+
+/* The same for a plain stream, and what is read stays to be read again, by whomever. */
+MUST_USE enum stream_status stream_peek(struct stream *stream, char *buffer, size_t size,
                                         size_t *got);
 
 /* Stops and restarts the offering of input. */

@@ -13,9 +13,6 @@
 #include "tls/record.h"
 #include "tls/stream.h"
 
-/* What one recv() takes of a stream under TLS. */
-#define STREAM_RAW_SIZE ((size_t)64 * 1024)
-
 /* What OpenSSL agreed on in a handshake, for stream_records.c. */
 struct stream_secrets {
     uint8_t client[TLS_SECRET_LIMIT], server[TLS_SECRET_LIMIT];
@@ -39,10 +36,12 @@ struct stream {
     TAILQ_ENTRY(stream) link; /* in loop->unread or loop->finishing */
     uint64_t finish_deadline_ms;
     uint32_t finish_discarded_bytes;
+    uint16_t record_bytes; /* size of the last record that was opened */
     uint8_t empty_records; /* in a row */
     int fd;
     bool tls : 1; /* from the beginning of the handshake on */
     bool handshaking : 1;
+    bool client : 1; /* we are: OpenSSL keeps it also behind the handshake */
     bool resumed : 1;
     bool paused : 1;
     bool socket_empty : 1;   /* a short read in this turn: the next would say EAGAIN */
@@ -68,7 +67,7 @@ struct stream_loop {
     uint64_t handshakes;
     BIO_METHOD *bio_method;
     struct tls_engine *engine;
-    uint8_t *raw;    /* STREAM_RAW_SIZE bytes, free between two calls */
+    uint8_t *raw;    /* STREAM_READ_SIZE bytes, free between two calls */
     uint8_t *opened; /* one record's content, likewise */
 };
 

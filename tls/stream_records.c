@@ -140,13 +140,16 @@ static void keep_input(struct stream *stream, const struct raw *raw)
 
 /*
  * Receives behind what is there, no more than the reader has room for if a record fits in that:
- * its content takes less.
+ * its content takes less. As many records like the last one as fit: who sends much sends them
+ * all of one size, and then none is left in halves.
  */
 static enum stream_status receive(struct stream *stream, struct raw *raw, size_t size)
 {
     size_t limit = size < TLS_RECORD_SIZE_LIMIT ? TLS_RECORD_SIZE_LIMIT : size;
-    if (limit > STREAM_RAW_SIZE)
-        limit = STREAM_RAW_SIZE;
+    if (limit > STREAM_READ_SIZE)
+        limit = STREAM_READ_SIZE;
+    if (stream->record_bytes > 0 && limit >= (size_t)2 * TLS_RECORD_SIZE_LIMIT)
+        limit -= limit % stream->record_bytes;
     if (raw->start != stream->loop->raw)
         memmove(stream->loop->raw, raw->start, raw->length);
     raw->start = stream->loop->raw;
@@ -202,6 +205,7 @@ static enum stream_status open_record(struct stream *stream, struct raw *raw, ch
                               (uint8_t *)buffer, &consumed, &content, &alert);
     raw->start += consumed;
     raw->length -= consumed;
+    stream->record_bytes = consumed > 0 ? (uint16_t)consumed : stream->record_bytes;
     *length = 0;
     if (carries_too_little(stream, status, content))
         return fail(stream, ALERT_UNEXPECTED_MESSAGE);

@@ -6,6 +6,7 @@
  */
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -155,24 +156,52 @@ void stream_prepare_context(SSL_CTX *context)
     SSL_CTX_set_info_callback(context, on_progress);
 }
 
-bool stream_secure(struct stream *stream, SSL_CTX *context)
+/* OpenSSL's object on the stream's BIO; NULL: no memory. */
+static SSL *attach(struct stream *stream, SSL_CTX *context)
 {
     SSL *ssl = SSL_new(context);
     BIO *bio = ssl ? BIO_new(stream->loop->bio_method) : NULL;
-    stream->secrets = calloc(1, sizeof *stream->secrets);
-    if (!bio || !stream->secrets) {
-        BIO_free(bio);
+    if (!bio) {
         SSL_free(ssl);
-        return false;
+        return NULL;
     }
     BIO_set_data(bio, stream);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
-    SSL_set_accept_state(ssl);
     stream->ssl = ssl;
     stream->tls = true;
     stream->loop->handshakes++;
     stream->handshaking = true;
+    return ssl;
+}
+
+bool stream_secure(struct stream *stream, SSL_CTX *context)
+{
+    stream->secrets = calloc(1, sizeof *stream->secrets);
+    SSL *ssl = stream->secrets ? attach(stream, context) : NULL;
+    if (ssl)
+        SSL_set_accept_state(ssl);
+    return ssl;
+}
+
+/* An address is looked for among the certificate's addresses, and not asked for by SNI. */
+static bool expect_name(SSL *ssl, const char *name)
+{
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
+        return true;
+    ERR_clear_error();
+    return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
+bool stream_secure_client(struct stream *stream, SSL_CTX *context, const char *name)
+{
+    stream->client = true;
+    SSL *ssl = attach(stream, context);
+    if (!ssl || !expect_name(ssl, name))
+        return false;
+    SSL_set_connect_state(ssl);
+    stream_offer_again(stream);
     return true;
 }
 
@@ -200,6 +229,9 @@ static const char *tls_error(const struct stream *stream)
 {
     if (stream->error)
         return stream->error;
+    long verified = stream->client ? SSL_get_verify_result(stream->ssl) : X509_V_OK;
+    if (verified != X509_V_OK)
+        return X509_verify_cert_error_string(verified);
     unsigned long code = ERR_peek_error();
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
     return reason ? reason : "TLS protocol error";
@@ -239,7 +271,8 @@ static void end_handshake(struct stream *stream, size_t sent_from)
     stream->version = SSL_get_version(ssl);
     stream->cipher = SSL_get_cipher_name(ssl);
     stream->resumed = SSL_session_reused(ssl);
-    if (SSL_version(ssl) == TLS1_3_VERSION && stream_records_take_over(stream, sent_from)) {
+    bool ours = !stream->client && SSL_version(ssl) == TLS1_3_VERSION;
+    if (ours && stream_records_take_over(stream, sent_from)) {
         stream->ssl = NULL;
         SSL_free(ssl);
     } else {
@@ -260,7 +293,8 @@ bool stream_tls_handshake(struct stream *stream)
         return true;
     }
     if (tls_status(stream, result) == STREAM_EOF)
-        stream_fail(stream, "the client left during the TLS handshake");
+        stream_fail(stream, stream->client ? "the server left during the TLS handshake"
+                                           : "the client left during the TLS handshake");
     return false;
 }
 

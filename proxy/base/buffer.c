@@ -12,8 +12,8 @@
 
 /* Nobody means to hold more: a length went wrong. */
 #define BUFFER_LIMIT ((size_t)1 << 30)
-/* 4 KiB … 64 KiB; of each size at most KEPT_BYTES wait for their next use. */
-#define KEPT_SIZES 5
+/* 4 KiB … 256 KiB; of each size at most KEPT_BYTES wait for their next use. */
+#define KEPT_SIZES 7
 #define KEPT_BYTES (64 * BUFFER_BLOCK_SIZE)
 
 struct kept_block {

@@ -1,13 +1,14 @@
 """No open relay: whoever has not logged in gets no mail to elsewhere, whatever the address looks
 like, whichever door and whichever server behind it, though that would do it for this host."""
 
+import re
 import tempfile
 
 import pytest
 
 from conftest import needs_root
 from support import backend as backends
-from support import example, relay_probe
+from support import example, relay_probe, wait
 from support.client import Client
 
 #: Errors are what a probe is made of; it is not to end for their number.
@@ -15,69 +16,171 @@ PATIENT = {"limits": {"errors": 1000}}
 ELSEWHERE = "user@elsewhere.test"
 
 
-@pytest.fixture(params=["implicit", "starttls", None], ids=["implicit", "starttls", "plaintext"])
-def way(request):
-    return request.param
+def begin(address):
+    made = Client(address, source=None)
+    made.greeting()
+    made.ehlo()
+    return made
 
 
-def would_relay(one):
-    """So that it is for no other reason that nothing gets through."""
-    with one:
-        one.command("MAIL FROM:<alice@mail.test>", 250)
-        one.command(f"RCPT TO:<{ELSEWHERE}>", 250)
-        one.command("RSET", 250)
+def address(pair):
+    return "%s:%d" % pair
 
 
-def test_no_form_of_address_passes_without_a_login(start, backend, way):
-    """The server behind would take everything from anybody."""
-    front = start(backend, **PATIENT)
-    assert relay_probe.probe(lambda: front.connect(way)) == {}
-    assert not backend.sessions
-    would_relay(front.log_in())
+# Servers as they are found: each would relay for everybody on this host. `settings` are those of
+# the Postern before it; `direct()` is a client without Postern, where there is a port for it.
 
+class Anything:
+    """Takes everything from anybody."""
 
-# Real servers, as they are found: permissive towards this host
-
-class Postfix:
     def __init__(self, request):
-        self.server = request.getfixturevalue("postfix_with")(
-            mynetworks="127.0.0.0/8", smtpd_relay_restrictions="permit_mynetworks, reject")
-        self.front = request.getfixturevalue("start")(self.server.address, **PATIENT)
+        self.server = request.getfixturevalue("backend")
+        self.settings = {"backend": {"address": self.server.address, "identity": "none"}}
+
+    def accepted(self):
+        return sum(line.startswith(b"RCPT") for each in self.server.sessions
+                   for line in each.commands)
 
     def direct(self):
-        return Client(self.server.address, source=None)
+        host, port = self.server.address.split(":")
+        return begin((host, int(port)))
 
-    def saw_something(self):
-        """A recipient, or a session that Postern gave up."""
-        return "to=<" in self.server.log() or " RCPT from " in self.server.log()
+
+class Postfix:
+    def __init__(self, request, identity="none"):
+        self.server = request.getfixturevalue("postfix_with")(
+            mynetworks="127.0.0.1/32",
+            smtpd_relay_restrictions="permit_mynetworks, reject_unauth_destination")
+        self.settings = {"backend": {"address": address(self.server.address),
+                                     "identity": identity}}
+
+    def accepted(self):
+        return len(re.findall(r"qmgr\[\d+\]: \w+: from=", self.server.log()))
+
+    def direct(self):
+        return begin(self.server.address)
 
 
 class OpenSMTPD:
     def __init__(self, request):
         from support.opensmtpd import OpenSMTPD as Server
-        self.smarthost = backends.Backend()
-        self.server = Server(
-            tempfile.mkdtemp(dir=request.getfixturevalue("work"), prefix="opensmtpd-"),
-            self.smarthost.address, **{"match from socket for any": "match from local for any"})
+        directory = tempfile.mkdtemp(dir=request.getfixturevalue("work"), prefix="opensmtpd-")
+        self.server = Server(directory, smarthost(request),
+                             **{"match from socket for any": "match from local for any"})
         request.addfinalizer(self.server.close)
-        request.addfinalizer(self.smarthost.close)
-        self.front = request.getfixturevalue("start")(None, **PATIENT, example=example.text(
-            "opensmtpd/postern.conf", {"127.0.0.1:10025": "%s:%d" % self.server.front}))
+        self.accepted = self.server.accepted
+        self.settings = {"example": example.text(
+            "opensmtpd/postern.conf", {"127.0.0.1:10025": address(self.server.front)})}
 
     def direct(self):
-        return Client(self.server.address, source=None)
+        return begin(self.server.address)
 
-    def saw_something(self):
-        return "envelope" in self.server.log() or "failed-command" in self.server.log()
+
+class Exim:
+    """It trusts whoever reaches its inner port."""
+
+    def __init__(self, request):
+        from support.exim import Exim as Server
+        directory = tempfile.mkdtemp(dir=request.getfixturevalue("work"), prefix="exim-")
+        self.server = Server(directory, "proxy", smarthost(request))
+        request.addfinalizer(self.server.close)
+        self.accepted = self.server.accepted
+        self.settings = {"example": example.text(
+            "exim/proxy/postern.conf", {"127.0.0.1:10025": address(self.server.front)})}
+
+    def direct(self):
+        made = Client(self.server.front, source=None)
+        made.send("PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n")
+        made.greeting()
+        made.ehlo()
+        return made
+
+
+class Courier:
+    """Its environment lets everybody relay."""
+
+    def __init__(self, request):
+        from support.courier import Courier as Server
+        self.server = Server(tempfile.mkdtemp(dir=request.getfixturevalue("work"),
+                                              prefix="courier-"))
+        request.addfinalizer(self.server.close)
+        self._finally = request.addfinalizer
+        self.accepted = self.server.accepted
+        self.settings = {"command": self.server.command, "example": example.text(
+            "courier/postern.conf", {"/usr/sbin/courieresmtpd":
+                                     "/usr/bin/env RELAYCLIENT= /usr/sbin/courieresmtpd"})}
+
+    def direct(self):
+        process, ours = self.server.esmtpd(TCPREMOTEIP="127.0.0.1", TCPREMOTEPORT="1", RELAYCLIENT="",
+                                     TCPLOCALIP="127.0.0.1", TCPLOCALPORT="25")
+        self._finally(process.wait)
+        made = Client(ours)
+        made.greeting()
+        made.ehlo()
+        return made
+
+
+def smarthost(request):
+    made = backends.Backend()
+    request.addfinalizer(made.close)
+    return made.address
+
+
+@pytest.fixture(params=[Anything, *(pytest.param(each, marks=needs_root) for each in
+                                    (Postfix, OpenSMTPD, Exim, Courier))])
+def server(request):
+    made = request.param(request)
+    with made.direct() as one:  # so that it is for no other reason that nothing gets through
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 250)
+        one.command("RSET", 250)
+    return made
+
+
+# Doors
+
+@pytest.mark.parametrize("way", ["implicit", "starttls", None])
+def test_no_form_of_address_passes_without_a_login(start, server, way):
+    front = start(None, **PATIENT, **server.settings)
+    before = server.accepted()
+    assert relay_probe.probe(lambda: front.connect(way)) == {}
+    assert server.accepted() == before
+    with front.log_in() as one:
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 250)
+
+
+@pytest.mark.parametrize("way", ["starttls", None])
+def test_no_form_of_address_passes_an_mx_that_knows_its_recipients(start, server, way):
+    """Everybody there is one of them, and the server behind would take anybody."""
+    front = start_mx(start, server, recipients=["mail.test"])
+    before = server.accepted()
+    assert relay_probe.probe(lambda: front.connect(way)) == {}
+    assert server.accepted() == before
+    with front.connect(way) as one:
+        one.ehlo()
+        one.command("MAIL FROM:<somebody@elsewhere.test>", 250)
+        one.command("RCPT TO:<bob@mail.test>", 250)
 
 
 @needs_root
-@pytest.mark.parametrize("server", [Postfix, OpenSMTPD])
-def test_no_form_of_address_reaches_a_server_that_trusts_this_host(request, server, way):
-    server = server(request)
-    assert relay_probe.probe(lambda: server.front.connect(way)) == {}
-    assert not server.saw_something()
-    direct = server.direct()
-    direct.greeting()
-    direct.ehlo()
-    would_relay(direct)
+def test_nobody_is_this_host_at_an_mx_whose_server_decides(start, request):
+    """Postfix is told where they come from: what it takes then is mail for its own domain, and
+    none of it leaves; but it tells senders that some could not be delivered."""
+    server = Postfix(request, identity="xclient")
+    front = start_mx(start, server)
+    taken = relay_probe.probe(lambda: front.connect(None))
+    assert ("plain", "nobody") not in taken
+    wait.until(lambda: not any(path.is_file() for name in ("incoming", "active", "deferred")
+                               for path in (server.server.work / "queue" / name).rglob("*")),
+               "an empty queue")
+    left = re.findall(r"to=<([^>]*)>.*\(elsewhere\)$", server.server.log(), re.MULTILINE)
+    assert set(left) <= {"spammer@elsewhere.test", "root@localhost", "postmaster@backend.mail.test"}
+
+
+def start_mx(start, server, **keys):
+    port = wait.free_port()
+    made = start(None, **PATIENT, **server.settings, listen={
+        "mx": {"address": f"127.0.0.1:{port}", "role": "mx", **keys}})
+    made.starttls = ("127.0.0.1", port)
+    return made

@@ -15,7 +15,7 @@ import pytest
 
 from support import client
 from support.backend import Backend
-from support.network import Namespace
+from support.links import Namespace
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

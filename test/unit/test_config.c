@@ -242,7 +242,10 @@ static const struct {
     {TLS "auth { legacy_ehlo = maybe }",
      E("2: auth: legacy_ehlo: \"maybe\" is neither true nor false")},
     {TLS "listen \"submission\" {\n address = \"*:587\"\n tls = \"startls\"\n}",
-     E("4: listen \"submission\": tls: \"startls\" is none of \"implicit\", \"starttls\"")},
+     E("4: listen \"submission\": tls: \"startls\" is none of \"implicit\", "
+       "\"starttls\", \"either\"")},
+    {TLS "listen a {\n address = \"*:1\"\n proxy_protocol = {\"::1\", \"10.0.0.1/8\"} }",
+     E("4: listen \"a\": proxy_protocol: \"10.0.0.1/8\" has bits set behind its prefix")},
     {TLS "listen a { address = \"*:1\" }\nlisten a { address = \"*:2\" }",
      E("3: an earlier section is also called \"a\"")},
     {TLS "listen a { address = \"*:1\" }\nlisten b {\n address = \"[::]:1\" }",

@@ -26,7 +26,7 @@ SESSION_CALLS = {
 }
 
 #: The same with a message of 25 MB. How much a recv() finds is not ours to say: a tenth more.
-LARGE_MESSAGE_CALLS = SESSION_CALLS | {"recvfrom": 607, "sendmsg": 605, "epoll_wait": 170}
+LARGE_MESSAGE_CALLS = SESSION_CALLS | {"recvfrom": 132, "sendmsg": 130, "epoll_wait": 133}
 
 #: malloc(), calloc() and realloc() in the first of these sessions: what is too large to be kept
 #: for the next.

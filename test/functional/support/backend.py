@@ -109,7 +109,7 @@ class Connection:
     @property
     def is_probe(self):
         """Only asked what is offered."""
-        return all(verb in ("EHLO", "QUIT") for verb in self.verbs)
+        return all(verb in ("EHLO", "STARTTLS", "QUIT") for verb in self.verbs)
 
     @property
     def identity(self):

@@ -62,13 +62,17 @@ class Certificates:
                      "-in", request, "-out", certificate)
         return certificate
 
+    def pair(self, name):
+        """Certificate and key: "good", "other" (of the same name), "expired"."""
+        return {"good": (self.certificate, self.key),
+                "other": (self.other_certificate, self.other_key),
+                "expired": (self.expired_certificate, self.key)}[name]
+
     def install(self, name, directory):
         """Copies a pair to `directory` as cert.pem and key.pem, for tests that change them."""
         target = pathlib.Path(directory)
         certificate, key = target / "cert.pem", target / "key.pem"
-        sources = {"good": (self.certificate, self.key),
-                   "other": (self.other_certificate, self.other_key)}[name]
-        for path, source in zip((certificate, key), sources):
+        for path, source in zip((certificate, key), self.pair(name)):
             scratch = path.with_suffix(".new")
             scratch.write_bytes(source.read_bytes())
             scratch.chmod(0o600)

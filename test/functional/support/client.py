@@ -81,9 +81,11 @@ class Client:
 
     # TLS
 
-    def handshake(self, tls_context=None, session=None):
-        """What is left unread of the plaintext stays there for the test to find."""
+    def handshake(self, tls_context=None, session=None, before=b""):
+        """What is left unread of the plaintext stays there for the test to find; `before` goes in
+        one packet with TLS's first."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._outgoing.write(before)
         self.tls = (tls_context or context()).wrap_bio(
             self._incoming, self._outgoing, server_hostname="mail.example.org", session=session)
         self._drive(self.tls.do_handshake)

@@ -23,7 +23,7 @@ umount "$1" && shift
 while [ $# -gt 0 ]; do
     case $1 in
     /*:*) mount -t overlay -o "lowerdir=$1" none "$2" || exit ;;
-    *) mount --bind "$1" "$2" || exit ;;
+    *) mount --rbind "$1" "$2" || exit ;;
     esac
     shift 2
 done
@@ -31,6 +31,7 @@ echo mounted
 read -r _
 """
 
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _HOSTS = "127.0.0.1 localhost\n"
 #: Nothing answers there, so that a look-up fails at once instead of leaving the machine.
 _RESOLVER = "nameserver 127.0.0.1\noptions attempts:1 timeout:1\n"
@@ -39,11 +40,14 @@ _RESOLVER = "nameserver 127.0.0.1\noptions attempts:1 timeout:1\n"
 class Namespace:
     """`prefix` is a tree with `usr` in it. `etc` are further files below /etc, as {name: text};
     `users` have a group of their own, and a home below /var/lib, as {name: number}; `writable`
-    directories are empty unless `etc` has filled them, and found outside by `path`."""
+    directories are empty unless `etc` has filled them, and found outside by `path`. With
+    `devices` that holds for /dev, too, which has the few that everybody needs."""
 
-    def __init__(self, directory, prefix, etc, users, writable=("/run", "/var/lib", "/var/spool")):
+    def __init__(self, directory, prefix, etc, users, writable=("/run", "/var/lib", "/var/spool"),
+                 devices=False):
         self.directory = pathlib.Path(directory)
         self._writable = writable
+        self._devices = self._make_devices() if devices else []
         self._write_etc(etc, users)
         for name in writable:
             self.path(name).mkdir(parents=True, exist_ok=True)
@@ -88,6 +92,14 @@ class Namespace:
             with open(self.path(f"etc/{database}"), "a", encoding="ascii") as file:
                 file.writelines(line.format(*user) for user in users.items())
 
+    def _make_devices(self):
+        """Files to mount them on. Returns pairs of what and where."""
+        self.path("/dev").mkdir(parents=True)
+        for device in _DEVICES:
+            self.path(device).touch()
+        return [word for device in _DEVICES for word in (device, self.path(device))] + [
+            self.path("/dev"), "/dev"]
+
     def _trial(self):
         trial = self.directory / "trial"
         trial.mkdir()
@@ -96,7 +108,8 @@ class Namespace:
     def _mounts(self, prefix):
         """Pairs of what and where. The machine's own files stay before those of the package."""
         return [f"/usr:{prefix}/usr", "/usr", f"{self.path('etc')}:/etc", "/etc",
-                *(word for name in self._writable for word in (self.path(name), name))]
+                *(word for name in self._writable for word in (self.path(name), name)),
+                *self._devices]
 
     def _enter(self):
         self._expect("tried")

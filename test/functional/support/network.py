@@ -1,62 +1,63 @@
-"""Network namespaces of a test's own, tied together by pairs of interfaces. Needs root."""
+"""Networks of a test's own: a namespace with a loopback that nobody else has, and cables."""
 
-import contextlib
+import concurrent.futures
 import ctypes
-import os
 import subprocess
 
-_libc = ctypes.CDLL(None, use_errno=True)
+import pytest
+
+from support import wait
+
 _CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _setns(fd):
-    if _libc.setns(fd, _CLONE_NEWNET) < 0:
-        raise OSError(ctypes.get_errno(), "setns")
+class Network:
+    """`script` is a shell's, run inside before anybody else is there."""
 
-
-class Namespace:
-    """Held by a process that sleeps in it; gone when that is."""
-
-    def __init__(self):
-        self._holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec cat"],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._holder.stdout.readline()
-        self.pid = self._holder.pid
-        self.path = f"/proc/{self.pid}/ns/net"
-        self.run("ip link set lo up")
+    def __init__(self, script=""):
+        self._holder = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c",
+             f"set -e; ip link set lo up; {script}\necho ready; read -r _"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True)
+        if self._holder.stdout.readline() != "ready\n":
+            self._holder.wait(wait.PATIENCE)
+            pytest.skip(f"no network namespace here: {self._holder.stderr.read().strip()}")
 
     @property
-    def command(self):
-        """What runs another command in it."""
-        return ("nsenter", f"--net={self.path}")
+    def pid(self):
+        """Of a process inside."""
+        return self._holder.pid
 
-    def run(self, *lines):
-        for line in lines:
-            result = subprocess.run([*self.command, *line.split()], text=True, check=False,
-                                    capture_output=True)
-            assert result.returncode == 0, f"{line}: {result.stderr}"
+    def command(self, *words):
+        """Words that run a program inside; its pid is that of the process that is started."""
+        return ["nsenter", f"--target={self.pid}", "--net", *map(str, words)]
 
-    @contextlib.contextmanager
-    def inside(self):
-        """Sockets that this thread makes meanwhile belong to it, and stay so."""
-        with open("/proc/thread-self/ns/net", "rb") as home, open(self.path, "rb") as there:
-            _setns(there.fileno())
-            try:
-                yield
-            finally:
-                _setns(home.fileno())
+    def run(self, function):
+        """Calls it in a thread that is inside, and returns what it returns. Its sockets stay
+        there."""
+        with concurrent.futures.ThreadPoolExecutor(1, initializer=self._enter) as thread:
+            return thread.submit(function).result()
 
-    def tie(self, name, addresses, other, other_name, other_addresses):
-        """A pair of interfaces, each with its addresses ("10.0.0.1/24")."""
-        self.run(f"ip link add {name} type veth peer name {other_name} netns {other.pid}")
-        for space, link, each in ((self, name, addresses), (other, other_name, other_addresses)):
-            for address in each:
-                # Otherwise an IPv6 address is of no use until it is known to be nobody else's.
-                space.run(f"ip address add {address} dev {link}"
-                          + (" nodad" if ":" in address else ""))
-            space.run(f"ip link set {link} up")
+    def _enter(self):
+        """Of the thread that calls it."""
+        with open(f"/proc/{self.pid}/ns/net", "rb") as namespace:
+            if _libc.setns(namespace.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+
+    def connect(self, other, ours, theirs):
+        """A cable between two networks, with an address and its prefix length at each end."""
+        self._ip("link", "add", "cable", "type", "veth", "peer", "name", "cable",
+                 "netns", str(other.pid))
+        for end, address in ((self, ours), (other, theirs)):
+            end._ip("address", "add", address, "dev", "cable", "nodad")
+            end._ip("link", "set", "cable", "up")
+
+    def _ip(self, *words):
+        subprocess.run(self.command("ip", *words), check=True)
 
     def close(self):
+        """It goes with the last process and socket inside."""
         self._holder.stdin.close()
-        self._holder.stdout.close()
-        self._holder.wait()
+        self._holder.wait(wait.PATIENCE)

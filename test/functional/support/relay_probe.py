@@ -102,7 +102,8 @@ SENDERS = {
     "one of ours": b"<bob@mail.test>",
     "the postmaster": b"<postmaster>",
     "root here": b"<root@localhost>",
-    "somebody else": b"<spammer@elsewhere.test> SMTPUTF8",
+    "somebody else": b"<spammer@elsewhere.test>",
+    "somebody international": b"<spammer@elsewhere.test> SMTPUTF8",
     "one who claims a login": b"<bob@mail.test> AUTH=bob@mail.test",
 }
 
@@ -111,32 +112,38 @@ OTHER_COMMANDS = [b"ETRN elsewhere.test", b"EXPN list", b"VRFY user@elsewhere.te
                   b"SEND FROM:<bob@mail.test>", b"XCLIENT LOGIN=bob ADDR=127.0.0.1",
                   b"XFORWARD ADDR=127.0.0.1", b"PROXY TCP4 127.0.0.1 127.0.0.1 1 25"]
 
+#: Servers close when they have heard too many errors.
+FORMS_PER_CONNECTION = 3
+
+
 def probe(connect):
     """Tries all of them, each with each sender, on connections that `connect()` makes, with a
-    message behind. Returns {(form, sender): code of RCPT} of those that were not refused, and of
-    those whose message was taken with the code of that."""
+    message behind. Returns {(form, sender): codes} of those that were not refused: of RCPT, DATA
+    and the message."""
     taken = {}
-    for sender, path in SENDERS.items():
+    for command in OTHER_COMMANDS:
         with connect() as one:
-            one.send(b"EHLO probe.test\r\n")
-            one.reply()
-            for command in OTHER_COMMANDS:
-                if one.command(command).code // 100 == 2:
-                    taken[command, sender] = 250
-            for form, recipient in FORMS.items():
-                codes = _transaction(one, path, recipient)
-                if any(code // 100 in (2, 3) for code in codes):
+            one.command(b"EHLO probe.test", 250)
+            if one.command(command).code // 100 == 2:
+                taken[command, None] = [250]
+    pairs = [(form, sender) for sender in SENDERS for form in FORMS]
+    for start in range(0, len(pairs), FORMS_PER_CONNECTION):
+        with connect() as one:
+            one.command(b"EHLO probe.test", 250)
+            for form, sender in pairs[start:start + FORMS_PER_CONNECTION]:
+                codes = _transaction(one, SENDERS[sender], FORMS[form])
+                if codes[0] // 100 == 2:
                     taken[form, sender] = codes
     return taken
+
 
 def _transaction(one, sender, recipient):
     """The codes of RCPT and of what may follow it."""
     one.command(b"MAIL FROM:" + sender)
     codes = [one.command(b"RCPT TO:" + recipient).code]
-    one.send(b"DATA\r\n")
-    codes.append(one.reply().code)
+    if codes[0] // 100 == 2:
+        codes.append(one.command(b"DATA").code)
     if codes[-1] == 354:
-        one.send(b"Subject: relayed\r\n\r\n%s\r\n.\r\n" % recipient.replace(b"\0", b""))
-        codes.append(one.reply().code)
+        codes.append(one.command(b"Subject: relayed\r\n\r\nx\r\n.").code)
     one.command(b"RSET", 250)
     return codes

@@ -1,0 +1,345 @@
+"""Postern in front of Debian's sendmail, both as etc/examples/sendmail has them."""
+
+import re
+import socket
+import tempfile
+import uuid
+
+import pytest
+
+from conftest import needs_root
+from support import backend as backends
+from support import behind, example, wait
+from support.behind import mail
+from support.client import Client
+
+pytestmark = needs_root
+
+ELSEWHERE = "somebody@elsewhere.test"
+VARIANTS = ("trace", "auth-param", "transparent")
+#: Where the client and Postern are in the variant that needs networks.
+CLIENT, SERVER = "203.0.113.9", "203.0.113.25"
+
+
+class Here:
+    """Everything on this machine's loopback."""
+    network = None
+
+    def run(self, function):
+        return function()
+
+    def front(self, start, **settings):
+        return start(None, **settings)
+
+    def close(self):
+        pass
+
+
+class Across:
+    """The client in one network; Postern and sendmail in another, with the example's routing."""
+
+    def __init__(self, routing):
+        from support.network import Network
+        self.network = Network(routing)
+        self._clients = Network()
+        self._clients.connect(self.network, f"{CLIENT}/24", f"{SERVER}/24")
+
+    def run(self, function):
+        return self.network.run(function)
+
+    def from_client(self, function):
+        """In the client's network."""
+        return self._clients.run(function)
+
+    def front(self, start, **settings):
+        start(None, command=self.network.command(), listen={
+            "submissions": {"address": f"{SERVER}:465", "tls": "implicit"},
+            "six": {"address": "[::1]:465", "tls": "implicit"}}, **settings)
+        return self
+
+    def connect(self):
+        made = Client(self.from_client(lambda: socket.create_connection((SERVER, 465))), tls=True)
+        made.greeting()
+        return made
+
+    def log_in(self):
+        made = self.connect()
+        made.ehlo()
+        made.login("alice", "wonderland")
+        return made
+
+    def close(self):
+        self._clients.close()
+        self.network.close()
+
+
+class Site:
+    """A sendmail, where it stands, and where it sends what is not for mail.test."""
+
+    def __init__(self, work, variant):
+        from support.sendmail import Sendmail
+        self.variant = variant
+        port = wait.free_port()
+        self.place = Here() if variant != "transparent" else Across(
+            example.text("sendmail/transparent/routing", {"sport 10025": f"sport {port}"}))
+        self.smarthost = self.place.run(backends.Backend)
+        self.sendmail = Sendmail(tempfile.mkdtemp(dir=work, prefix=f"sendmail-{variant}-"),
+                                 variant, self.smarthost.address, port, self.place.network)
+
+    def direct(self, address, source=None):
+        made = self.place.run(lambda: Client(address, source=source))
+        made.greeting()
+        made.ehlo()
+        return made
+
+    def relayed(self, subject):
+        """The message, as it came to the smarthost: once."""
+        def find():
+            return [message for each in list(self.smarthost.connections)
+                    for message in each.messages if subject.encode() in message]
+        (found,) = self.smarthost.wait(find, f"nothing relayed with the subject {subject!r}")
+        return found
+
+    def close(self):
+        self.sendmail.close()
+        self.smarthost.close()
+        self.place.close()
+
+
+@pytest.fixture(scope="module")
+def site_with(work):
+    """site_with(variant) -> a Site, made once."""
+    running = {}
+
+    def find(variant):
+        if variant not in running:
+            running[variant] = Site(work, variant)
+        return running[variant]
+    yield find
+    for each in running.values():
+        each.close()
+
+
+@pytest.fixture
+def site(site_with, variant):
+    return site_with(variant)
+
+
+@pytest.fixture
+def sendmail(site):
+    return site.sendmail
+
+
+#: The backend's address in each example.
+STANDING = {"trace": "127.0.0.1:25", "auth-param": "127.0.0.1:10025",
+            "transparent": "127.0.0.2:10025"}
+
+
+def configuration(variant, address):
+    return example.text(f"sendmail/{variant}/postern.conf", {STANDING[variant]: address})
+
+
+@pytest.fixture
+def front(start, site, sendmail):
+    """Postern with the example's configuration."""
+    return site.place.front(start, example=configuration(site.variant, "%s:%d" % sendmail.front))
+
+
+@pytest.fixture
+def subject():
+    return f"test {uuid.uuid4()}"
+
+
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
+trace, auth_param, transparent = (pytest.mark.parametrize("variant", [each]) for each in VARIANTS)
+
+
+# Sendmail alone: the configurations do what their page says
+
+@every_variant
+def test_sendmail_relays_for_no_other_machine(site, sendmail):
+    """Whatever it says in AUTH=."""
+    with site.direct(sendmail.address, source="127.0.0.9") as one:
+        one.command("MAIL FROM:<alice@mail.test> AUTH=alice", 250)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 550)
+        one.command("RCPT TO:<bob@mail.test>", 250)
+        one.quit()
+
+
+@trace
+def test_sendmail_relays_for_everybody_on_its_machine(site, sendmail, subject):
+    with site.direct(sendmail.address) as one:
+        one.send_message("alice@mail.test", [ELSEWHERE], mail(subject))
+        one.quit()
+    site.relayed(subject)
+
+
+@auth_param
+def test_sendmail_serves_nobody_on_its_inner_port_who_is_not_named(site, sendmail, subject):
+    with site.direct(sendmail.front) as one:
+        for parameter in ("", " AUTH=<>", " AUTH="):
+            one.command(f"MAIL FROM:<alice@mail.test>{parameter}", 250)
+            one.command(f"RCPT TO:<{ELSEWHERE}>", 550)
+            one.command("RCPT TO:<bob@mail.test>", 550)
+            one.command("RSET", 250)
+        one.command("MAIL FROM:<alice@mail.test> AUTH=alice", 250)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 250)
+        one.command("DATA", 354)
+        one.send(mail(subject) + b".\r\n")
+        one.reply(250)
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+        one.command("RCPT TO:<bob@mail.test>", 550)
+        one.quit()
+    site.relayed(subject)
+
+
+@auth_param
+def test_sendmail_relays_on_its_inner_port_for_no_other_machine(site, sendmail):
+    with site.direct(sendmail.front, source="127.0.0.9") as one:
+        one.command("MAIL FROM:<alice@mail.test> AUTH=alice", 250)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 550)
+        one.quit()
+
+
+@transparent
+def test_inner_port_of_sendmail_is_out_of_reach_for_other_machines(site, sendmail):
+    for host in (SERVER, "127.0.0.2"):
+        with pytest.raises(OSError):
+            site.place.from_client(lambda: Client((host, sendmail.front[1]), source=None))
+
+
+# Behind Postern
+
+def trace_fields(sendmail, subject):
+    """Of a delivered message: sendmail's own, and Postern's."""
+    head = sendmail.delivered(subject).partition(b"\n\n")[0].decode()
+    return re.findall(r"^Received: .*(?:\n[ \t].*)*", head, re.MULTILINE)
+
+
+@trace
+def test_sendmail_hands_on_the_trace_of_who_has_logged_in(front, sendmail, subject):
+    with front.log_in(source="127.0.0.61") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+        one.quit()
+    _, ours = trace_fields(sendmail, subject)
+    assert ours.startswith("Received: from client.example ([127.0.0.61])")
+    assert "(authenticated as alice)" in ours
+
+
+@auth_param
+def test_sendmail_logs_the_login_of_each_message(front, sendmail, subject):
+    with front.log_in(source="127.0.0.62") as one:
+        one.command("MAIL FROM:<alice@mail.test> AUTH=root", 250)
+        one.command("RCPT TO:<bob@mail.test>", 250)
+        one.command("DATA", 354)
+        one.send(mail(subject) + b".\r\n")
+        one.reply(250)
+        one.quit()
+    assert "login=alice\n" in sendmail.arrival(subject)
+    _, ours = trace_fields(sendmail, subject)
+    assert "[127.0.0.62]" in ours and "(authenticated as alice)" in ours
+
+
+@transparent
+def test_sendmail_sees_a_connection_from_the_client_itself(front, sendmail, subject):
+    with front.log_in() as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+        one.quit()
+    assert f"daemon=Postern, relay=[{CLIENT}]" in sendmail.arrival(subject)
+    theirs, ours = trace_fields(sendmail, subject)
+    assert theirs.startswith(f"Received: from client.example ([{CLIENT}])")
+    assert f"[{CLIENT}]" in ours and "(authenticated as alice)" in ours
+
+
+@transparent
+def test_client_by_ipv6_is_refused_where_sendmail_listens_by_ipv4(front, site):
+    with site.place.run(lambda: Client(("::1", 465), tls=True)) as one:
+        one.greeting()
+        one.ehlo()
+        one.login("alice", "wonderland", 454)
+
+
+def test_without_the_routes_a_session_from_the_clients_address_is_refused(start):
+    place = Across(routing="")
+    try:
+        server = place.run(lambda: backends.Backend(host="127.0.0.2"))
+        place.front(start, example=configuration("transparent", server.address),
+                    timeouts={"backend_connect": 1})
+        with place.connect() as one:
+            one.ehlo()
+            one.login("alice", "wonderland", 454)
+        server.close()
+    finally:
+        place.close()
+
+
+@auth_param
+@pytest.mark.parametrize("login, seen", [("dave@mail.test", "dave@mail.test"), ("a b", "a+20b"),
+                                         ("$&{client_addr}", "$&{client_addr}"),
+                                         ("x $| <>", "x+20$|+20<>")])
+def test_login_of_any_kind_stays_one_word_in_sendmails_log(site, sendmail, start, subject, login,
+                                                          seen):
+    """Threat 10, in xtext as it came."""
+    front = site.place.front(start, auth={"pam_service": "permit"}, example=configuration(
+        site.variant, "%s:%d" % sendmail.front))
+    with front.log_in(login, "x") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+        one.quit()
+    assert f"login={seen}\n" in sendmail.arrival(subject)
+
+
+@auth_param
+@pytest.mark.parametrize("login", ['"', "(", "<"])
+def test_login_that_sendmail_cannot_read_gets_nowhere(site, sendmail, start, login):
+    front = site.place.front(start, auth={"pam_service": "permit"}, example=configuration(
+        site.variant, "%s:%d" % sendmail.front))
+    with front.log_in(login, "x") as one:
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+        one.command("RCPT TO:<bob@mail.test>", 553)
+        one.quit()
+
+
+@every_variant
+def test_sendmail_relays_for_whoever_has_logged_in(front, site, subject):
+    with front.log_in() as one:
+        one.send_message("alice@mail.test", [ELSEWHERE], mail(subject))
+        one.quit()
+    site.relayed(subject)
+
+
+@every_variant
+def test_sendmail_hears_nothing_of_who_has_not_logged_in(front, sendmail):
+    before = sendmail.log().count("ruleset=")
+    with front.connect() as one:
+        one.ehlo()
+        one.command("MAIL FROM:<alice@mail.test>", 530)
+        one.command(f"RCPT TO:<{ELSEWHERE}>", 530)
+        one.quit()
+    assert sendmail.log().count("ruleset=") == before
+
+
+@every_variant
+def test_sendmail_gets_20_megabytes_whole(front, sendmail, subject):
+    behind.large_message_arrives_whole(front, sendmail, subject)
+
+
+@every_variant
+def test_sendmail_answers_what_a_client_pipelines(front, sendmail, subject):
+    behind.pipelined_commands_are_answered_in_order(front, sendmail, subject)
+
+
+@every_variant
+def test_threat_07_nothing_is_smuggled_to_sendmail(front, sendmail, subject):
+    behind.no_second_message_is_smuggled(front, sendmail, subject)
+
+
+@every_variant
+def test_outage_of_sendmail_loses_and_doubles_nothing(front, sendmail, subject):
+    behind.outage_in_the_middle_loses_and_doubles_nothing(
+        front, sendmail, subject, fail=sendmail.stop, recover=sendmail.start)
+
+
+@every_variant
+def test_outage_of_sendmail_before_a_message_is_told_and_passes(front, sendmail, subject):
+    behind.outage_before_the_message_loses_and_doubles_nothing(
+        front, sendmail, subject, fail=sendmail.stop, recover=sendmail.start)

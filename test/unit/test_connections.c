@@ -1,0 +1,91 @@
+/* Who is connected: the counts that limits are kept by, and who gives way. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proxy/connections.h"
+
+static struct address client(const char *text)
+{
+    struct address address;
+    const char *why = NULL;
+    if (!address_parse(text, &address, &why))
+        fail_msg("%s: %s", text, why);
+    return address;
+}
+
+static unsigned from(const struct connections *connections, const char *text)
+{
+    struct address address = client(text);
+    return connections_count_from(connections, &address);
+}
+
+static void add(struct connections *connections, struct connection *connection,
+                const char *text)
+{
+    struct address address = client(text);
+    assert_true(connections_add(connections, connection, &address));
+}
+
+static void move(struct connections *connections, struct connection *connection,
+                 const char *text)
+{
+    struct address address = client(text);
+    assert_true(connections_move(connections, connection, &address));
+}
+
+static void test_oldest_who_has_not_logged_in_gives_way(void **state)
+{
+    struct connections *connections = connections_new();
+    struct connection each[3];
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        add(connections, &each[i], "192.0.2.1:1");
+    assert_int_equal(from(connections, "192.0.2.1:9"), 3);
+    assert_ptr_equal(connections_oldest(connections), &each[0]);
+    connections_authenticated(connections, &each[0]);
+    assert_ptr_equal(connections_oldest(connections), &each[1]);
+    connections_remove(connections, &each[1]);
+    assert_ptr_equal(connections_oldest(connections), &each[2]);
+    connections_remove(connections, &each[2]);
+    assert_null(connections_oldest(connections));
+    connections_remove(connections, &each[0]);
+    assert_int_equal(connections_count(connections), 0);
+    assert_int_equal(from(connections, "192.0.2.1:1"), 0);
+    connections_free(connections);
+}
+
+/* Behind a load balancer: it counts for whom it announces, and is no younger for that. */
+static void test_announced_client_counts_in_the_balancers_place(void **state)
+{
+    struct connections *connections = connections_new();
+    struct connection each[3];
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        add(connections, &each[i], "192.0.2.1:1");
+    move(connections, &each[0], "203.0.113.9:40000");
+    move(connections, &each[1], "203.0.113.9:40001");
+    move(connections, &each[1], "203.0.113.9:40002");
+    move(connections, &each[2], "[2001:db8::1]:1");
+    assert_int_equal(from(connections, "192.0.2.1:1"), 0);
+    assert_int_equal(from(connections, "203.0.113.9:1"), 2);
+    assert_int_equal(from(connections, "[2001:db8::2]:1"), 1);
+    assert_int_equal(connections_count(connections), 3);
+    assert_ptr_equal(connections_oldest(connections), &each[0]);
+    for (int i = 0; i < 3; i++)
+        connections_remove(connections, &each[i]);
+    assert_int_equal(from(connections, "203.0.113.9:1"), 0);
+    connections_free(connections);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_oldest_who_has_not_logged_in_gives_way),
+        cmocka_unit_test(test_announced_client_counts_in_the_balancers_place),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

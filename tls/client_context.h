@@ -1,0 +1,16 @@
+/* TLS settings of a client: towards a backend, whose certificate is always verified. */
+#ifndef POSTERN_TLS_CLIENT_CONTEXT_H
+#define POSTERN_TLS_CLIENT_CONTEXT_H
+
+#include <openssl/ssl.h>
+
+#include "proxy/base/compiler.h"
+
+/*
+ * TLS 1.2 and 1.3, no resumption. `ca` is a PEM file or a hashed directory of those that are
+ * believed, which may also be the backend's own certificate; NULL: the system's. Returns NULL,
+ * having logged why, if it cannot be read.
+ */
+MUST_USE SSL_CTX *tls_client_context_new(const char *ca);
+
+#endif
