@@ -287,9 +287,15 @@ static void worker_ended(const struct generation *generation, struct child *work
         worker->replaced = 0;
 }
 
-static void opener_ended(struct reactor_child *reactor, int status)
+/* One whose reactor has closed its socket, being at its end, ends by itself, too. */
+static void opener_ended(const struct generation *generation, struct reactor_child *reactor,
+                         int status)
 {
     char text[CHILD_STATUS_SIZE];
+    if (generation->ending && status == 0) {
+        reactor->opener = (struct child){.restart_ms = UINT64_MAX};
+        return;
+    }
     child_status_text(status, text);
     log_error("the opener of reactor %d ended: %s; a new one is started",
               (int)reactor->process.pid, text);
@@ -305,7 +311,7 @@ bool generation_child_ended(struct generation *generation, pid_t pid, int status
             return true;
         }
         if (reactor->opener.pid == pid) {
-            opener_ended(reactor, status);
+            opener_ended(generation, reactor, status);
             return true;
         }
         for (unsigned j = 0; j < generation->config->auth.workers; j++) {

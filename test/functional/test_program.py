@@ -36,7 +36,8 @@ def begin(start, program):
 
 
 def opener(postern):
-    (pid,) = postern.pids("opener")
+    """It has its name only once it has been executed, which nobody waits for."""
+    (pid,) = wait.until(lambda: postern.pids("opener"), "the opener")
     return pid
 
 
@@ -276,6 +277,7 @@ def test_stop_leaves_no_program_behind(begin, program):
     one.reply(421)
     assert postern.wait() == 0
     wait.until(lambda: processes.stat(pid) is None, "the end of the program")
+    assert postern.find_records(level="error") == []
 
 
 # too many, and none at all
