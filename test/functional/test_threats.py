@@ -1,7 +1,6 @@
 """What has broken systems of this kind, by its number.
 
-Threat 19 (a PROXY header from clients) and the client certificates of threat 20 concern what
-Postern does not do. Threats 7 and 17 have further tests in test_message.py, test_postfix.py and
+The client certificates of threat 20 concern what Postern does not do. Threats 7 and 17 have further tests in test_message.py, test_postfix.py and
 test_log.py, where their tables are.
 """
 
@@ -431,6 +430,8 @@ def test_threat_18_errors_close(start, backend):
         assert [one.reply().code for _ in range(6)] == [500] * 5 + [421]
         one.expect_closed()
 
+
+# 19 is in test_balancer.py: headers of load balancers.
 
 # 20
 
