@@ -1,7 +1,7 @@
 """What has broken systems of this kind, by its number.
 
-The client certificates of threat 20 concern what Postern does not do. Threats 7 and 17 have further tests in test_message.py, test_postfix.py and
-test_log.py, where their tables are.
+The client certificates of threat 20 concern what Postern does not do. Threats 7 and 17 have
+further tests in test_message.py, test_postfix.py and test_log.py, where their tables are.
 """
 
 import os
