@@ -1,5 +1,5 @@
 /*
- * The mechanisms PLAIN and LOGIN as a table: for each, the challenges in
+ * The mechanisms as a table: for each, the challenges in
  * order and the function that takes the answer. The SMTP session calls it
  * line by line; it never looks at the network and never judges a password,
  * only the form of what the client sent.
@@ -18,7 +18,8 @@
 /* Takes one decoded response; SASL_CREDENTIALS: it is good, go on to the next step. */
 typedef enum sasl_status take_response(struct sasl *sasl, const char *bytes, size_t length);
 
-static take_response plain_take_message, login_take_user, login_take_password;
+static take_response plain_take_message, login_take_user, login_take_password,
+    external_take_name;
 
 static const struct mechanism {
     const char *name;
@@ -33,6 +34,7 @@ static const struct mechanism {
                     2,
                     /* "Username:" and "Password:": some clients compare them byte for byte. */
                     {{"VXNlcm5hbWU6", login_take_user}, {"UGFzc3dvcmQ6", login_take_password}}},
+    [SASL_EXTERNAL] = {"EXTERNAL", 1, {{"", external_take_name}}},
 };
 
 const char *sasl_mechanism_name(enum sasl_mechanism mechanism)
@@ -112,6 +114,11 @@ static enum sasl_status login_take_user(struct sasl *sasl, const char *bytes, si
 static enum sasl_status login_take_password(struct sasl *sasl, const char *bytes, size_t length)
 {
     return set_password(sasl, bytes, length);
+}
+
+static enum sasl_status external_take_name(struct sasl *sasl, const char *bytes, size_t length)
+{
+    return length == 0 ? SASL_CREDENTIALS : set_user(sasl, bytes, length);
 }
 
 static enum sasl_status decode_and_take(struct sasl *sasl, const char *text, size_t length)

@@ -1,7 +1,7 @@
 /*
- * The server side of the SASL mechanisms PLAIN (RFC 4616) and LOGIN
- * (draft-murchison-sasl-login), without I/O: text lines in, what to say and,
- * at the end, a name and a password out.
+ * The server side of the SASL mechanisms PLAIN (RFC 4616), LOGIN
+ * (draft-murchison-sasl-login) and EXTERNAL (RFC 4422 appendix A), without I/O: text lines in,
+ * what to say and, at the end, a name and a password out.
  *
  *   sasl_start() ── initial response or none ──┬─> SASL_CHALLENGE ── sasl_continue() ─┐
  *                                              │        ^────────────────────────────┘
@@ -24,7 +24,7 @@
 #define SASL_USER_LIMIT     255  /* bytes */
 #define SASL_PASSWORD_LIMIT 1024 /* bytes; what PAM modules hash must not be ours to choose */
 
-enum sasl_mechanism { SASL_PLAIN, SASL_LOGIN, SASL_MECHANISM_COUNT };
+enum sasl_mechanism { SASL_PLAIN, SASL_LOGIN, SASL_EXTERNAL, SASL_MECHANISM_COUNT };
 
 const char *sasl_mechanism_name(enum sasl_mechanism mechanism);
 
@@ -33,7 +33,8 @@ int sasl_mechanism_lookup(const char *name, size_t length);
 
 enum sasl_status {
     SASL_CHALLENGE,   /* send "334 " and *challenge, then give the answer to sasl_continue() */
-    SASL_CREDENTIALS, /* user and password are there */
+    SASL_CREDENTIALS, /* user and password are there; of EXTERNAL, the user that the client
+                         wants to be, or "" for whoever it is known as */
     SASL_CANCELLED,   /* the client sent "*": 501 5.7.0 (RFC 4954 section 4) */
     SASL_MALFORMED,   /* bad base64, a control character in a name, NUL in a password, either of
                          them empty or over-long: 501 5.5.2 */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "proxy/config_internal.h"
+#include "proxy/fingerprints.h"
 #include "proxy/recipients.h"
 
 struct reading {
@@ -372,6 +373,7 @@ void config_free(struct config *config)
     for (size_t i = 0; i < config->listen_count; i++) {
         free(config->listens[i].backends);
         recipients_free(config->listens[i].recipients);
+        fingerprints_free(config->listens[i].fingerprints);
     }
     for (size_t i = 0; i < config_row_count; i++)
         if (!is_repeatable(&config_rows[i]))

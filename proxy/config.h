@@ -14,7 +14,9 @@
 #include "proxy/base/compiler.h"
 #include "proxy/base/log.h"
 #include "proxy/base/network.h"
+#include "tls/context.h"
 
+struct fingerprints;
 struct recipients;
 
 enum config_tls_mode { CONFIG_TLS_IMPLICIT, CONFIG_TLS_STARTTLS, CONFIG_TLS_EITHER };
@@ -71,7 +73,13 @@ struct config_listen {
     enum config_tls_mode tls;
     struct config_networks proxy_protocol; /* of load balancers, which announce their clients */
     enum config_role role;
-    bool tls_required;                   /* of role mx; submission requires it in any case */
+    bool tls_required;   /* of role mx; submission requires it in any case */
+    char *tls_minimum;   /* "1.0" to "1.3"; empty: as in section tls */
+    uint32_t mechanisms; /* of those of section auth: bits 1u << enum sasl_mechanism */
+    enum tls_client_certificates client_certificates;
+    char *client_ca, *client_crl;      /* PEM; empty: none */
+    char *external;                    /* where a certificate's login stands; empty: nowhere */
+    struct fingerprints *fingerprints; /* read from the file that `external` names, or NULL */
     struct config_texts recipient_words; /* of role mx, as written */
     struct recipients *recipients;       /* the same; NULL: the backend alone decides */
     struct config_texts backend_names;   /* as written; none: the first backend */
@@ -92,6 +100,13 @@ struct config_auth {
     uint32_t failure_delay_ms; /* a refusal comes no sooner than this after its attempt */
     unsigned attempts;         /* failed ones for each connection */
     bool legacy_ehlo;          /* also announce "AUTH=PLAIN LOGIN" */
+};
+
+/* Beside the one in section tls. */
+struct config_certificate {
+    char *name; /* the section's title */
+    unsigned line;
+    char *certificate, *key; /* as in config_tls */
 };
 
 struct config_backend {
@@ -145,6 +160,8 @@ struct config {
     struct config_listen *listens;
     size_t listen_count;
     struct config_auth auth;
+    struct config_certificate *certificates;
+    size_t certificate_count;
     struct config_backend *backends;
     size_t backend_count; /* at least one */
     struct config_limits limits;

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/sasl.h"
 #include "proxy/config_internal.h"
+#include "proxy/fingerprints.h"
 #include "proxy/identity.h"
 #include "proxy/program_line.h"
 #include "proxy/recipients.h"
@@ -147,6 +149,34 @@ static void read_recipients(struct config_listen *listen)
         (void)recipients_count(listen->recipients);
 }
 
+/* Who may log in by a certificate, and who says which certificates are good. */
+static void check_client_certificates(struct config_listen *listen)
+{
+    char why[FINGERPRINTS_ERROR_SIZE];
+    bool asks = listen->client_certificates != TLS_CLIENT_CERTIFICATES_OFF;
+    if (asks && !*listen->client_ca)
+        config_fault(listen->line, "listen", listen->name, "client_ca",
+                     "must be given where client certificates are asked for");
+    if (!asks && *listen->external)
+        config_fault(listen->line, "listen", listen->name, "external",
+                     "is of no use where client certificates are not asked for");
+    if (listen->external[0] != '/')
+        return;
+    listen->fingerprints = fingerprints_read(listen->external, why);
+    if (!listen->fingerprints)
+        config_fault(listen->line, "listen", listen->name, "external", "%s", why);
+}
+
+static void check_mechanisms(const struct config *config, const struct config_listen *listen)
+{
+    uint32_t offered = config->auth.mechanisms & listen->mechanisms;
+    if (!*listen->external)
+        offered &= ~(1u << SASL_EXTERNAL);
+    if (listen->role == CONFIG_ROLE_SUBMISSION && offered == 0)
+        config_fault(listen->line, "listen", listen->name, "mechanisms",
+                     "none is left with which anybody could log in");
+}
+
 static void check_inbound(const struct config *config, const struct config_listen *listen)
 {
     if (listen->role != CONFIG_ROLE_MX || listen->recipients)
@@ -211,6 +241,8 @@ void config_check(struct config *config, unsigned share_line)
         struct config_listen *listen = &config->listens[i];
         check_loops(config, listen);
         read_recipients(listen);
+        check_client_certificates(listen);
+        check_mechanisms(config, listen);
         if (!resolve_backends(config, listen))
             continue;
         check_inbound(config, listen);

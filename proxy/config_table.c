@@ -35,6 +35,10 @@
 WORDS(bare_newline_word, [CONFIG_BARE_NEWLINE_NORMALIZE] = "normalize",
       [CONFIG_BARE_NEWLINE_REJECT] = "reject")
 WORDS(tls_version_word, "1.2", "1.3")
+WORDS(listen_tls_version_word, "", "1.0", "1.1", "1.2", "1.3")
+WORDS(client_certificates_word, [TLS_CLIENT_CERTIFICATES_OFF] = "off",
+      [TLS_CLIENT_CERTIFICATES_REQUEST] = "request",
+      [TLS_CLIENT_CERTIFICATES_REQUIRE] = "require")
 WORDS(tls_mode_word, [CONFIG_TLS_IMPLICIT] = "implicit", [CONFIG_TLS_STARTTLS] = "starttls",
       [CONFIG_TLS_EITHER] = "either")
 WORDS(backend_tls_word, [CONFIG_BACKEND_TLS_OFF] = "off",
@@ -101,6 +105,16 @@ static const char *check_nameserver(const void *value)
                : "is not an IP address, with a port or without";
 }
 
+static const char *check_external(const void *value)
+{
+    static const char *const words[] = {"", "cn", "email", "dns"};
+    const char *text = value;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(text, words[i]) == 0)
+            return NULL;
+    return text[0] == '/' ? NULL : "is none of \"cn\", \"email\", \"dns\", and no file's path";
+}
+
 static const char *check_listen_address(const void *value)
 {
     const struct address *address = value;
@@ -136,11 +150,12 @@ static const char *check_program(const void *value)
     return why;
 }
 
-#define AT(field)         .offset = offsetof(struct config, field)
-#define LISTEN_AT(field)  .offset = offsetof(struct config_listen, field)
-#define BACKEND_AT(field) .offset = offsetof(struct config_backend, field)
-#define RANGE(low, high)  .minimum = (low), .maximum = (high)
-#define DAY               86400u
+#define AT(field)             .offset = offsetof(struct config, field)
+#define CERTIFICATE_AT(field) .offset = offsetof(struct config_certificate, field)
+#define LISTEN_AT(field)      .offset = offsetof(struct config_listen, field)
+#define BACKEND_AT(field)     .offset = offsetof(struct config_backend, field)
+#define RANGE(low, high)      .minimum = (low), .maximum = (high)
+#define DAY                   86400u
 
 const struct config_row config_rows[] = {
     {{"", "hostname", "\"\""}, CONFIG_TEXT, AT(hostname), .check = check_hostname},
@@ -170,6 +185,12 @@ const struct config_row config_rows[] = {
      .check = check_not_empty},
     {{"tls", "tickets", "true"}, CONFIG_FLAG, AT(tls.tickets)},
 
+    {{"certificate", "certificate", NULL},
+     CONFIG_TEXT,
+     CERTIFICATE_AT(certificate),
+     .check = check_not_empty},
+    {{"certificate", "key", NULL}, CONFIG_TEXT, CERTIFICATE_AT(key), .check = check_not_empty},
+
     {{"listen", "address", NULL},
      CONFIG_ADDRESS,
      LISTEN_AT(address_text),
@@ -177,6 +198,21 @@ const struct config_row config_rows[] = {
      .check = check_listen_address},
     {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
     {{"listen", "proxy_protocol", "{}"}, CONFIG_NETWORKS, LISTEN_AT(proxy_protocol)},
+    {{"listen", "tls_minimum", "\"\""},
+     CONFIG_TEXT,
+     LISTEN_AT(tls_minimum),
+     .word = listen_tls_version_word},
+    {{"listen", "client_certificates", "\"off\""},
+     CONFIG_CHOICE,
+     LISTEN_AT(client_certificates),
+     .word = client_certificates_word},
+    {{"listen", "client_ca", "\"\""}, CONFIG_TEXT, LISTEN_AT(client_ca)},
+    {{"listen", "client_crl", "\"\""}, CONFIG_TEXT, LISTEN_AT(client_crl)},
+    {{"listen", "external", "\"\""}, CONFIG_TEXT, LISTEN_AT(external), .check = check_external},
+    {{"listen", "mechanisms", "{\"PLAIN\", \"LOGIN\", \"EXTERNAL\"}"},
+     CONFIG_WORDS,
+     LISTEN_AT(mechanisms),
+     .word = mechanism_word},
     {{"listen", "role", "\"submission\""}, CONFIG_CHOICE, LISTEN_AT(role), .word = role_word},
     {{"listen", "tls_required", "false"}, CONFIG_FLAG, LISTEN_AT(tls_required)},
     {{"listen", "recipients", "{}"}, CONFIG_TEXTS, LISTEN_AT(recipient_words)},
@@ -186,7 +222,7 @@ const struct config_row config_rows[] = {
      LISTEN_AT(backend_order),
      .word = backend_order_word},
 
-    {{"auth", "mechanisms", "{\"PLAIN\", \"LOGIN\"}"},
+    {{"auth", "mechanisms", "{\"PLAIN\", \"LOGIN\", \"EXTERNAL\"}"},
      CONFIG_WORDS,
      AT(auth.mechanisms),
      .word = mechanism_word},
@@ -291,15 +327,20 @@ const struct config_default_listen config_default_listens[] = {
     sizeof(struct type), offsetof(struct config, array), offsetof(struct config, count)
 
 const struct config_section config_sections[CONFIG_SECTIONS] = {
-    {"tls"},    {"listen", ELEMENTS(listens, listen_count, config_listen)},
-    {"auth"},   {"backend", ELEMENTS(backends, backend_count, config_backend), "default"},
-    {"limits"}, {"timeouts"},
+    {"tls"},
+    {"certificate", ELEMENTS(certificates, certificate_count, config_certificate)},
+    {"listen", ELEMENTS(listens, listen_count, config_listen)},
+    {"auth"},
+    {"backend", ELEMENTS(backends, backend_count, config_backend), "default"},
+    {"limits"},
+    {"timeouts"},
     {"log"},
 };
 #define IS_ELEMENT(type)                                                                       \
     (offsetof(struct type, name) == offsetof(struct config_element, name) &&                   \
      offsetof(struct type, line) == offsetof(struct config_element, line))
-_Static_assert(IS_ELEMENT(config_listen) && IS_ELEMENT(config_backend),
+_Static_assert(IS_ELEMENT(config_listen) && IS_ELEMENT(config_certificate) &&
+                   IS_ELEMENT(config_backend),
                "elements begin with their title and line");
 
 const struct config_section *config_section_find(const char *name, size_t length)

@@ -8,65 +8,95 @@
 #include "tls/client_context.h"
 #include "tls/context.h"
 
-static SSL_CTX *make_context(const struct config *config, const struct config_listen *listen,
-                             SSL_CTX *model)
+static struct tls_certificates *read_certificates(const struct config *config)
 {
-    const struct config_tls *tls = &config->tls;
+    struct tls_certificate_files *files = calloc(config->certificate_count + 1, sizeof *files);
+    if (!files)
+        return NULL;
+    files[0] = (struct tls_certificate_files){config->tls.certificate, config->tls.key};
+    for (size_t i = 0; i < config->certificate_count; i++)
+        files[i + 1] = (struct tls_certificate_files){config->certificates[i].certificate,
+                                                      config->certificates[i].key};
+    struct tls_certificates *certificates =
+        tls_certificates_new(files, config->certificate_count + 1, config->hostname);
+    free(files);
+    return certificates;
+}
+
+static SSL_CTX *listen_context(const struct contexts *contexts,
+                               const struct config_listen *listen)
+{
+    const struct config_tls *tls = &contexts->config->tls;
     struct tls_settings settings = {
-        .certificate = tls->certificate,
-        .key = tls->key,
-        .minimum = tls->minimum,
+        .minimum = *listen->tls_minimum ? listen->tls_minimum : tls->minimum,
         .ciphers = tls->ciphers,
         .ciphersuites = tls->ciphersuites,
         .groups = tls->groups,
         .tickets = tls->tickets,
-        .hostname = config->hostname,
         .listener = listen->name,
+        .client_certificates = listen->client_certificates,
+        .client_ca = listen->client_ca,
+        .client_crl = listen->client_crl,
     };
-    return tls_context_new(&settings, model);
+    return tls_context_new(&settings, contexts->certificates);
 }
 
-SSL_CTX **contexts_new(const struct config *config)
+static bool make_listens(struct contexts *contexts)
 {
-    SSL_CTX **contexts = calloc(config->listen_count, sizeof *contexts);
-    for (size_t i = 0; contexts && i < config->listen_count; i++) {
-        contexts[i] = make_context(config, &config->listens[i], contexts[0]);
-        if (contexts[i])
-            continue;
-        contexts_free(contexts, config);
-        return NULL;
+    const struct config *config = contexts->config;
+    contexts->listens = calloc(config->listen_count, sizeof *contexts->listens);
+    for (size_t i = 0; contexts->listens && i < config->listen_count; i++) {
+        contexts->listens[i] = listen_context(contexts, &config->listens[i]);
+        if (!contexts->listens[i]) {
+            log_error("%s:%u: listen \"%s\": its TLS settings cannot be used", config->path,
+                      config->listens[i].line, config->listens[i].name);
+            return false;
+        }
     }
-    return contexts;
+    return contexts->listens;
 }
 
-void contexts_free(SSL_CTX **contexts, const struct config *config)
+static bool make_backends(struct contexts *contexts)
 {
-    for (size_t i = 0; contexts && i < config->listen_count; i++)
-        SSL_CTX_free(contexts[i]);
-    free(contexts);
-}
-
-SSL_CTX **backend_contexts_new(const struct config *config)
-{
-    SSL_CTX **contexts = calloc(config->backend_count, sizeof *contexts);
-    for (size_t i = 0; contexts && i < config->backend_count; i++) {
+    const struct config *config = contexts->config;
+    contexts->backends = calloc(config->backend_count, sizeof *contexts->backends);
+    for (size_t i = 0; contexts->backends && i < config->backend_count; i++) {
         const struct config_backend *backend = &config->backends[i];
         if (backend->tls == CONFIG_BACKEND_TLS_OFF)
             continue;
-        contexts[i] = tls_client_context_new(*backend->ca ? backend->ca : NULL);
-        if (contexts[i])
-            continue;
-        log_error("%s:%u: backend \"%s\": tls: cannot be had", config->path, backend->line,
-                  backend->name);
-        backend_contexts_free(contexts, config);
-        return NULL;
+        contexts->backends[i] = tls_client_context_new(*backend->ca ? backend->ca : NULL);
+        if (!contexts->backends[i]) {
+            log_error("%s:%u: backend \"%s\": its TLS settings cannot be used", config->path,
+                      backend->line, backend->name);
+            return false;
+        }
     }
-    return contexts;
+    return contexts->backends;
 }
 
-void backend_contexts_free(SSL_CTX **contexts, const struct config *config)
+struct contexts *contexts_new(const struct config *config)
 {
-    for (size_t i = 0; contexts && i < config->backend_count; i++)
-        SSL_CTX_free(contexts[i]);
+    struct contexts *contexts = calloc(1, sizeof *contexts);
+    if (!contexts)
+        return NULL;
+    contexts->config = config;
+    contexts->certificates = read_certificates(config);
+    if (contexts->certificates && make_listens(contexts) && make_backends(contexts))
+        return contexts;
+    contexts_free(contexts);
+    return NULL;
+}
+
+void contexts_free(struct contexts *contexts)
+{
+    if (!contexts)
+        return;
+    for (size_t i = 0; contexts->listens && i < contexts->config->listen_count; i++)
+        SSL_CTX_free(contexts->listens[i]);
+    for (size_t i = 0; contexts->backends && i < contexts->config->backend_count; i++)
+        SSL_CTX_free(contexts->backends[i]);
+    tls_certificates_free(contexts->certificates);
+    free(contexts->listens);
+    free(contexts->backends);
     free(contexts);
 }

@@ -38,8 +38,7 @@ static void hear_name(struct session *session, const struct smtp_command *comman
 static void do_ehlo(struct session *session, const struct smtp_command *command)
 {
     size_t length;
-    const char *text =
-        door_ehlo(session->door, is_secure(session) ? DOOR_SECURE : DOOR_PLAINTEXT, &length);
+    const char *text = door_ehlo(session->door, session_stage(session), &length);
     if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
         dialogue_refuse(session, REPLY_HELO_NAME);
         return;
@@ -241,10 +240,11 @@ static bool skip_line(struct session *session)
     return end != NULL;
 }
 
-/* To the backend, with the line that has just been read. */
+/* To the backend, with the line that has just been read: an mx's first MAIL. */
 static bool has_left(const struct session *session)
 {
-    return session->phase == SESSION_RESOLVING || session->phase == SESSION_OPENING;
+    return !session->login &&
+           (session->phase == SESSION_RESOLVING || session->phase == SESSION_OPENING);
 }
 
 /* Deals with one line. False: there is none, or it is too long and not at its end. */
@@ -358,8 +358,21 @@ void dialogue_greet(struct session *session)
     session->dialogue->welcomed = true;
 }
 
+/* One that does not verify counts as none, where none is needed. */
+static void tell_of_certificate(const struct session *session)
+{
+    struct log_record record;
+    if (!stream_peer_fault(session->client))
+        return;
+    log_begin(&record, LOG_LEVEL_INFO, "client certificate does not count");
+    session_log_client(session, &record);
+    log_text(&record, "cause", stream_peer_fault(session->client));
+    log_end(&record);
+}
+
 static void after_handshake(struct session *session)
 {
+    tell_of_certificate(session);
     session->phase = SESSION_COMMANDS;
     if (!session->dialogue->welcomed)
         dialogue_greet(session);

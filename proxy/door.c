@@ -9,12 +9,14 @@
 
 #include "auth/sasl.h"
 
+/* All of the names with blanks between them. */
+#define MECHANISMS_SIZE 64
+
 struct door {
     const struct config *config;
     const struct config_listen *listen;
     SSL_CTX *tls;
     struct upstream *const *upstreams; /* the reactor's */
-    char mechanisms[64];               /* "PLAIN LOGIN" */
     unsigned turn;                     /* of "balance" */
     struct {
         size_t length;
@@ -27,14 +29,24 @@ static struct upstream *upstream_at(const struct door *door, size_t place)
     return door->upstreams[door->listen->backends[place]];
 }
 
-static void name_mechanisms(struct door *door)
+uint32_t door_mechanisms(const struct door *door, enum door_stage stage)
 {
+    uint32_t mechanisms = door->config->auth.mechanisms & door->listen->mechanisms;
+    if (stage == DOOR_PLAINTEXT || door->listen->role != CONFIG_ROLE_SUBMISSION)
+        return 0;
+    return stage == DOOR_CERTIFIED ? mechanisms : mechanisms & ~(1u << SASL_EXTERNAL);
+}
+
+/* "PLAIN LOGIN" */
+static void name_mechanisms(uint32_t mechanisms, char out[static MECHANISMS_SIZE])
+{
+    out[0] = '\0';
     for (int i = 0; i < SASL_MECHANISM_COUNT; i++) {
-        if (!(door->config->auth.mechanisms & (1u << i)))
+        if (!(mechanisms & (1u << i)))
             continue;
-        if (door->mechanisms[0])
-            strcat(door->mechanisms, " ");
-        strcat(door->mechanisms, sasl_mechanism_name((enum sasl_mechanism)i));
+        if (out[0])
+            strcat(out, " ");
+        strcat(out, sasl_mechanism_name((enum sasl_mechanism)i));
     }
 }
 
@@ -58,18 +70,18 @@ void door_learn(struct door *door)
 {
     struct smtp_ehlo common = common_offer(door);
     bool submission = door->listen->role == CONFIG_ROLE_SUBMISSION;
-    struct smtp_ehlo_own own = {
-        .hostname = door->config->hostname,
-        .starttls = true,
-        .legacy_auth = door->config->auth.legacy_ehlo,
-        .withheld = submission ? 0 : SMTP_EXT_FOR_USERS,
-    };
-    door->ehlo[DOOR_PLAINTEXT].length =
-        smtp_ehlo_format(&common, &own, door->ehlo[DOOR_PLAINTEXT].text);
-    own.starttls = false;
-    own.mechanisms = submission ? door->mechanisms : NULL;
-    door->ehlo[DOOR_SECURE].length =
-        smtp_ehlo_format(&common, &own, door->ehlo[DOOR_SECURE].text);
+    for (int stage = 0; stage < DOOR_STAGES; stage++) {
+        char mechanisms[MECHANISMS_SIZE];
+        struct smtp_ehlo_own own = {
+            .hostname = door->config->hostname,
+            .starttls = stage == DOOR_PLAINTEXT,
+            .mechanisms = mechanisms,
+            .legacy_auth = door->config->auth.legacy_ehlo,
+            .withheld = submission ? 0 : SMTP_EXT_FOR_USERS,
+        };
+        name_mechanisms(door_mechanisms(door, (enum door_stage)stage), mechanisms);
+        door->ehlo[stage].length = smtp_ehlo_format(&common, &own, door->ehlo[stage].text);
+    }
 }
 
 struct door *door_new(const struct config *config, const struct config_listen *listen,
@@ -82,7 +94,6 @@ struct door *door_new(const struct config *config, const struct config_listen *l
     door->listen = listen;
     door->tls = tls;
     door->upstreams = upstreams;
-    name_mechanisms(door);
     door_learn(door);
     return door;
 }

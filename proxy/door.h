@@ -39,10 +39,18 @@ bool door_is_balanced(const struct door *door, const struct address *peer);
 /* What a backend offers has changed. */
 void door_learn(struct door *door);
 
-enum door_stage { DOOR_PLAINTEXT, DOOR_SECURE, DOOR_STAGES };
+enum door_stage {
+    DOOR_PLAINTEXT,
+    DOOR_SECURE,
+    DOOR_CERTIFIED, /* and the client's certificate says who it is */
+    DOOR_STAGES,
+};
 
 /* The whole reply to EHLO before authentication: STARTTLS in plaintext, AUTH under TLS. */
 const char *door_ehlo(const struct door *door, enum door_stage stage, size_t *length);
+
+/* The mechanisms that a client may use then: bits 1u << enum sasl_mechanism. */
+uint32_t door_mechanisms(const struct door *door, enum door_stage stage);
 
 /* Which backends one session has been refused by. Zero is the start. */
 struct door_choice {

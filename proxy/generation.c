@@ -31,8 +31,7 @@ struct reactor_child {
 struct generation {
     const struct generation_environment *environment;
     struct config *config;
-    SSL_CTX **contexts;         /* one for each listen section */
-    SSL_CTX **backend_contexts; /* one for each backend section */
+    struct contexts *contexts;
     unsigned reactor_count;
     struct reactor_child *reactors;
     bool ending;
@@ -105,7 +104,6 @@ static bool start_reactor(struct generation *generation, unsigned index)
     struct reactor_settings settings = {
         .config = generation->config,
         .contexts = generation->contexts,
-        .backend_contexts = generation->backend_contexts,
         .listeners = listeners,
         .listener_count = count,
         .control = pair[1],
@@ -153,9 +151,7 @@ struct generation *generation_start(const struct generation_environment *environ
     generation->environment = environment;
     generation->config = config;
     generation->contexts = contexts_new(config);
-    generation->backend_contexts = backend_contexts_new(config);
-    if (generation->contexts && generation->backend_contexts && opener_check(config) &&
-        make_reactors(generation))
+    if (generation->contexts && opener_check(config) && make_reactors(generation))
         return generation;
     generation_free(generation);
     return NULL;
@@ -201,8 +197,7 @@ void generation_free(struct generation *generation)
         close_control(&generation->reactors[i]);
         free(generation->reactors[i].workers);
     }
-    contexts_free(generation->contexts, generation->config);
-    backend_contexts_free(generation->backend_contexts, generation->config);
+    contexts_free(generation->contexts);
     free(generation->reactors);
     config_free(generation->config);
     free(generation);

@@ -177,6 +177,9 @@ static bool open_next(struct session *session)
         .name = session->name,
         .client = &session->client_address,
         .local = &session->local_address,
+        .peer = stream_peer(session->client),
+        .server_name = stream_server_name(session->client),
+        .alpn = stream_alpn(session->client),
         .tls_version = stream_tls_version(session->client),
         .tls_cipher = stream_tls_cipher(session->client),
     };

@@ -129,6 +129,14 @@ static struct proxy_header_endpoint endpoint_of(const struct address *address)
     return out;
 }
 
+static uint8_t client_flags(const struct identity *identity)
+{
+    if (!identity->tls_version)
+        return 0;
+    return identity->peer ? PROXY_HEADER_CLIENT_SSL | PROXY_HEADER_CLIENT_CERT_CONN
+                          : PROXY_HEADER_CLIENT_SSL;
+}
+
 bool identity_preamble(const struct identity_way *way, const struct identity *identity,
                        char out[static IDENTITY_PREAMBLE_SIZE], size_t *length)
 {
@@ -144,7 +152,11 @@ bool identity_preamble(const struct identity_way *way, const struct identity *id
         .source = endpoint_of(identity->client),
         .destination = endpoint_of(identity->local),
         .login = identity->login,
-        .client = identity->tls_version ? PROXY_HEADER_CLIENT_SSL : 0,
+        .client = client_flags(identity),
+        .verified = identity->peer,
+        .certificate_name = identity->peer ? identity->peer->common_name : NULL,
+        .authority = identity->server_name,
+        .alpn = identity->alpn ? "smtp" : NULL,
         .tls_version = identity->tls_version,
         .tls_cipher = identity->tls_cipher,
         .unique_id = identity->id,

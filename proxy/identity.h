@@ -16,6 +16,7 @@
 #include "proxy/smtp/ehlo.h"
 #include "proxy/smtp/proxy_header.h"
 #include "proxy/smtp/xclient.h"
+#include "tls/peer.h"
 
 /* Who and where a client is. What may be NULL is not known, or does not apply. */
 struct identity {
@@ -27,6 +28,9 @@ struct identity {
     const char *name;      /* of its address, confirmed forward; NULL: unknown */
     const struct address *client;
     const struct address *local;          /* where it connected to */
+    const struct tls_peer *peer;          /* its certificate */
+    const char *server_name;              /* that it asked for */
+    bool alpn;                            /* it agreed to "smtp" */
     const char *tls_version, *tls_cipher; /* NULL: plaintext */
 };
 

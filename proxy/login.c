@@ -48,9 +48,9 @@ void login_tell_refusal(struct session *session)
     dialogue_continue(session);
 }
 
-static void accept_login(struct session *session, const struct auth_message_verdict *verdict)
+static void accept_login(struct session *session, const char *login)
 {
-    session->login = slab_text(verdict->login, strlen(verdict->login));
+    session->login = slab_text(login, strlen(login));
     if (!session->login) {
         session_finish(session, REPLY_NO_MEMORY, "out of memory");
         return;
@@ -81,7 +81,7 @@ static void on_verdict(void *context, const struct auth_message_verdict *verdict
     sasl_wipe(&dialogue->sasl);
 
     if (verdict->result == AUTH_ACCEPTED)
-        accept_login(session, verdict);
+        accept_login(session, verdict->login);
     else if (verdict->result == AUTH_REJECTED)
         delay_refusal(session, verdict->delay_ms, elapsed_ms);
     else
@@ -105,6 +105,27 @@ static void submit(struct session *session)
     session_reply(session, REPLY_AUTH_BUSY);
 }
 
+static void refuse_other_name(struct session *session)
+{
+    log_failure(session, session->dialogue->sasl.user, "rejected",
+                "authorization as somebody else");
+    delay_refusal(session, 0, 0);
+    sasl_wipe(&session->dialogue->sasl);
+}
+
+/* TLS has done the asking already (RFC 4422 appendix A). */
+static void take_certificate(struct session *session)
+{
+    const char *name = session_certified_name(session);
+    const char *wanted = session->dialogue->sasl.user;
+    if (!name || (*wanted && strcmp(wanted, name) != 0)) {
+        refuse_other_name(session);
+        return;
+    }
+    sasl_wipe(&session->dialogue->sasl);
+    accept_login(session, name);
+}
+
 static void challenge(struct session *session, const char *text)
 {
     session->phase = SESSION_CHALLENGE;
@@ -123,7 +144,10 @@ static void take_status(struct session *session, enum sasl_status status, const 
         challenge(session, text);
         return;
     case SASL_CREDENTIALS:
-        submit(session);
+        if (session->mechanism == SASL_EXTERNAL)
+            take_certificate(session);
+        else
+            submit(session);
         return;
     case SASL_CANCELLED:
         dialogue_refuse(session, REPLY_AUTH_CANCELLED);
@@ -133,9 +157,8 @@ static void take_status(struct session *session, enum sasl_status status, const 
         dialogue_refuse(session, REPLY_AUTH_MALFORMED);
         break;
     case SASL_REFUSED:
-        log_failure(session, sasl->user, "rejected", "authorization as somebody else");
-        delay_refusal(session, 0, 0);
-        break;
+        refuse_other_name(session);
+        return;
     }
     sasl_wipe(sasl);
 }
@@ -160,7 +183,8 @@ void login_begin(struct session *session, const struct smtp_command *command)
 
     if (name_length == 0)
         dialogue_refuse(session, REPLY_AUTH_SYNTAX);
-    else if (mechanism < 0 || !(session->service->config->auth.mechanisms & (1u << mechanism)))
+    else if (mechanism < 0 ||
+             !(door_mechanisms(session->door, session_stage(session)) & (1u << mechanism)))
         dialogue_refuse(session, REPLY_AUTH_MECHANISM);
     else
         start(session, (enum sasl_mechanism)mechanism, space ? space + 1 : NULL,

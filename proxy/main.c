@@ -47,13 +47,11 @@ static int print_version(void)
 
 static int check(struct config *config)
 {
-    SSL_CTX **contexts = contexts_new(config);
-    SSL_CTX **backend_contexts = backend_contexts_new(config);
-    bool good = opener_check(config) && contexts && backend_contexts;
+    struct contexts *contexts = contexts_new(config);
+    bool good = opener_check(config) && contexts;
     if (good)
         printf("%s: good\n", config->path);
-    contexts_free(contexts, config);
-    backend_contexts_free(backend_contexts, config);
+    contexts_free(contexts);
     config_free(config);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -20,6 +20,7 @@
 #include "proxy/connections.h"
 #include "proxy/control_client.h"
 #include "proxy/door.h"
+#include "proxy/identity.h"
 #include "proxy/opener_client.h"
 #include "proxy/privileges.h"
 #include "proxy/process_title.h"
@@ -53,7 +54,8 @@ static void on_ticket_timer(int fd, short what, void *argument)
     time_t now = time(NULL);
 
     for (size_t i = 0; i < settings->config->listen_count; i++)
-        if (!tls_context_set_ticket_period(settings->contexts[i], settings->ticket_secret,
+        if (!tls_context_set_ticket_period(settings->contexts->listens[i],
+                                           settings->ticket_secret,
                                            (uint64_t)(now / TLS_TICKET_PERIOD_S)))
             log_error("tls: ticket keys cannot be set");
     struct timeval wait = {TLS_TICKET_PERIOD_S - now % TLS_TICKET_PERIOD_S, 0};
@@ -259,7 +261,7 @@ static bool make_service(struct reactor *reactor)
         .fault_context = reactor,
     };
     service->config = config;
-    service->backend_contexts = reactor->settings->backend_contexts;
+    service->backend_contexts = reactor->settings->contexts->backends;
     service->streams = stream_loop_new(service->base);
     service->pool = auth_pool_new(service->base, &options);
     service->control =
@@ -281,6 +283,9 @@ static void on_offer_changed(void *context)
 static bool make_upstreams(struct reactor *reactor)
 {
     const struct config *config = reactor->settings->config;
+    for (size_t i = 0; i < config->backend_count; i++)
+        if (identity_way(config->backends[i].identity)->proxy == PROXY_HEADER_V2)
+            stream_loop_keep_names(reactor->service.streams);
     reactor->upstreams = calloc(config->backend_count, sizeof *reactor->upstreams);
     if (!reactor->upstreams)
         return false;
@@ -300,8 +305,9 @@ static bool make_doors(struct reactor *reactor)
     if (!reactor->doors)
         return false;
     for (size_t i = 0; i < config->listen_count; i++) {
-        reactor->doors[i] = door_new(config, &config->listens[i],
-                                     reactor->settings->contexts[i], reactor->upstreams);
+        reactor->doors[i] =
+            door_new(config, &config->listens[i], reactor->settings->contexts->listens[i],
+                     reactor->upstreams);
         if (!reactor->doors[i])
             return false;
     }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proxy/config.h"
+#include "proxy/contexts.h"
 
 /* A listening socket and what belongs to it. */
 struct reactor_listener {
@@ -19,8 +19,7 @@ struct reactor_listener {
 
 struct reactor_settings {
     const struct config *config;
-    SSL_CTX *const *contexts;         /* by the same index */
-    SSL_CTX *const *backend_contexts; /* by index into config->backends */
+    const struct contexts *contexts;
     const struct reactor_listener *listeners;
     size_t listener_count;
     int control;                  /* socket to the master */

@@ -12,6 +12,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
+#include "proxy/fingerprints.h"
 #include "proxy/resolver.h"
 #include "proxy/session_internal.h"
 
@@ -35,6 +36,31 @@ void session_id(const struct session *session, char out[static SESSION_ID_SIZE])
     for (size_t i = 0; i < length; i++)
         out[i] = reversed[length - 1 - i];
     out[length] = '\0';
+}
+
+const char *session_certified_name(const struct session *session)
+{
+    const struct config_listen *listen = door_listen(session->door);
+    const struct tls_peer *peer = stream_peer(session->client);
+    const char *name = NULL;
+    if (!peer || !*listen->external)
+        return NULL;
+    if (listen->fingerprints)
+        name = fingerprints_find(listen->fingerprints, peer->fingerprint);
+    else if (strcmp(listen->external, "cn") == 0)
+        name = peer->common_name;
+    else if (strcmp(listen->external, "email") == 0)
+        name = peer->email;
+    else
+        name = peer->dns;
+    return name && sasl_name_valid(name, strlen(name)) ? name : NULL;
+}
+
+enum door_stage session_stage(const struct session *session)
+{
+    if (!stream_is_secure(session->client))
+        return DOOR_PLAINTEXT;
+    return session_certified_name(session) ? DOOR_CERTIFIED : DOOR_SECURE;
 }
 
 void session_say(struct session *session, const char *text, size_t length)
@@ -88,6 +114,8 @@ static void log_end_of(const struct session *session)
     session_log_client(session, &record);
     log_text(&record, "tls", stream_tls_version(session->client));
     log_text(&record, "cipher", stream_tls_cipher(session->client));
+    if (stream_peer(session->client))
+        log_text(&record, "certificate", stream_peer(session->client)->fingerprint);
     log_text(&record, "mechanism",
              session->login ? sasl_mechanism_name((enum sasl_mechanism)session->mechanism)
                             : NULL);

@@ -98,6 +98,10 @@ struct log_record;
 void session_id(const struct session *session, char out[static SESSION_ID_SIZE]);
 /* The fields that say whose record it is: id, listener, client, port. */
 void session_log_client(const struct session *session, struct log_record *record);
+/* What has been reached, for door_ehlo(). */
+enum door_stage session_stage(const struct session *session);
+/* Who the client is by its certificate; NULL: nobody whom the mapping knows. */
+const char *session_certified_name(const struct session *session);
 void session_say(struct session *session, const char *text, size_t length);
 void session_reply(struct session *session, enum reply reply);
 /* The session is over at the end of this turn; the first cause stays. */

@@ -140,7 +140,7 @@ bool tls_certificate_load(SSL_CTX *context, const char *certificate_path, const 
     X509 *certificate = SSL_CTX_get0_certificate(context);
     bool valid = valid_today(certificate_path, certificate);
     bool usable = use_key(context, certificate_path, key_path);
-    if (valid && usable)
+    if (valid && usable && hostname)
         warn_other_name(certificate_path, certificate, hostname);
     return valid && usable;
 }

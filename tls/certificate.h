@@ -17,7 +17,7 @@
  * Loads the chain and the key into `context`. Returns false, having logged each fault as an
  * error with the file's name: missing, not PEM, key readable by others, key of another
  * certificate, expired, not yet valid. A certificate that ends soon or does not name `hostname`
- * is a warning.
+ * (NULL: any will do) is a warning.
  */
 MUST_USE bool tls_certificate_load(SSL_CTX *context, const char *certificate_path,
                                    const char *key_path, const char *hostname);

@@ -7,10 +7,12 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "proxy/base/log.h"
-#include "tls/certificate.h"
 #include "tls/stream.h"
 
 /* What SSL_CTX_set_tlsext_ticket_keys() takes: name, MAC key, cipher key. */
@@ -64,7 +66,9 @@ static void set_options(SSL_CTX *context, const struct tls_settings *settings)
     uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                        SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
                        SSL_OP_IGNORE_UNEXPECTED_EOF;
-    if (!settings->tickets)
+    bool tickets =
+        settings->tickets && settings->client_certificates == TLS_CLIENT_CERTIFICATES_OFF;
+    if (!tickets)
         options |= SSL_OP_NO_TICKET;
     SSL_CTX_set_options(context, options);
 
@@ -72,7 +76,7 @@ static void set_options(SSL_CTX *context, const struct tls_settings *settings)
      */
     SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(context, settings->tickets ? 1 : 0);
+    SSL_CTX_set_num_tickets(context, tickets ? 1 : 0);
     SSL_CTX_set_alpn_select_cb(context, select_smtp, NULL);
     stream_prepare_context(context);
 }
@@ -86,34 +90,99 @@ static bool set_session_context(SSL_CTX *context, const char *listener)
            SSL_CTX_set_session_id_context(context, digest, length) == 1;
 }
 
-static bool take_certificate(SSL_CTX *context, SSL_CTX *model)
+static int version_of(const char *text)
 {
-    STACK_OF(X509) *chain = NULL;
-    return SSL_CTX_use_certificate(context, SSL_CTX_get0_certificate(model)) == 1 &&
-           SSL_CTX_use_PrivateKey(context, SSL_CTX_get0_privatekey(model)) == 1 &&
-           SSL_CTX_get0_chain_certs(model, &chain) == 1 &&
-           (!chain || SSL_CTX_set1_chain(context, chain) == 1);
+    static const struct {
+        const char *text;
+        int version;
+    } versions[] = {{"1.0", TLS1_VERSION}, {"1.1", TLS1_1_VERSION}, {"1.3", TLS1_3_VERSION}};
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++)
+        if (strcmp(text, versions[i].text) == 0)
+            return versions[i].version;
+    return TLS1_2_VERSION;
 }
 
-static bool set_up(SSL_CTX *context, const struct tls_settings *settings, SSL_CTX *model)
+/* What devices of the last century speak: SHA-1 in handshakes, and CBC. */
+static bool allow_old(SSL_CTX *context, const struct tls_settings *settings)
 {
-    int minimum = strcmp(settings->minimum, "1.3") == 0 ? TLS1_3_VERSION : TLS1_2_VERSION;
+    static const char old[] = "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
+                              "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:"
+                              "DHE-RSA-AES128-SHA:AES128-SHA:AES256-SHA";
+    char *ciphers = NULL;
+    if (asprintf(&ciphers, "%s:%s", settings->ciphers, old) < 0)
+        return false;
+    SSL_CTX_set_security_level(context, 0);
+    bool good = SSL_CTX_set_cipher_list(context, ciphers) == 1;
+    free(ciphers);
+    return good;
+}
+
+static bool load_authorities(SSL_CTX *context, const char *ca)
+{
+    struct stat file;
+    if (stat(ca, &file) == 0 && S_ISDIR(file.st_mode))
+        return SSL_CTX_load_verify_dir(context, ca) == 1;
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca);
+    SSL_CTX_set_client_CA_list(context, names);
+    return names && SSL_CTX_load_verify_file(context, ca) == 1;
+}
+
+static bool load_revoked(SSL_CTX *context, const char *crl)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(context);
+    X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    return lookup && X509_load_crl_file(lookup, crl, X509_FILETYPE_PEM) > 0 &&
+           X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1;
+}
+
+/* The verdict stays with the session; who asks for it is stream_tls.c. */
+static int pass_on(int good, X509_STORE_CTX *verification)
+{
+    (void)good, (void)verification;
+    return 1;
+}
+
+static bool ask_for_certificates(SSL_CTX *context, const struct tls_settings *settings)
+{
+    if (settings->client_certificates == TLS_CLIENT_CERTIFICATES_OFF)
+        return true;
+    if (!load_authorities(context, settings->client_ca)) {
+        log_error("%s: no usable certificate authorities in it: %s", settings->client_ca,
+                  last_reason());
+        return false;
+    }
+    if (*settings->client_crl && !load_revoked(context, settings->client_crl)) {
+        log_error("%s: no usable revocation list in it: %s", settings->client_crl,
+                  last_reason());
+        return false;
+    }
+    if (settings->client_certificates == TLS_CLIENT_CERTIFICATES_REQUIRE)
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    else
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, pass_on);
+    return true;
+}
+
+static bool set_up(SSL_CTX *context, const struct tls_settings *settings,
+                   const struct tls_certificates *certificates)
+{
+    int minimum = version_of(settings->minimum);
 
     set_options(context, settings);
-    if (!set_algorithms(context, settings))
+    if (!set_algorithms(context, settings) || !ask_for_certificates(context, settings))
         return false;
-    if (SSL_CTX_set_min_proto_version(context, minimum) != 1 ||
-        !set_session_context(context, settings->listener)) {
+    if ((minimum < TLS1_2_VERSION && !allow_old(context, settings)) ||
+        SSL_CTX_set_min_proto_version(context, minimum) != 1 ||
+        !set_session_context(context, settings->listener) ||
+        !tls_certificates_use(certificates, context)) {
         log_error("tls: OpenSSL refuses the settings: %s", last_reason());
         return false;
     }
-    if (model)
-        return take_certificate(context, model);
-    return tls_certificate_load(context, settings->certificate, settings->key,
-                                settings->hostname);
+    return true;
 }
 
-SSL_CTX *tls_context_new(const struct tls_settings *settings, SSL_CTX *model)
+SSL_CTX *tls_context_new(const struct tls_settings *settings,
+                         const struct tls_certificates *certificates)
 {
     ERR_clear_error();
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -121,7 +190,7 @@ SSL_CTX *tls_context_new(const struct tls_settings *settings, SSL_CTX *model)
         log_error("tls: OpenSSL cannot start: %s", last_reason());
         return NULL;
     }
-    if (!set_up(context, settings, model)) {
+    if (!set_up(context, settings, certificates)) {
         SSL_CTX_free(context);
         return NULL;
     }

@@ -11,24 +11,33 @@
 #include <stdint.h>
 
 #include "proxy/base/compiler.h"
+#include "tls/certificates.h"
+
+enum tls_client_certificates {
+    TLS_CLIENT_CERTIFICATES_OFF,
+    TLS_CLIENT_CERTIFICATES_REQUEST, /* one that cannot be verified counts as none */
+    TLS_CLIENT_CERTIFICATES_REQUIRE, /* no handshake without a verified one */
+};
 
 struct tls_settings {
-    const char *certificate, *key;
-    const char *minimum;      /* "1.2" or "1.3" */
+    const char *minimum;      /* "1.0" to "1.3"; below 1.2 OpenSSL's security level is 0 */
     const char *ciphers;      /* TLS 1.2, OpenSSL's syntax */
     const char *ciphersuites; /* TLS 1.3 */
     const char *groups;
     bool tickets;
-    const char *hostname; /* what the certificate should name */
     const char *listener; /* a session is resumed only on the listener of its own name */
+    enum tls_client_certificates client_certificates;
+    const char *client_ca;  /* file or hashed directory of authorities */
+    const char *client_crl; /* file of revocation lists, one for each of them; empty: none */
 };
 
 /*
- * NULL, having logged why, if the settings or the certificate cannot be used. With a `model`,
- * which was made from the same files, certificate and key are taken from it instead of being
- * read again. SSL_CTX_free() it.
+ * NULL, having logged why, if the settings cannot be used. Where client certificates are asked
+ * for no session is resumed, so that each is looked at. SSL_CTX_free() it; the certificates
+ * must outlive it.
  */
-MUST_USE SSL_CTX *tls_context_new(const struct tls_settings *settings, SSL_CTX *model);
+MUST_USE SSL_CTX *tls_context_new(const struct tls_settings *settings,
+                                  const struct tls_certificates *certificates);
 
 #define TLS_TICKET_SECRET_SIZE 32
 #define TLS_TICKET_PERIOD_S    (12 * 3600)

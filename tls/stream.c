@@ -223,6 +223,11 @@ void stream_loop_free(struct stream_loop *loop)
     free(loop);
 }
 
+void stream_loop_keep_names(struct stream_loop *loop)
+{
+    loop->keeps_names = true;
+}
+
 uint64_t stream_loop_handshakes(const struct stream_loop *loop)
 {
     return loop->handshakes;

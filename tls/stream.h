@@ -27,6 +27,7 @@
 #include <sys/uio.h>
 
 #include "proxy/base/compiler.h"
+#include "tls/peer.h"
 
 struct stream;
 
@@ -131,6 +132,19 @@ bool stream_is_secure(const struct stream *stream);
 const char *stream_tls_version(const struct stream *stream);
 const char *stream_tls_cipher(const struct stream *stream);
 bool stream_tls_resumed(const struct stream *stream);
+
+/* The client's certificate; NULL: none, or not verified. Lives as long as the stream. */
+const struct tls_peer *stream_peer(const struct stream *stream);
+/* Why a certificate that the client showed does not count: static text; NULL: it does, or there
+ * is none. */
+const char *stream_peer_fault(const struct stream *stream);
+
+/* From now on streams of this loop remember the names that clients ask for. */
+void stream_loop_keep_names(struct stream_loop *loop);
+/* The name that the client asked for (SNI); NULL: none, or not remembered. */
+const char *stream_server_name(const struct stream *stream);
+/* Did it agree to the protocol "smtp" (ALPN)? */
+bool stream_alpn(const struct stream *stream);
 
 /* Why it failed, in words: static text. */
 const char *stream_error(const struct stream *stream);

@@ -27,6 +27,9 @@ struct stream {
     struct stream_secrets *secrets; /* in a handshake */
     struct tls_records *records;    /* TLS 1.3 after its handshake */
     const char *version, *cipher;   /* static text; NULL without TLS */
+    struct tls_peer *peer;          /* NULL: without a certificate */
+    const char *peer_fault;         /* static text */
+    char *server_name;
     const char *error;
     struct buffer input;  /* under TLS: from the socket, not opened yet */
     struct buffer opened; /* TLS 1.3: of a record, more than its reader had room for */
@@ -43,6 +46,7 @@ struct stream {
     bool handshaking : 1;
     bool client : 1; /* we are: OpenSSL keeps it also behind the handshake */
     bool resumed : 1;
+    bool alpn : 1;
     bool paused : 1;
     bool socket_empty : 1;   /* a short read in this turn: the next would say EAGAIN */
     bool input_left : 1;     /* the caller stopped before STREAM_AGAIN */
@@ -65,6 +69,7 @@ struct stream_loop {
     struct stream_list finishing; /* in order of their deadlines */
     unsigned finishing_count;
     uint64_t handshakes;
+    bool keeps_names;
     BIO_METHOD *bio_method;
     struct tls_engine *engine;
     uint8_t *raw;    /* STREAM_READ_SIZE bytes, free between two calls */

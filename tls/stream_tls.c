@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/slab.h"
 #include "tls/stream_internal.h"
 
 /* Four records of TLS 1.2 in one recv(). */
@@ -219,6 +220,8 @@ void stream_tls_free(struct stream *stream)
     forget_secrets(stream);
     stream_records_free(stream);
     SSL_free(stream->ssl);
+    tls_peer_free(stream->peer);
+    slab_free_text(stream->server_name);
     buffer_release(&stream->input);
     buffer_wipe(&stream->opened);
     buffer_release(&stream->clear);
@@ -260,6 +263,31 @@ static enum stream_status tls_status(struct stream *stream, int result)
     }
 }
 
+/* An unverified certificate is none; that it was shown is worth a word. */
+static void remember_peer(struct stream *stream)
+{
+    X509 *certificate = SSL_get0_peer_certificate(stream->ssl);
+    long verified = SSL_get_verify_result(stream->ssl);
+    if (stream->client || !certificate)
+        return;
+    if (verified == X509_V_OK)
+        stream->peer = tls_peer_new(certificate);
+    else
+        stream->peer_fault = X509_verify_cert_error_string(verified);
+}
+
+static void remember_names(struct stream *stream)
+{
+    const unsigned char *alpn = NULL;
+    unsigned length = 0;
+    SSL_get0_alpn_selected(stream->ssl, &alpn, &length);
+    stream->alpn = length > 0;
+    if (!stream->loop->keeps_names)
+        return;
+    const char *name = SSL_get_servername(stream->ssl, TLSEXT_NAMETYPE_host_name);
+    stream->server_name = name ? slab_text(name, strlen(name)) : NULL;
+}
+
 /*
  * TLS 1.3 goes on without OpenSSL's object. TLS 1.2 goes on with it, reading ahead, giving
  * buffers back and overwriting them from now on: in a handshake that would only cost time.
@@ -271,6 +299,8 @@ static void end_handshake(struct stream *stream, size_t sent_from)
     stream->version = SSL_get_version(ssl);
     stream->cipher = SSL_get_cipher_name(ssl);
     stream->resumed = SSL_session_reused(ssl);
+    remember_peer(stream);
+    remember_names(stream);
     bool ours = !stream->client && SSL_version(ssl) == TLS1_3_VERSION;
     if (ours && stream_records_take_over(stream, sent_from)) {
         stream->ssl = NULL;
@@ -380,6 +410,26 @@ const char *stream_tls_version(const struct stream *stream)
 const char *stream_tls_cipher(const struct stream *stream)
 {
     return stream->cipher;
+}
+
+const struct tls_peer *stream_peer(const struct stream *stream)
+{
+    return stream->peer;
+}
+
+const char *stream_peer_fault(const struct stream *stream)
+{
+    return stream->peer_fault;
+}
+
+const char *stream_server_name(const struct stream *stream)
+{
+    return stream->server_name;
+}
+
+bool stream_alpn(const struct stream *stream)
+{
+    return stream->alpn;
 }
 
 bool stream_tls_resumed(const struct stream *stream)

@@ -67,7 +67,8 @@ static void test_certificate_and_key_are_enough(void **state)
     assert_string_equal(config->tls.minimum, "1.2");
     assert_string_equal(config->tls.groups, "X25519:P-256:P-384");
     assert_true(config->tls.tickets);
-    assert_int_equal(config->auth.mechanisms, 1u << SASL_PLAIN | 1u << SASL_LOGIN);
+    assert_int_equal(config->auth.mechanisms,
+                     1u << SASL_PLAIN | 1u << SASL_LOGIN | 1u << SASL_EXTERNAL);
     assert_string_equal(config->auth.pam_service, "postern");
     assert_string_equal(config->auth.pam_confdir, "");
     assert_int_equal(config->auth.timeout_ms, 30000);
@@ -257,6 +258,18 @@ static const struct {
     {TLS "backend \"b\" { }\nbackend \"b\" { }",
      E("3: an earlier section is also called \"b\"")},
     {TLS "backend \"\" { }", E("2: backend \"\": the name is empty")},
+    {TLS "certificate \"x\" {\n key = \"/k\" }",
+     E("3: certificate \"x\": certificate: must be given")},
+    {TLS "listen a { address = \"*:1\"\n client_certificates = require }",
+     E("2: listen \"a\": client_ca: must be given where client certificates are asked for")},
+    {TLS "listen a { address = \"*:1\" external = cn }",
+     E("2: listen \"a\": external: is of no use where client certificates are not asked for")},
+    {TLS "listen a { address = \"*:1\" mechanisms = {\"EXTERNAL\"} }",
+     E("2: listen \"a\": mechanisms: none is left with which anybody could log in")},
+    {TLS "listen a { address = \"*:1\" external = login }",
+     E("2: listen \"a\": external: \"login\" is none of \"cn\", \"email\", \"dns\", and no "
+       "file's "
+       "path")},
     {TLS "listen a {\n}", E("3: listen \"a\": address: must be given")},
     {TLS "listen \"\" { address = \"*:1\" }", E("2: listen \"\": the name is empty")},
     {TLS "listen { address = \"*:1\" }", E("2: missing title for section 'listen'")},
@@ -276,7 +289,7 @@ static const struct {
     {TLS "auth {\n mechanisms = { } }", E("3: mechanisms: the list is empty")},
     {TLS "auth { mechanisms = {\n} }", E("3: mechanisms: the list is empty")},
     {TLS "auth { mechanisms = {\"PLAIN\",\n\"CRAM-MD5\"} }",
-     E("2: auth: mechanisms: \"CRAM-MD5\" is none of \"PLAIN\", \"LOGIN\"")},
+     E("2: auth: mechanisms: \"CRAM-MD5\" is none of \"PLAIN\", \"LOGIN\", \"EXTERNAL\"")},
     {TLS "auth { workers = 4\n share = 5 }", E("3: auth: share: 5 is more than the 4 "
                                                "workers")},
     {TLS "auth { pam_service = \"../su\" }",

@@ -129,13 +129,21 @@ static void read_sample(struct claims *claims)
 {
     char *text = read_document(SAMPLE_PATH), *rest = text, *line;
     char section[32] = "";
+    bool commented = false;
     claims->count = 0;
     while ((line = next_line(&rest))) {
         line += strspn(line, " ");
+        /* A section that nobody has by default is shown whole. */
+        size_t length = strlen(line);
+        commented |= strncmp(line, "# ", 2) == 0 && strcmp(line + length - 2, " {") == 0;
+        if (commented)
+            line += 1 + strspn(line + 1, " ");
         if (*line != '#' && strstr(line, " {"))
             snprintf(section, sizeof section, "%.*s", (int)strcspn(line, " "), line);
-        if (strcmp(line, "}") == 0)
+        if (strcmp(line, "}") == 0) {
             section[0] = '\0';
+            commented = false;
+        }
         take_setting(claims, section, line);
     }
     free(text);

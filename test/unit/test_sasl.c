@@ -213,7 +213,7 @@ static void test_equals_sign_and_star_have_their_places(void **state)
     struct sasl sasl;
     const char *challenge;
     (void)state;
-    for (int mechanism = 0; mechanism < SASL_MECHANISM_COUNT; mechanism++) {
+    for (int mechanism = 0; mechanism < SASL_EXTERNAL; mechanism++) {
         assert_int_equal(sasl_start(&sasl, (enum sasl_mechanism)mechanism, "=", 1, &challenge),
                          SASL_MALFORMED);
         assert_int_equal(sasl_start(&sasl, (enum sasl_mechanism)mechanism, "*", 1, &challenge),
@@ -299,7 +299,8 @@ static void test_only_known_mechanisms_are_found(void **state)
         {"PLAINX", -1},
         {"CRAM-MD5", -1},
         {"ANONYMOUS", -1},
-        {"EXTERNAL", -1},
+        {"External", SASL_EXTERNAL},
+        {"GSSAPI", -1},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++)
@@ -309,6 +310,34 @@ static void test_only_known_mechanisms_are_found(void **state)
         const char *name = sasl_mechanism_name((enum sasl_mechanism)i);
         assert_int_equal(sasl_mechanism_lookup(name, strlen(name)), i);
     }
+}
+
+/* RFC 4422 appendix A: nothing, or the name that is wanted. */
+static void test_external_takes_a_name_or_none(void **state)
+{
+    static const struct {
+        const char *response;
+        enum sasl_status status;
+        const char *user;
+    } cases[] = {
+        {"=", SASL_CREDENTIALS, ""},      {"YWxpY2U=", SASL_CREDENTIALS, "alice"},
+        {"YWxpY2UA", SASL_MALFORMED, ""}, /* a NUL behind it */
+        {"Cg==", SASL_MALFORMED, ""},     {"*", SASL_MALFORMED, ""},
+    };
+    struct sasl sasl;
+    const char *challenge = NULL;
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_int_equal(sasl_start(&sasl, SASL_EXTERNAL, cases[i].response,
+                                    strlen(cases[i].response), &challenge),
+                         cases[i].status);
+        assert_string_equal(sasl.user, cases[i].user);
+    }
+    assert_int_equal(sasl_start(&sasl, SASL_EXTERNAL, NULL, 0, &challenge), SASL_CHALLENGE);
+    assert_string_equal(challenge, "");
+    assert_int_equal(sasl_continue(&sasl, "", 0, &challenge), SASL_CREDENTIALS);
+    assert_string_equal(sasl.user, "");
+    assert_int_equal(sasl_continue(&sasl, "", 0, &challenge), SASL_MALFORMED);
 }
 
 static void test_wipe_leaves_nothing(void **state)
@@ -364,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_nothing_goes_on_behind_the_end),
         cmocka_unit_test(test_lengths_are_capped),
         cmocka_unit_test(test_only_known_mechanisms_are_found),
+        cmocka_unit_test(test_external_takes_a_name_or_none),
         cmocka_unit_test(test_wipe_leaves_nothing),
         cmocka_unit_test(test_password_is_in_one_place_and_then_in_none),
     };

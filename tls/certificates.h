@@ -1,0 +1,37 @@
+/*
+ * The certificates of a server, and which of them a client gets: the one whose
+ * name it asks for (SNI, RFC 6066 section 3), or the first. Certificates of
+ * different key types for the same names stand side by side, and OpenSSL takes
+ * the one that the client can verify. Read once, shared by all listeners.
+ */
+#ifndef POSTERN_TLS_CERTIFICATES_H
+#define POSTERN_TLS_CERTIFICATES_H
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/base/compiler.h"
+
+struct tls_certificates;
+
+/* PEM files: the certificate and then its chain; the key, unencrypted. */
+struct tls_certificate_files {
+    const char *certificate, *key;
+};
+
+/*
+ * Reads them all; the first is for clients that ask for no name, or for one that no certificate
+ * has, and should name `hostname`. NULL, having logged every fault with its file.
+ */
+MUST_USE struct tls_certificates *
+tls_certificates_new(const struct tls_certificate_files *files, size_t count,
+                     const char *hostname);
+/* Contexts that use them must be gone. NULL is allowed. */
+void tls_certificates_free(struct tls_certificates *certificates);
+
+/* Gives a context the first ones, and has it choose by name from now on. */
+MUST_USE bool tls_certificates_use(const struct tls_certificates *certificates,
+                                   SSL_CTX *context);
+
+#endif
