@@ -1,7 +1,7 @@
 """Postern in front of Debian's sendmail, both as etc/examples/sendmail has them."""
 
+import contextlib
 import re
-import socket
 import tempfile
 import uuid
 
@@ -12,6 +12,7 @@ from support import backend as backends
 from support import behind, example, wait
 from support.behind import mail
 from support.client import Client
+from support.links import Namespace
 
 pytestmark = needs_root
 
@@ -25,8 +26,8 @@ class Here:
     """Everything on this machine's loopback."""
     network = None
 
-    def run(self, function):
-        return function()
+    def inside(self):
+        return contextlib.nullcontext()
 
     def front(self, start, **settings):
         return start(None, **settings)
@@ -39,26 +40,22 @@ class Across:
     """The client in one network; Postern and sendmail in another, with the example's routing."""
 
     def __init__(self, routing):
-        from support.network import Network
-        self.network = Network(routing)
-        self._clients = Network()
-        self._clients.connect(self.network, f"{CLIENT}/24", f"{SERVER}/24")
+        self.network, self.clients = Namespace(), Namespace()
+        self.clients.tie("cable", [f"{CLIENT}/24"], self.network, "cable", [f"{SERVER}/24"])
+        self.network.run(*re.findall("^ip .*", routing, re.MULTILINE))
 
-    def run(self, function):
-        return self.network.run(function)
-
-    def from_client(self, function):
-        """In the client's network."""
-        return self._clients.run(function)
+    def inside(self):
+        return self.network.inside()
 
     def front(self, start, **settings):
-        start(None, command=self.network.command(), listen={
+        start(None, command=self.network.command, listen={
             "submissions": {"address": f"{SERVER}:465", "tls": "implicit"},
             "six": {"address": "[::1]:465", "tls": "implicit"}}, **settings)
         return self
 
     def connect(self):
-        made = Client(self.from_client(lambda: socket.create_connection((SERVER, 465))), tls=True)
+        with self.clients.inside():
+            made = Client((SERVER, 465), source=None, tls=True)
         made.greeting()
         return made
 
@@ -69,7 +66,7 @@ class Across:
         return made
 
     def close(self):
-        self._clients.close()
+        self.clients.close()
         self.network.close()
 
 
@@ -82,12 +79,14 @@ class Site:
         port = wait.free_port()
         self.place = Here() if variant != "transparent" else Across(
             example.text("sendmail/transparent/routing", {"sport 10025": f"sport {port}"}))
-        self.smarthost = self.place.run(backends.Backend)
+        with self.place.inside():
+            self.smarthost = backends.Backend()
         self.sendmail = Sendmail(tempfile.mkdtemp(dir=work, prefix=f"sendmail-{variant}-"),
                                  variant, self.smarthost.address, port, self.place.network)
 
     def direct(self, address, source=None):
-        made = self.place.run(lambda: Client(address, source=source))
+        with self.place.inside():
+            made = Client(address, source=source)
         made.greeting()
         made.ehlo()
         return made
@@ -204,8 +203,8 @@ def test_sendmail_relays_on_its_inner_port_for_no_other_machine(site, sendmail):
 @transparent
 def test_inner_port_of_sendmail_is_out_of_reach_for_other_machines(site, sendmail):
     for host in (SERVER, "127.0.0.2"):
-        with pytest.raises(OSError):
-            site.place.from_client(lambda: Client((host, sendmail.front[1]), source=None))
+        with site.place.clients.inside(), pytest.raises(OSError):
+            Client((host, sendmail.front[1]), source=None)
 
 
 # Behind Postern
@@ -253,7 +252,9 @@ def test_sendmail_sees_a_connection_from_the_client_itself(front, sendmail, subj
 
 @transparent
 def test_client_by_ipv6_is_refused_where_sendmail_listens_by_ipv4(front, site):
-    with site.place.run(lambda: Client(("::1", 465), tls=True)) as one:
+    with site.place.inside():
+        one = Client(("::1", 465), tls=True)
+    with one:
         one.greeting()
         one.ehlo()
         one.login("alice", "wonderland", 454)
@@ -262,7 +263,8 @@ def test_client_by_ipv6_is_refused_where_sendmail_listens_by_ipv4(front, site):
 def test_without_the_routes_a_session_from_the_clients_address_is_refused(start):
     place = Across(routing="")
     try:
-        server = place.run(lambda: backends.Backend(host="127.0.0.2"))
+        with place.inside():
+            server = backends.Backend(host="127.0.0.2")
         place.front(start, example=configuration("transparent", server.address),
                     timeouts={"backend_connect": 1})
         with place.connect() as one:

@@ -5,6 +5,7 @@ listens beyond loopback, nothing is looked up in the DNS; mail for mail.test end
 and what it relays goes to a server of the test's.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -111,7 +112,7 @@ class Sendmail:
         """At first, and again behind stop()."""
         command = self._namespace.command("/usr/libexec/sendmail/sendmail", "-bD", "-q1m")
         if self._network:
-            command = self._network.command(*command)
+            command = [*self._network.command, *command]
         with open(self.work / "stderr", "ab") as log:
             self._process = subprocess.Popen(command, start_new_session=True,
                                              stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -124,8 +125,8 @@ class Sendmail:
             raise
 
     def _answers(self):
-        within = self._network.run if self._network else lambda function: function()
-        return within(lambda: all(map(wait.port_answers, {self.address, self.front})))
+        with self._network.inside() if self._network else contextlib.nullcontext():
+            return all(map(wait.port_answers, {self.address, self.front}))
 
     def log(self):
         return self.syslog.text()
