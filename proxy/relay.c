@@ -121,9 +121,14 @@ static bool is_congested(struct stream *stream)
     return stream_queued(stream) > RELAY_CONGESTED_BYTES;
 }
 
+/*
+ * Nothing goes out behind the end of a message before its reply has come: some servers (Courier
+ * 1.0) throw away what they have read together with it, and one that saw another end than we
+ * did gets nothing that it could take for commands.
+ */
 bool relay_is_blocked(const struct relay *relay)
 {
-    return relay->end.over || relay->mode == RELAY_AWAITING_DATA ||
+    return relay->end.over || relay->message_unanswered || relay->mode == RELAY_AWAITING_DATA ||
            relay->mode == RELAY_CLOSING || queue_is_full(relay) ||
            is_congested(relay->backend) || is_congested(relay->client);
 }

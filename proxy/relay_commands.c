@@ -271,8 +271,10 @@ static size_t take_message(struct relay *relay, const char *bytes, size_t length
                 (struct iovec){(void *)(uintptr_t)step.insert, step.insert_length};
         taken += step.consumed;
         relay->counts.repaired += relay->data.repaired - repaired;
-        if (step.status == SMTP_DATA_FOUND)
+        if (step.status == SMTP_DATA_FOUND) {
             relay->mode = RELAY_COMMANDS;
+            relay->message_unanswered = relay->queue_count > 0; /* not refused already */
+        }
     }
     if (rejects(relay))
         relay_finish(relay, REPLY_BARE_NEWLINE, "bare line end in a message");

@@ -53,7 +53,8 @@ struct relay {
     bool client_ended : 1;
     bool client_congested : 1; /* it does not read, so the backend is not read either */
     bool in_transaction : 1;
-    bool in_chunks : 1; /* a chunk of this transaction has been forwarded */
+    bool message_unanswered : 1; /* complete, and what follows it waits for the reply */
+    bool in_chunks : 1;          /* a chunk of this transaction has been forwarded */
     bool stopping : 1;
     bool backend_took_leave : 1; /* it said 421 */
     uint16_t queue_first, queue_count;

@@ -56,6 +56,9 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
         begin_message(relay, code);
         break;
     case EXPECT_MESSAGE:
+        relay->message_unanswered = false;
+        end_transaction(relay, good);
+        break;
     case EXPECT_LAST_CHUNK:
         end_transaction(relay, good);
         break;

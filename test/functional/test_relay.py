@@ -460,3 +460,42 @@ def test_backend_that_does_not_answer_in_time(start, backend, step):
         assert postern.session_record(one)["end"] == "backend did not answer in time"
     finally:
         release.set()
+
+
+def test_nothing_goes_out_behind_a_message_before_its_reply(start, backend):
+    """Courier throws away what it has read together with the end of a message; and one that saw
+    another end than Postern did gets nothing that it could take for commands."""
+    held = threading.Event()
+
+    def answer(connection, _):
+        connection.hold(held)
+        connection.say("250 2.0.0 Queued")
+    backend.on("message", answer)
+    with start(backend).log_in() as one:
+        for _ in range(2):
+            one.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n")
+            assert [one.reply().code for _ in range(3)] == [250, 250, 354]
+            one.send("x\r\n.\r\nMAIL FROM:<e@f.test>\r\nRSET\r\n")
+            session = backend.session()
+            backend.wait(lambda: len(session.messages) > 0, "the message")
+            seen = len(session.received)
+            assert session.received.endswith(b"x\r\n.\r\n") or held.is_set()
+            held.set()
+            assert [one.reply().code for _ in range(3)] == [250, 250, 250]
+            assert len(session.received) > seen
+        one.quit()
+
+
+def test_message_that_is_refused_before_its_end_blocks_nothing(start, backend):
+    def begin(connection, _):
+        connection.say("552 5.3.4 Too big")
+    backend.on("begin", begin).on("message", lambda connection, _: None)
+    with start(backend).log_in() as one:
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.command("DATA", 354)
+        one.send("x\r\n")
+        one.reply(552)
+        one.send("y\r\n.\r\nNOOP\r\n")
+        one.reply(250)
+        one.quit()
