@@ -20,6 +20,9 @@
 #include "proxy/opener.h"
 #include "proxy/opener_settings.h"
 
+/* How long a reactor may do without an opener that it has left. */
+#define OPENER_PAUSE_MS 1000
+
 struct reactor_child {
     struct child process;
     int control; /* -1: gone */
@@ -282,19 +285,20 @@ static void worker_ended(const struct generation *generation, struct child *work
         worker->replaced = 0;
 }
 
-/* One whose reactor has closed its socket, being at its end, ends by itself, too. */
+/* One that has done well was left by its reactor, whose own end is about to be heard of. */
 static void opener_ended(const struct generation *generation, struct reactor_child *reactor,
                          int status)
 {
     char text[CHILD_STATUS_SIZE];
-    if (generation->ending && status == 0) {
-        reactor->opener = (struct child){.restart_ms = UINT64_MAX};
+    child_gone(&reactor->opener, clock_now_ms());
+    if (status == 0) {
+        reactor->opener.restart_ms =
+            generation->ending ? UINT64_MAX : clock_now_ms() + OPENER_PAUSE_MS;
         return;
     }
     child_status_text(status, text);
     log_error("the opener of reactor %d ended: %s; a new one is started",
               (int)reactor->process.pid, text);
-    child_gone(&reactor->opener, clock_now_ms());
 }
 
 bool generation_child_ended(struct generation *generation, pid_t pid, int status)
