@@ -63,6 +63,10 @@ class OpenSMTPD:
         except wait.Lost as lost:
             raise wait.Lost(f"{lost}\n{self.log()[-4000:]}") from None
 
+    def wait_for_empty_queue(self):
+        queue = self._namespace.path("/var/spool/smtpd/queue")
+        wait.until(lambda: not any(path.is_file() for path in queue.rglob("*")), "an empty queue")
+
     def accepted(self):
         """How many messages it has said 250 to."""
         return len(re.findall(r" smtp message msgid=", self.log()))
