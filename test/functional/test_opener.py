@@ -76,6 +76,7 @@ def test_threat_22_garbage_neither_ends_nor_confuses_it(begin, listener):
     assert opener.output().count("cannot be read") == len(list(broken_orders()))
 
 
+@needs_root
 def test_descriptors_that_a_reactor_sends_are_not_kept(begin, listener):
     opener = begin(unix(listener))
     opener.ask()[1].close()

@@ -151,6 +151,7 @@ def test_opener_keeps_what_programs_need_of_root_and_no_more(begin):
     assert processes.status(pid, "Groups") == ""
 
 
+@needs_root
 def test_threat_21_opener_holds_nothing_of_the_masters(begin):
     postern = begin()
 
@@ -284,6 +285,20 @@ def test_stop_leaves_no_program_behind(begin, program):
     assert postern.find_records(level="error") == []
 
 
+def test_stop_that_is_asked_for_twice_waits_for_no_program(begin, program):
+    program.tell("hang")
+    postern = begin({"timeouts": {"drain": 600}})
+    one = postern.log_in()
+    one.command("MAIL FROM:<a@b.test>", 250)
+    pid = program.session().pid
+    postern.signal(signal.SIGTERM)
+    postern.wait_for_record(msg=re.compile("^stopping"))
+    postern.signal(signal.SIGTERM)
+    assert postern.wait(4) == 0
+    wait.until(lambda: processes.stat(pid) is None, "the end of the program")
+    one.close()
+
+
 # too many, and none at all
 
 def test_programs_are_bounded(begin, program):
@@ -358,3 +373,37 @@ def test_program_of_root_has_a_user(begin, user, why):
     assert any(why in line for line in postern.reload_refused())
     result = posterns.run("-n", "-c", postern.configuration_path)
     assert result.returncode == 1 and why in result.stderr
+
+
+TOGETHER = {
+    "another way": ({"identity": "xclient"}, {}, 'identity: "xclient" is not for a program'),
+    "no program": ({"identity": "program", "program": ""}, {}, "program: must be given"),
+    "no login at an mx": ({"program": "/bin/true %{login}"}, {"role": "mx"},
+                          "nobody logs in at an mx"),
+    "a socket's own address": ({"identity": "transparent", "program": "",
+                                "address": "unix:/run/mta"}, {}, "cannot be reached from"),
+}
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_what_does_not_fit_together_is_refused(begin, case):
+    backend, listen, why = TOGETHER[case]
+    postern = begin()
+    postern.configure(backend=backend, listen={
+        "submission": {"address": "%s:%d" % postern.starttls, **listen}})
+    errors = postern.reload_refused()
+    assert any(re.search(r"postern\.conf:\d+: ", each) and why in each for each in errors), errors
+    with postern.log_in() as one:
+        mail(one)
+
+
+def test_program_of_an_mx_hears_that_nobody_has_logged_in(begin, program):
+    postern = begin(program=program.line("%{address} %{protocol}"), relayclient="")
+    postern.configure(listen={"submission": {"address": "%s:%d" % postern.starttls, "role": "mx"}})
+    postern.reload()
+    with postern.connect(None) as one:
+        one.ehlo()
+        mail(one)
+        session = program.session()
+    assert session.arguments == [SOURCE, "esmtp"]
+    assert not {"TCPREMOTEINFO", "RELAYCLIENT", "ESMTP_TLS"} & set(session.environment)
