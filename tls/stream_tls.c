@@ -130,26 +130,30 @@ static void on_secret(const SSL *ssl, const char *line)
 }
 
 /*
- * Of a handshake's five secrets, each of which OpenSSL writes out digit by digit, the first two
- * are of no use here: it is asked for them only from the encrypted extensions on, behind which
- * the application's come.
+ * Of the five secrets of a handshake in TLS 1.3 the first two are of no use here, and of TLS
+ * 1.2's none; OpenSSL writes each out digit by digit. What is wanted comes behind the encrypted
+ * extensions.
  */
-static void on_progress(const SSL *ssl, int where, int value)
+static bool wants_secrets(const SSL *ssl)
 {
-    SSL_CTX *context = SSL_get_SSL_CTX(ssl);
-    (void)value;
-    if (!(where & SSL_CB_LOOP))
-        return;
     switch (SSL_get_state(ssl)) {
     case TLS_ST_BEFORE:
     case TLS_ST_SR_CLNT_HELLO:
     case TLS_ST_SW_SRVR_HELLO:
     case TLS_ST_SW_CHANGE:
-        SSL_CTX_set_keylog_callback(context, NULL);
-        break;
+        return false;
     default:
-        SSL_CTX_set_keylog_callback(context, on_secret);
+        return SSL_version(ssl) == TLS1_3_VERSION;
     }
+}
+
+/* Comes before each step of a handshake. */
+static void on_progress(const SSL *ssl, int where, int value)
+{
+    (void)value;
+    if (where & SSL_CB_LOOP)
+        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl),
+                                    wants_secrets(ssl) ? on_secret : NULL);
 }
 
 void stream_prepare_context(SSL_CTX *context)
