@@ -96,6 +96,22 @@ class Exim:
         return made
 
 
+class Sendmail:
+    """It takes every client of Postern's for this host."""
+
+    def __init__(self, request):
+        from support.sendmail import Sendmail as Server
+        directory = tempfile.mkdtemp(dir=request.getfixturevalue("work"), prefix="sendmail-")
+        self.server = Server(directory, "trace", smarthost(request), wait.free_port())
+        request.addfinalizer(self.server.close)
+        self.accepted = self.server.accepted
+        self.settings = {"example": example.text(
+            "sendmail/trace/postern.conf", {"127.0.0.1:25": address(self.server.address)})}
+
+    def direct(self):
+        return begin(self.server.address)
+
+
 class Courier:
     """Its environment lets everybody relay."""
 
@@ -111,8 +127,9 @@ class Courier:
                                      "/usr/bin/env RELAYCLIENT= /usr/sbin/courieresmtpd"})}
 
     def direct(self):
-        process, ours = self.server.esmtpd(TCPREMOTEIP="127.0.0.1", TCPREMOTEPORT="1", RELAYCLIENT="",
-                                     TCPLOCALIP="127.0.0.1", TCPLOCALPORT="25")
+        process, ours = self.server.esmtpd(
+            TCPREMOTEIP="127.0.0.1", TCPREMOTEPORT="1", TCPLOCALIP="127.0.0.1", TCPLOCALPORT="25",
+            RELAYCLIENT="")
         self._finally(process.wait)
         made = Client(ours)
         made.greeting()
@@ -127,7 +144,7 @@ def smarthost(request):
 
 
 @pytest.fixture(params=[Anything, *(pytest.param(each, marks=needs_root) for each in
-                                    (Postfix, OpenSMTPD, Exim, Courier))])
+                                    (Postfix, OpenSMTPD, Exim, Sendmail, Courier))])
 def server(request):
     made = request.param(request)
     with made.direct() as one:  # so that it is for no other reason that nothing gets through
@@ -138,6 +155,17 @@ def server(request):
 
 
 # Doors
+
+@needs_root
+def test_probe_finds_a_relay_where_there_is_one(request):
+    """Postfix, asked from this host, without Postern."""
+    def connect():
+        made = Client(Postfix(request).server.address, source=None)
+        made.greeting()
+        return made
+    found = {form for form, _ in relay_probe.probe(connect)}
+    assert {"plain", "percent", "bang", "route through us", "trailing dot", "ORCPT of ours"} <= found
+
 
 @pytest.mark.parametrize("way", ["implicit", "starttls", None])
 def test_no_form_of_address_passes_without_a_login(start, server, way):
