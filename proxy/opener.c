@@ -225,9 +225,25 @@ static bool give_up_privileges(struct opener *opener)
            privileges_hide_memory();
 }
 
+/* Only some of libevent's methods notice that the other end of a socket has been closed while
+ * this one is not read. */
+static struct event_base *make_base(void)
+{
+    struct event_base *base = NULL;
+    struct event_config *config = event_config_new();
+    if (config &&
+        event_config_require_features(config, EV_FEATURE_EARLY_CLOSE | EV_FEATURE_ET) == 0)
+        base = event_base_new_with_config(config);
+    if (config)
+        event_config_free(config);
+    if (!base)
+        log_error("no event loop that notices the end of a session");
+    return base;
+}
+
 static bool set_up(struct opener *opener)
 {
-    opener->base = event_base_new();
+    opener->base = make_base();
     if (!opener->base)
         return false;
     opener->programs = programs_new(opener->base, &opener->settings, opener->privileged, answer,
