@@ -63,9 +63,11 @@ def no_unknown_commands(unit, _):
 
 
 def senders_are_read_in_one_way_only(unit, _):
-    """Where a path ends is where AUTH= could begin (threat 5)."""
+    """Where a path ends is where AUTH= could begin, and what is behind it has a name (threat 5)."""
+    parameters = rb"(?: +[A-Za-z0-9-]+(?:=[^ ]*)?)* *"
     path = rb'<(?:[^<>" \\]|"(?:[^<>"\\]|\\[^<>])*")*>|[^<>" \\]+'
-    if unit.verb != b"MAIL" or re.fullmatch(rb"(?i)MAIL FROM: *(?:%s)(?: .*)?" % path, unit.line):
+    if unit.verb != b"MAIL" or re.fullmatch(rb"(?i)MAIL FROM: *(?:%s)%s" % (path, parameters),
+                                            unit.line):
         return unit
     return None
 
@@ -255,6 +257,86 @@ class BehindEnvironment:
                                _behind_the_trace(each.message))
 
 
+class BehindArguments:
+    """Exim, with everybody in one Maildir."""
+    chunking = True
+
+    def __init__(self, request):
+        from support.exim import Exim
+        self.server = Exim(
+            tempfile.mkdtemp(dir=request.getfixturevalue("work"), prefix="exim-"), "program",
+            main="smtp_max_synprot_errors = 1000\nsmtp_max_unknown_commands = 1000\n"
+                 "smtp_accept_max_nonmail = 1000\ntls_advertise_hosts =\n",
+            changes={"  domains = +local_domains\n": "",
+                     "maildir_format": "maildir_format\n  return_path_add\n  envelope_to_add"},
+            smarthost="127.0.0.1:9")
+        request.addfinalizer(self.server.close)
+        self._finally = request.addfinalizer
+        self.front = request.getfixturevalue("start")(
+            None, example=example.text("exim/program/postern.conf", {}),
+            command=self.server.command, **PATIENT)
+
+    def direct(self):
+        process, ours = self.server.session("-oMa", "127.0.0.9.4000", "-oMaa", "PLAIN",
+                                            "-oMai", "alice")
+        self._finally(process.wait)
+        made = Client(ours)
+        made.greeting()
+        made.ehlo()
+        return made
+
+    @staticmethod
+    def bearable(groups):
+        return groups, groups
+
+    def accepted(self):
+        self.server.wait_for_empty_queue()
+        for raw in self.server.maildir.messages():
+            head, _, content = raw.partition(b"\nReceived: ")
+            yield Accepted(*re.match(rb"Return-path: <(.*)>\nEnvelope-to: (.*)", head).groups(),
+                           _behind_the_trace(b"Received: " + content))
+
+
+class BehindLoopback:
+    """Sendmail, which lets this host relay; what it is told of a client makes no difference."""
+    chunking = False
+
+    def __init__(self, request):
+        from support.sendmail import Sendmail
+        self.smarthost = backends.Backend()
+        request.addfinalizer(self.smarthost.close)
+        directory = tempfile.mkdtemp(dir=request.getfixturevalue("work"), prefix="sendmail-")
+        self.server = Sendmail(directory, "trace", self.smarthost.address, None)
+        request.addfinalizer(self.server.close)
+        self.front = request.getfixturevalue("start")("%s:%d" % self.server.address, **merge(
+            PATIENT, {"backend": {"identity": "none"}}))
+
+    def direct(self):
+        made = Client(self.server.address, source=None)
+        made.greeting()
+        made.ehlo()
+        return made
+
+    @staticmethod
+    def bearable(groups):
+        groups = odd_sessions.greetings_last(groups)
+        return groups, groups
+
+    def accepted(self):
+        """Senders and recipients stand in the log, contents where they were delivered. What the
+        server writes itself has no sender there."""
+        self.server.wait_for_empty_queue()
+        contents = {_number(raw): raw for raw in [
+            *(_as_stored(each) for one in list(self.smarthost.connections)
+              for each in one.messages), *self.server.maildir.messages()]}
+        senders = dict(re.findall(r": (\w+): from=(.*?), size=", self.server.log()))
+        for number, recipients in re.findall(r": (\w+): to=(.*?), (?:ctladdr=.*?, )?delay=",
+                                             self.server.log()):
+            for recipient in recipients.split(",") if number in senders else ():
+                yield Accepted(_bytes(senders[number]), _bytes(recipient),
+                               _behind_the_trace(contents[number.encode()]))
+
+
 def _behind_the_trace(content):
     """What the server has put in front is its own, and so are fields that it adds."""
     content = re.sub(rb"\A(?:(?:Return-Path|Delivered-To): .*\n)*.*\n(?:[ \t].*\n)*", b"", content)
@@ -262,7 +344,7 @@ def _behind_the_trace(content):
 
 
 def _number(raw):
-    return re.search(rb"\n\tby .* id (\w{8})", raw)[1]
+    return re.search(rb"\n\tby .* id (\w+)", raw)[1]
 
 
 def _as_stored(message):
@@ -275,7 +357,8 @@ def _bytes(text):
     return text.encode("utf-8", "surrogateescape")
 
 
-@pytest.mark.parametrize("behind", [BehindXclient, BehindProxyHeader, BehindEnvironment])
+@pytest.mark.parametrize("behind", [BehindXclient, BehindProxyHeader, BehindEnvironment,
+                                    BehindArguments, BehindLoopback])
 def test_what_is_accepted_is_the_same_with_postern_and_without(behind, request):
     server, design, codes = behind(request), Design(), {}
     for number in range(SESSIONS):

@@ -8,6 +8,7 @@ it relays goes to a server of the test's.
 import os
 import pathlib
 import re
+import socket
 import subprocess
 
 from support import example, package, processes, wait
@@ -50,9 +51,10 @@ begin retry
 
 class Exim:
     """One running instance of the example's `variant`. `front` is the address that Postern is to
-    speak to, `address` the one for everybody; what is for elsewhere goes to `smarthost`."""
+    speak to, `address` the one for everybody; what is for elsewhere goes to `smarthost`. `main`
+    are further lines for the configuration's first part, `changes` those of SITE, {old: new}."""
 
-    def __init__(self, directory, variant, smarthost):
+    def __init__(self, directory, variant, smarthost, main="", changes=()):
         self.work = pathlib.Path(directory)
         self.variant = variant
         self.work.chmod(0o755)
@@ -61,8 +63,8 @@ class Exim:
         host, _, port = smarthost.rpartition(":")
         self._namespace = Namespace(
             self.work, package.unpack(*PACKAGES), users=USERS,
-            etc={"exim4/exim4.conf": self._configuration(),
-                 "exim4/site.conf": SITE.format(host=host, port=port)},
+            etc={"exim4/exim4.conf": main + self._configuration(),
+                 "exim4/site.conf": _changed(SITE.format(host=host, port=port), changes)},
             writable=("/run", "/var/lib", "/var/log", "/var/spool"))
         for name in ("/var/log/exim4", "/var/spool/exim4"):
             path = self._namespace.path(name)
@@ -111,6 +113,20 @@ class Exim:
         except wait.Lost as lost:
             raise wait.Lost(f"{lost}\n{self.log()[-4000:]}") from None
 
+    def session(self, *options):
+        """One without Postern, as that would start it: (process, socket)."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                self._namespace.command("setpriv", "--reuid=Debian-exim", "--regid=Debian-exim",
+                                        "--clear-groups", "/usr/sbin/exim4", "-bs", *options),
+                stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+        return process, ours
+
+    def wait_for_empty_queue(self):
+        queue = self._namespace.path("/var/spool/exim4/input")
+        wait.until(lambda: not any(path.is_file() for path in queue.rglob("*")), "an empty queue")
+
     def accepted(self):
         """How many messages it has said 250 to."""
         return len(re.findall(r"^\S+ \S+ \S+ <= ", self.log(), re.MULTILINE))
@@ -141,3 +157,10 @@ class Exim:
     def close(self):
         self.stop()
         self._namespace.close()
+
+
+def _changed(text, changes):
+    for old, new in dict(changes).items():
+        assert old in text
+        text = text.replace(old, new)
+    return text

@@ -199,6 +199,18 @@ def messages_apart(groups):
         [group[:1], group[1:]] if isinstance(group[0], Message) else [group]) if part]
 
 
+def greetings_last(groups):
+    """For servers that insist on RFC 2920 section 3.1: EHLO is the last of its group."""
+    made = []
+    for group in groups:
+        made.append([])
+        for unit in group:
+            made[-1].append(unit)
+            if isinstance(unit, Command) and unit.verb in (b"EHLO", b"HELO"):
+                made.append([])
+    return [group for group in made if group]
+
+
 def play(client, groups, rng):
     """Holds the session, in packets of any size. Returns the codes of the replies; it ends with a
     message that has no end, or with "closed"."""

@@ -131,6 +131,10 @@ class Sendmail:
     def log(self):
         return self.syslog.text()
 
+    def wait_for_empty_queue(self):
+        queue = self._namespace.path("/var/spool/mqueue")
+        wait.until(lambda: not any(queue.glob("qf*")), "an empty queue")
+
     def accepted(self):
         """How many messages it has said 250 to."""
         return len(re.findall(r": from=<?\S*, size=\d+, .* nrcpts=[1-9]", self.log()))
