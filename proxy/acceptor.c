@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy/abuse.h"
 #include "proxy/base/log.h"
 #include "proxy/connections.h"
 #include "proxy/session.h"
@@ -62,6 +63,10 @@ static void take(struct acceptor *acceptor, int fd, const struct address *client
         connections_count_from(service->connections, client) >= limits->connections_per_address)
         refuse(acceptor, fd, client, REPLY_ADDRESS_FULL,
                "too many connections from this address");
+    else if (!door_is_balanced(acceptor->door, client) &&
+             !abuse_admit_connection(service->abuse, client))
+        refuse(acceptor, fd, client, REPLY_ADDRESS_BUSY,
+               "too many connections from this address in a minute");
     else if (connections_count(service->connections) >= limits->connections &&
              !make_room(service))
         refuse(acceptor, fd, client, REPLY_FULL, "too many connections");

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "proxy/abuse.h"
 #include "proxy/base/clock.h"
 #include "proxy/session_internal.h"
 #include "proxy/smtp/proxy_header.h"
@@ -95,6 +96,10 @@ static void check_limit(struct session *session)
     if (limit > 0 &&
         connections_count_from(service->connections, &session->client_address) > limit)
         session_finish(session, REPLY_ADDRESS_FULL, "too many connections from this address");
+    else if (!session->is_check &&
+             !abuse_admit_connection(service->abuse, &session->client_address))
+        session_finish(session, REPLY_ADDRESS_BUSY,
+                       "too many connections from this address in a minute");
 }
 
 /* The announced client takes the balancer's place. Whom that announces as itself is itself. */

@@ -160,6 +160,8 @@ static void take_list(const struct config_row *row, cfg_t *section, void *base)
     if (*row_line(row) == 0)
         return;
     config_value_clear(row, base);
+    if (cfg_opt_size(option) == 1 && *cfg_opt_getnstr(option, 0) == '\0')
+        return; /* how config_text.c writes an empty one */
     for (unsigned i = 0; i < cfg_opt_size(option); i++)
         if (!config_value_take(row, base, cfg_opt_getnstr(option, i), why))
             config_fault(*row_line(row), row->option.section, cfg_title(section),

@@ -133,7 +133,14 @@ struct config_backend {
 struct config_limits {
     unsigned connections;             /* for each reactor */
     unsigned connections_per_address; /* 0: no limit */
-    unsigned errors;                  /* bad commands before the connection is closed */
+    /* 0: no limit */
+    unsigned connections_per_minute; /* from one address */
+    unsigned failed_logins;          /* from one address, before more of them are put off */
+    unsigned failed_logins_network;
+    unsigned failed_logins_user;
+    uint32_t forgive_ms; /* after so long one failed login is forgotten */
+    unsigned messages_per_hour, recipients_per_hour; /* of one login */
+    unsigned errors; /* bad commands before the connection is closed */
 };
 
 struct config_timeouts {
@@ -163,7 +170,8 @@ struct config {
     struct config_certificate *certificates;
     size_t certificate_count;
     struct config_backend *backends;
-    size_t backend_count; /* at least one */
+    size_t backend_count;          /* at least one */
+    struct config_networks exempt; /* from the limits of addresses */
     struct config_limits limits;
     struct config_timeouts timeouts;
     struct log_options log;

@@ -155,7 +155,12 @@ static const char *follow(struct scan *scan, char byte)
     if (list_begins || byte == '}')
         scan->in_list = list_begins;
     scan->previous = byte;
-    return list_is_empty && !config_key_may_be_empty(scan->key) ? "the list is empty" : NULL;
+    if (!list_is_empty)
+        return NULL;
+    if (!config_key_may_be_empty(scan->key))
+        return "the list is empty";
+    scan->out = stpcpy(scan->out, "\"\""); /* or libconfuse would not speak of it */
+    return NULL;
 }
 
 static void copy_plain(struct scan *scan)

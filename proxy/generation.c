@@ -107,6 +107,7 @@ static bool start_reactor(struct generation *generation, unsigned index)
     struct reactor_settings settings = {
         .config = generation->config,
         .contexts = generation->contexts,
+        .tally = generation->environment->tally,
         .listeners = listeners,
         .listener_count = count,
         .control = pair[1],

@@ -16,12 +16,14 @@
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
 #include "proxy/listeners.h"
+#include "proxy/tally.h"
 
 struct generation;
 
 /* What generations have from the master. */
 struct generation_environment {
     const struct listeners *listeners;
+    struct tally *tally;          /* which all reactors share */
     const uint8_t *ticket_secret; /* TLS_TICKET_SECRET_SIZE bytes */
     int log;                      /* the reactors' end of the log socket */
 };

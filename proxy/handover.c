@@ -91,6 +91,20 @@ static size_t write_trace(void *context, char out[static SMTP_TRACE_SIZE])
     return smtp_trace_format(&trace, out);
 }
 
+/* Once for each session: whose account was stolen is worth knowing soon. */
+static void tell_of_limit(void *context, const char *what)
+{
+    const struct session *session = context;
+    struct log_record record;
+    if (relay_counts(session->relay)->limited > 1)
+        return;
+    log_begin(&record, LOG_LEVEL_WARNING, "limit reached");
+    session_log_client(session, &record);
+    log_text(&record, "user", session->login);
+    log_text(&record, "limit", what);
+    log_end(&record);
+}
+
 /* 235 goes first; what the client has sent behind AUTH, or an mx's MAIL, is the relay's first
  * input. */
 static void begin_relay(struct session *session, const struct backend_result *result)
@@ -101,6 +115,7 @@ static void begin_relay(struct session *session, const struct backend_result *re
         .backend = backend,
         .login = session->login,
         .trace = backend->trace || identity_way(backend->identity)->trace ? write_trace : NULL,
+        .limited = tell_of_limit,
         .context = session,
     };
     session->stream_to_backend = result->stream;

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "proxy/abuse.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
@@ -76,6 +77,12 @@ static void on_verdict(void *context, const struct auth_message_verdict *verdict
     struct dialogue *dialogue = session->dialogue;
 
     dialogue->request = NULL;
+    if (verdict->result == AUTH_ACCEPTED)
+        abuse_login_succeeded(session->service->abuse, &session->client_address,
+                              dialogue->sasl.user);
+    else if (verdict->result == AUTH_REJECTED)
+        abuse_login_failed(session->service->abuse, &session->client_address,
+                           dialogue->sasl.user);
     if (verdict->result != AUTH_ACCEPTED)
         log_failure(session, dialogue->sasl.user, results[verdict->result], verdict->reason);
     sasl_wipe(&dialogue->sasl);
@@ -89,9 +96,25 @@ static void on_verdict(void *context, const struct auth_message_verdict *verdict
     session_settle(session);
 }
 
+/* PAM is not asked: what would come of it is nobody's to know now. */
+static bool put_off(struct session *session)
+{
+    struct sasl *sasl = &session->dialogue->sasl;
+    enum abuse_judgement judgement =
+        abuse_judge_login(session->service->abuse, &session->client_address, sasl->user);
+    if (judgement == ABUSE_NONE)
+        return false;
+    log_failure(session, sasl->user, "put off", abuse_reason(judgement));
+    sasl_wipe(sasl);
+    session_finish(session, REPLY_AUTH_PUT_OFF, abuse_reason(judgement));
+    return true;
+}
+
 static void submit(struct session *session)
 {
     struct sasl *sasl = &session->dialogue->sasl;
+    if (put_off(session))
+        return;
     session->dialogue->request =
         auth_pool_submit(session->service->pool, sasl->user, sasl->password,
                          &session->client_address, on_verdict, session);

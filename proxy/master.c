@@ -35,6 +35,9 @@
 #define KILL_AFTER_MS  5000
 #define LOG_PASS_LIMIT 64 /* records in one turn */
 
+/* Addresses, users and pairs of them that are remembered: 2 MiB, as far as they are in use. */
+#define TALLY_PLACES (128 * 1024)
+
 struct master {
     struct listeners *listeners;
     struct generation_environment environment;
@@ -325,10 +328,11 @@ static bool set_up(struct master *master)
     master->log = pair[0];
     master->environment = (struct generation_environment){
         .listeners = master->listeners,
+        .tally = tally_new(TALLY_PLACES),
         .ticket_secret = master->ticket_secret,
         .log = pair[1],
     };
-    return privileges_hide_memory();
+    return master->environment.tally && privileges_hide_memory();
 }
 
 static void end(struct master *master)
@@ -341,6 +345,7 @@ static void end(struct master *master)
     close(master->signals);
     close(master->log);
     close(master->environment.log);
+    tally_free(master->environment.tally);
     explicit_bzero(master->ticket_secret, sizeof master->ticket_secret);
 }
 

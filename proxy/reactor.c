@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/abuse.h"
 #include "proxy/acceptor.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
@@ -268,9 +269,10 @@ static bool make_service(struct reactor *reactor)
         control_client_new(service->base, reactor->settings->control, on_control, reactor);
     service->opener = opener_client_new(service->base);
     service->connections = connections_new();
+    service->abuse = abuse_new(config, reactor->settings->tally);
     service->scratch = malloc(SERVICE_SCRATCH_SIZE);
     return service->streams && service->pool && service->control && service->opener &&
-           service->connections && service->scratch;
+           service->connections && service->abuse && service->scratch;
 }
 
 static void on_offer_changed(void *context)
@@ -380,6 +382,7 @@ static void end(struct reactor *reactor)
     control_client_free(service->control);
     opener_client_free(service->opener);
     connections_free(service->connections);
+    abuse_free(service->abuse);
     resolver_free(service->resolver);
     stream_loop_free(service->streams);
     free(service->scratch);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "proxy/contexts.h"
+#include "proxy/tally.h"
 
 /* A listening socket and what belongs to it. */
 struct reactor_listener {
@@ -20,6 +21,7 @@ struct reactor_listener {
 struct reactor_settings {
     const struct config *config;
     const struct contexts *contexts;
+    struct tally *tally; /* shared by all reactors */
     const struct reactor_listener *listeners;
     size_t listener_count;
     int control;                  /* socket to the master */

@@ -37,6 +37,8 @@ struct relay_party {
     const struct config_listen *listen;
     const struct config_backend *backend;
     const char *login; /* NULL: not authenticated */
+    /* Told of a limit of this login's that was reached. */
+    void (*limited)(void *context, const char *what);
     /* Writes the Received field of a message that begins now; NULL: none is put in. */
     size_t (*trace)(void *context, char out[static SMTP_TRACE_SIZE]);
     void *context;
@@ -61,6 +63,7 @@ const struct relay_end *relay_end(const struct relay *relay);
 struct relay_counts {
     uint32_t messages;            /* accepted by the backend */
     uint32_t recipients;          /* accepted by the backend */
+    uint32_t limited;             /* messages and recipients beyond an hour's limit */
     uint32_t refused;             /* recipients that are not ours, of an mx */
     uint64_t bytes_in, bytes_out; /* from and to the client, inside TLS */
     uint64_t repaired;            /* bare line ends and NULs in messages */

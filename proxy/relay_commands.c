@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy/abuse.h"
 #include "proxy/identity.h"
 #include "proxy/recipients.h"
 #include "proxy/relay_internal.h"
@@ -56,6 +57,31 @@ static enum smtp_mail_status write_mail(const struct relay *relay,
     return smtp_mail_strip_auth(command->arguments, command->arguments_length, out, length);
 }
 
+/* A stolen account is good for so many. True: refused. */
+static bool is_limited(struct relay *relay, bool admitted, enum reply reply, const char *what)
+{
+    if (admitted)
+        return false;
+    relay->counts.limited++;
+    relay->party.limited(relay->party.context, what);
+    relay_answer(relay, reply);
+    return true;
+}
+
+static bool message_is_limited(struct relay *relay)
+{
+    const char *login = relay->party.login;
+    return login && is_limited(relay, abuse_admit_message(relay->service->abuse, login),
+                               REPLY_LOGIN_MESSAGES, "messages in an hour");
+}
+
+static bool recipient_is_limited(struct relay *relay)
+{
+    const char *login = relay->party.login;
+    return login && is_limited(relay, abuse_admit_recipient(relay->service->abuse, login),
+                               REPLY_LOGIN_RECIPIENTS, "recipients in an hour");
+}
+
 static const enum reply mail_replies[] = {
     [SMTP_MAIL_SYNTAX] = REPLY_MAIL_SYNTAX,
     [SMTP_MAIL_LONG] = REPLY_LINE_TOO_LONG,
@@ -75,6 +101,8 @@ static void forward_mail(struct relay *relay, const struct smtp_command *command
         refuse(relay, mail_replies[status]);
         return;
     }
+    if (message_is_limited(relay))
+        return;
     stream_write(relay->backend, verb, sizeof verb - 1);
     forward(relay, clean, clean_length, EXPECT_MAIL);
 }
@@ -101,7 +129,8 @@ static void forward_recipient(struct relay *relay, const struct smtp_command *co
 {
     enum reply reply = judge_recipient(relay, command);
     if (reply == REPLY_NONE) {
-        forward(relay, line, length, EXPECT_RCPT);
+        if (!recipient_is_limited(relay))
+            forward(relay, line, length, EXPECT_RCPT);
         return;
     }
     relay->counts.refused++;

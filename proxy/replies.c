@@ -43,6 +43,8 @@ static const struct reply_text texts[REPLY_COUNT] = {
         "454 4.7.0 Authentication is not available now, try again later"),
     ROW(REPLY_AUTH_BUSY, "454 4.7.0 Too many logins at once, try again later"),
 
+    ROW(REPLY_AUTH_PUT_OFF, "454 4.7.0 Too many failed logins, try again later"),
+
     ROW(REPLY_BACKEND_UNREACHABLE,
         "454 4.4.1 The mail server cannot be reached, try again later"),
     ROW(REPLY_BACKEND_SILENT, "454 4.4.2 The mail server does not answer, try again later"),
@@ -61,6 +63,9 @@ static const struct reply_text texts[REPLY_COUNT] = {
     ROW(REPLY_TIMEOUT_IDLE, "421 4.4.2 Idle for too long"),
     ROW(REPLY_FULL, "421 4.3.2 Too many connections, try again later"),
     ROW(REPLY_ADDRESS_FULL, "421 4.7.0 Too many connections from your address"),
+    ROW(REPLY_ADDRESS_BUSY, "421 4.7.0 Too many connections in a short time, try again later"),
+    ROW(REPLY_LOGIN_MESSAGES, "450 4.7.1 Too many messages in an hour, try again later"),
+    ROW(REPLY_LOGIN_RECIPIENTS, "450 4.7.1 Too many recipients in an hour, try again later"),
     ROW(REPLY_GIVE_WAY, "421 4.3.2 Too many connections, try again later and log in sooner"),
     ROW(REPLY_SHUTTING_DOWN, "421 4.3.2 Service is shutting down"),
     ROW(REPLY_BACKEND_CLOSED, "421 4.3.2 The mail server closed the session"),

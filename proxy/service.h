@@ -13,6 +13,7 @@
 #include "proxy/config.h"
 #include "tls/stream.h"
 
+struct abuse;
 struct connections;
 struct control_client;
 struct opener_client;
@@ -26,6 +27,7 @@ struct service {
     struct event_base *base;
     struct stream_loop *streams;
     struct auth_pool *pool;
+    struct abuse *abuse;              /* who tries too often */
     struct control_client *control;   /* to the master */
     struct opener_client *opener;     /* to who opens what a reactor cannot */
     SSL_CTX *const *backend_contexts; /* by index into config->backends; NULL: without TLS */

@@ -126,6 +126,8 @@ static void log_end_of(const struct session *session)
         log_text(&record, "backend", upstream_config(session->upstream)->name);
     log_number(&record, "messages", counts.messages);
     log_number(&record, "recipients", counts.recipients);
+    if (counts.limited > 0)
+        log_number(&record, "limited", counts.limited);
     if (counts.refused > 0)
         log_number(&record, "recipients_refused", counts.refused);
     log_number(&record, "bytes_in", session->bytes_in + counts.bytes_in);

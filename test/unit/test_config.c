@@ -208,6 +208,20 @@ static void test_backends_have_names_and_listeners_choose_among_them(void **stat
     config_free(config);
 }
 
+static void test_list_that_is_emptied_is_empty(void **state)
+{
+    (void)state;
+    struct config *config = load_good(TLS "limits { exempt = { } }\n");
+    assert_int_equal(config->exempt.count, 0);
+    config_free(config);
+    config = load_good(TLS "limits { exempt = {\n\"10.0.0.0/8\" } }\n");
+    assert_int_equal(config->exempt.count, 1);
+    config_free(config);
+    config = load_good(TLS);
+    assert_int_equal(config->exempt.count, 2);
+    config_free(config);
+}
+
 static void test_environment_is_not_looked_at(void **state)
 {
     (void)state;
@@ -450,6 +464,7 @@ int main(void)
         cmocka_unit_test(test_without_listeners_there_are_the_three_usual_ones),
         cmocka_unit_test(test_everything_that_is_written_arrives),
         cmocka_unit_test(test_backends_have_names_and_listeners_choose_among_them),
+        cmocka_unit_test(test_list_that_is_emptied_is_empty),
         cmocka_unit_test(test_environment_is_not_looked_at),
         cmocka_unit_test(test_a_fault_names_file_line_and_key),
         cmocka_unit_test(test_all_faults_are_told_at_once),

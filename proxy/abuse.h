@@ -1,0 +1,45 @@
+/*
+ * Those who try too often: failed logins by address, network and user name,
+ * connections a minute by address, messages and recipients an hour by login.
+ * Each is a level in the table that all reactors share (tally.h): it rises
+ * with what happens and is forgotten with time. Nobody is locked out of an
+ * address where the same user name has just logged in, and exempt networks are
+ * not counted.
+ */
+#ifndef POSTERN_ABUSE_H
+#define POSTERN_ABUSE_H
+
+#include <stdbool.h>
+
+#include "proxy/base/address.h"
+#include "proxy/base/compiler.h"
+#include "proxy/config.h"
+#include "proxy/tally.h"
+
+struct abuse;
+
+/* Both must outlive it. NULL: no memory. */
+MUST_USE struct abuse *abuse_new(const struct config *config, struct tally *tally);
+/* NULL is allowed. */
+void abuse_free(struct abuse *abuse);
+
+/* Counts a connection. False: there were too many in the last minute. */
+MUST_USE bool abuse_admit_connection(struct abuse *abuse, const struct address *client);
+
+/* Which level is over its limit. */
+enum abuse_judgement { ABUSE_NONE, ABUSE_ADDRESS, ABUSE_NETWORK, ABUSE_USER };
+/* For the log. */
+const char *abuse_reason(enum abuse_judgement judgement);
+
+/* May this user name be tried from there now? Before PAM is asked; a trial that may not counts
+ * as a failed one of its address, so that who goes on waits longer. */
+MUST_USE enum abuse_judgement abuse_judge_login(struct abuse *abuse,
+                                                const struct address *client, const char *user);
+void abuse_login_failed(struct abuse *abuse, const struct address *client, const char *user);
+void abuse_login_succeeded(struct abuse *abuse, const struct address *client, const char *user);
+
+/* May this login begin another message, or name another recipient, which is then counted? */
+MUST_USE bool abuse_admit_message(struct abuse *abuse, const char *login);
+MUST_USE bool abuse_admit_recipient(struct abuse *abuse, const char *login);
+
+#endif

@@ -1,0 +1,164 @@
+/*
+ * A set-associative table in shared memory. A place is its key and one word with level and time
+ * together, so that both change at once; whoever loses a race tries again a bounded number of
+ * times, and then lets it be: what counts is the order of magnitude.
+ */
+#include "proxy/tally.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include "proxy/base/hash.h"
+
+/* A cache line. */
+#define NEIGHBOURS 4
+#define TRIES      16
+/* Time is kept in tenths of a second: 13 years of them. */
+#define TICK_MS        100u
+#define TICKS_PER_HOUR 36000u
+
+struct place {
+    uint64_t key;   /* 0: free */
+    uint64_t value; /* level << 32 | ticks */
+};
+
+struct tally {
+    uint8_t hash_key[HASH_KEY_SIZE];
+    size_t bytes;
+    uint64_t sets; /* a power of two */
+    struct place places[] __attribute__((aligned(64)));
+};
+
+struct tally *tally_new(size_t places)
+{
+    uint64_t sets = 1;
+    while (sets * NEIGHBOURS < places)
+        sets *= 2;
+    size_t bytes = sizeof(struct tally) + sets * NEIGHBOURS * sizeof(struct place);
+    struct tally *tally =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (tally == MAP_FAILED)
+        return NULL;
+    tally->bytes = bytes;
+    tally->sets = sets;
+    if (getrandom(tally->hash_key, sizeof tally->hash_key, 0) == sizeof tally->hash_key)
+        return tally;
+    tally_free(tally);
+    return NULL;
+}
+
+void tally_free(struct tally *tally)
+{
+    if (tally)
+        munmap(tally, tally->bytes);
+}
+
+uint64_t tally_key(const struct tally *tally, unsigned kind, const void *bytes, size_t length)
+{
+    uint8_t whole[512];
+    if (length > sizeof whole - 1)
+        length = sizeof whole - 1;
+    whole[0] = (uint8_t)kind;
+    memcpy(whole + 1, bytes, length);
+    uint64_t key = hash_bytes(tally->hash_key, whole, length + 1);
+    return key ? key : 1;
+}
+
+static uint32_t ticks_at(uint64_t now_ms)
+{
+    return (uint32_t)(now_ms / TICK_MS);
+}
+
+/* What is left of a level by now. A clock that seems to go back is another process's. */
+static uint32_t sunk(uint64_t value, uint32_t leak_per_hour, uint32_t now)
+{
+    uint64_t level = value >> 32;
+    uint32_t since = (uint32_t)value;
+    uint64_t elapsed = now > since ? now - since : 0;
+    uint64_t lost = elapsed * leak_per_hour / TICKS_PER_HOUR;
+    return lost < level ? (uint32_t)(level - lost) : 0;
+}
+
+static const struct place *set_of(const struct tally *tally, uint64_t key)
+{
+    return &tally->places[(key & (tally->sets - 1)) * NEIGHBOURS];
+}
+
+static const struct place *find(const struct tally *tally, uint64_t key)
+{
+    const struct place *set = set_of(tally, key);
+    for (unsigned i = 0; i < NEIGHBOURS; i++)
+        if (__atomic_load_n(&set[i].key, __ATOMIC_ACQUIRE) == key)
+            return &set[i];
+    return NULL;
+}
+
+/* A free neighbour, or the lowest, which loses its place. Different keys may sink at different
+ * speeds; their age decides between equals. */
+static struct place *claim(struct tally *tally, uint64_t key)
+{
+    struct place *set = &tally->places[(key & (tally->sets - 1)) * NEIGHBOURS], *lowest = set;
+    for (unsigned i = 0; i < NEIGHBOURS; i++) {
+        uint64_t empty = 0;
+        if (__atomic_compare_exchange_n(&set[i].key, &empty, key, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
+            return &set[i];
+        if (set[i].value < lowest->value)
+            lowest = &set[i];
+    }
+    __atomic_store_n(&lowest->value, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&lowest->key, key, __ATOMIC_RELEASE);
+    return lowest;
+}
+
+uint32_t tally_level(const struct tally *tally, uint64_t key, uint32_t leak_per_hour,
+                     uint64_t now_ms)
+{
+    const struct place *place = find(tally, key);
+    return place ? sunk(__atomic_load_n(&place->value, __ATOMIC_ACQUIRE), leak_per_hour,
+                        ticks_at(now_ms))
+                 : 0;
+}
+
+/* Sets a level from what has sunk: by addition, or to at least so much. */
+static uint32_t change(struct tally *tally, uint64_t key, uint32_t amount, uint32_t at_least,
+                       uint32_t leak_per_hour, uint64_t now_ms)
+{
+    const struct place *found = find(tally, key);
+    struct place *place = found ? (struct place *)(uintptr_t)found : claim(tally, key);
+    uint32_t now = ticks_at(now_ms);
+    uint64_t before = __atomic_load_n(&place->value, __ATOMIC_ACQUIRE), level = 0;
+
+    for (unsigned i = 0; i < TRIES; i++) {
+        level = (uint64_t)sunk(before, leak_per_hour, now) + amount;
+        if (level < at_least)
+            level = at_least;
+        if (level > TALLY_LEVEL_LIMIT)
+            level = TALLY_LEVEL_LIMIT;
+        if (__atomic_compare_exchange_n(&place->value, &before, level << 32 | now, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            break;
+    }
+    return (uint32_t)level;
+}
+
+uint32_t tally_add(struct tally *tally, uint64_t key, uint32_t amount, uint32_t leak_per_hour,
+                   uint64_t now_ms)
+{
+    return change(tally, key, amount, 0, leak_per_hour, now_ms);
+}
+
+void tally_raise(struct tally *tally, uint64_t key, uint32_t level, uint32_t leak_per_hour,
+                 uint64_t now_ms)
+{
+    change(tally, key, 0, level, leak_per_hour, now_ms);
+}
+
+void tally_clear(struct tally *tally, uint64_t key)
+{
+    const struct place *place = find(tally, key);
+    if (place)
+        __atomic_store_n(&((struct place *)(uintptr_t)place)->value, 0, __ATOMIC_RELEASE);
+}
