@@ -3,9 +3,10 @@
 
 #include <string.h>
 
+/* Quotes and brackets might, but servers look for their counterparts before they decode. */
 static bool stands_for_itself(unsigned char byte)
 {
-    return byte > 32 && byte < 127 && byte != '+' && byte != '=';
+    return byte > 32 && byte < 127 && !strchr("+=\"()<>\\", byte);
 }
 
 bool smtp_xtext_encode(const char *bytes, size_t length, char *out, size_t size,

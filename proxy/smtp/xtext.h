@@ -1,4 +1,7 @@
-/* xtext (RFC 3461 section 4): '+', '=' and all but printable ASCII become "+XX". Pure. */
+/*
+ * xtext (RFC 3461 section 4): '+', '=' and all but printable ASCII become "+XX", and so do
+ * quotes, backslashes, parentheses and angle brackets, which need not. Pure.
+ */
 #ifndef POSTERN_SMTP_XTEXT_H
 #define POSTERN_SMTP_XTEXT_H
 

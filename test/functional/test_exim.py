@@ -49,12 +49,15 @@ def exim(exim_with, variant):
     return exim_with(variant)
 
 
+def configuration(exim):
+    changes = {"127.0.0.1:10025": "%s:%d" % exim.front} if exim.variant != "program" else {}
+    return example.text(f"exim/{exim.variant}/postern.conf", changes)
+
+
 @pytest.fixture
 def front(start, exim):
     """Postern with the example's configuration, where it sees Exim's files."""
-    changes = {"127.0.0.1:10025": "%s:%d" % exim.front} if exim.variant != "program" else {}
-    return start(None, example=example.text(f"exim/{exim.variant}/postern.conf", changes),
-                 command=exim.command)
+    return start(None, example=configuration(exim), command=exim.command)
 
 
 @pytest.fixture
@@ -184,10 +187,38 @@ def test_exim_sees_address_login_and_mechanism_as_a_program(front, exim, subject
 def test_exim_sees_the_login_with_each_message_and_the_address_in_the_trace(front, exim, subject):
     with front.log_in(source="127.0.0.53") as one:
         one.send_message("alice@mail.test> AUTH=<root", ["bob@mail.test"], mail(subject))
-    number = re.search(rb"\n\tid (\S+?)(?:;|\n)", exim.delivered(subject))[1].decode()
-    exim.wait_for_log(rf"{number} login=alice$")
+    exim.wait_for_log(rf"{exim.number(subject)} login=alice$")
     theirs, ours = trace_fields(exim, subject)
     assert "[127.0.0.53]" in ours and "(authenticated as alice)" in ours
+
+
+LOGINS = ["dave@mail.test", "a b", "a=b", "a+b", '"', "<", "(", "${run{/bin/true}}",
+          "x A=PLAIN:root", "a:b"]
+
+
+def begin_for_anybody(start, exim):
+    return start(None, example=configuration(exim), command=exim.command,
+                 auth={"pam_service": "permit"})
+
+
+@program
+@pytest.mark.parametrize("login", LOGINS)
+def test_login_of_any_kind_stays_one_argument_for_exim(start, exim, subject, login):
+    """Threat 10."""
+    with begin_for_anybody(start, exim).log_in(login, "x") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+        one.quit()
+    assert f" A=PLAIN:{login} S=" in exim.arrival(subject)
+
+
+@auth_param
+@pytest.mark.parametrize("login", LOGINS)
+def test_login_of_any_kind_stays_one_parameter_for_exim(start, exim, subject, login):
+    """Threat 10, with a decoder of xtext behind it."""
+    with begin_for_anybody(start, exim).log_in(login, "x") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+        one.quit()
+    exim.wait_for_log(rf"{exim.number(subject)} login={re.escape(login)}$")
 
 
 @pytest.mark.parametrize("variant", ["proxy", "program"])

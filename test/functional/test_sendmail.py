@@ -278,7 +278,8 @@ def test_without_the_routes_a_session_from_the_clients_address_is_refused(start)
 @auth_param
 @pytest.mark.parametrize("login, seen", [("dave@mail.test", "dave@mail.test"), ("a b", "a+20b"),
                                          ("$&{client_addr}", "$&{client_addr}"),
-                                         ("x $| <>", "x+20$|+20<>")])
+                                         ("x $| <>", "x+20$|+20+3C+3E"), ('"', "+22"),
+                                         ("(", "+28"), ("\\", "+5C")])
 def test_login_of_any_kind_stays_one_word_in_sendmails_log(site, sendmail, start, subject, login,
                                                           seen):
     """Threat 10, in xtext as it came."""
@@ -288,17 +289,6 @@ def test_login_of_any_kind_stays_one_word_in_sendmails_log(site, sendmail, start
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
         one.quit()
     assert f"login={seen}\n" in sendmail.arrival(subject)
-
-
-@auth_param
-@pytest.mark.parametrize("login", ['"', "(", "<"])
-def test_login_that_sendmail_cannot_read_gets_nowhere(site, sendmail, start, login):
-    front = site.place.front(start, auth={"pam_service": "permit"}, example=configuration(
-        site.variant, "%s:%d" % sendmail.front))
-    with front.log_in(login, "x") as one:
-        one.command("MAIL FROM:<alice@mail.test>", 250)
-        one.command("RCPT TO:<bob@mail.test>", 553)
-        one.quit()
 
 
 @every_variant

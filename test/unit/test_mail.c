@@ -194,7 +194,7 @@ static void test_login_takes_the_place_of_what_a_client_wrote(void **state)
          "FROM:<a@b> SIZE=1 BODY=8BITMIME AUTH=alice"},
         {"FROM:a@b auth=root auth=root", "alice", "FROM:a@b AUTH=alice"},
         {"FROM:<a@b>", "al ice+x=y", "FROM:<a@b> AUTH=al+20ice+2Bx+3Dy"},
-        {"FROM:<a@b>", "x\r\nRCPT TO:<c@d>", "FROM:<a@b> AUTH=x+0D+0ARCPT+20TO:<c@d>"},
+        {"FROM:<a@b>", "x\r\nRCPT TO:<c@d>", "FROM:<a@b> AUTH=x+0D+0ARCPT+20TO:+3Cc@d+3E"},
         {"FROM:<a@b>", "j\xc3\xb6rg", "FROM:<a@b> AUTH=j+C3+B6rg"},
     };
     (void)state;

@@ -26,6 +26,7 @@ static void test_examples(void **state)
         {"j\xc3\xb6rg", "j+C3+B6rg"},
         {"\x7f\x1b\t", "+7F+1B+09"},
         {"!~", "!~"},
+        {"\"(a)<b>\\", "+22+28a+29+3Cb+3E+5C"},
         {"[IPV6:2001:db8::1]", "[IPV6:2001:db8::1]"},
     };
     (void)state;
@@ -47,7 +48,7 @@ static void test_every_byte_is_itself_or_hexadecimal(void **state)
         const char byte = (char)i;
         char out[3], expected[8];
         size_t length = 0;
-        bool itself = i >= 33 && i <= 126 && i != '+' && i != '=';
+        bool itself = i >= 33 && i <= 126 && !strchr("+=\"()<>\\", (int)i);
         snprintf(expected, sizeof expected, itself ? "%c" : "+%02X", i);
         assert_true(smtp_xtext_encode(&byte, 1, out, sizeof out, &length));
         assert_int_equal(length, strlen(expected));

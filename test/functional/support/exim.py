@@ -131,10 +131,13 @@ class Exim:
         """How many messages it has said 250 to."""
         return len(re.findall(r"^\S+ \S+ \S+ <= ", self.log(), re.MULTILINE))
 
+    def number(self, subject):
+        """Exim's own, of a message that was delivered."""
+        return re.search(rb"\n\tid (\S+?)(?:;|\n)", self.delivered(subject))[1].decode()
+
     def arrival(self, subject):
         """What its log has about a message that was delivered: "<= …"."""
-        number = re.search(rb"\n\tid (\S+?)(?:;|\n)", self.delivered(subject))[1].decode()
-        return self.wait_for_log(rf"^\S+ \S+ {number} (<= .*)$")[1]
+        return self.wait_for_log(rf"^\S+ \S+ {self.number(subject)} (<= .*)$")[1]
 
     def delivered(self, subject):
         """The message with this Subject, which must stay the only one, with LF as line ends."""
