@@ -288,7 +288,7 @@ static bool make_upstreams(struct reactor *reactor)
     for (size_t i = 0; i < config->backend_count; i++)
         if (identity_way(config->backends[i].identity)->proxy == PROXY_HEADER_V2)
             stream_loop_keep_names(reactor->service.streams);
-    reactor->upstreams = calloc(config->backend_count, sizeof *reactor->upstreams);
+    reactor->upstreams = calloc(config->backend_count + 1, sizeof *reactor->upstreams);
     if (!reactor->upstreams)
         return false;
     for (size_t i = 0; i < config->backend_count; i++) {
@@ -303,7 +303,7 @@ static bool make_upstreams(struct reactor *reactor)
 static bool make_doors(struct reactor *reactor)
 {
     const struct config *config = reactor->settings->config;
-    reactor->doors = calloc(config->listen_count, sizeof *reactor->doors);
+    reactor->doors = calloc(config->listen_count + 1, sizeof *reactor->doors);
     if (!reactor->doors)
         return false;
     for (size_t i = 0; i < config->listen_count; i++) {

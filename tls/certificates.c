@@ -73,7 +73,8 @@ static bool read_names(struct entry *entry)
     if (entry->name_count == 0 && place >= 0)
         good = good &&
                add_name(entry, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, place)));
-    qsort(entry->names, entry->name_count, sizeof *entry->names, compare);
+    if (entry->name_count > 0)
+        qsort(entry->names, entry->name_count, sizeof *entry->names, compare);
     return good;
 }
 
@@ -156,7 +157,8 @@ void tls_certificates_free(struct tls_certificates *certificates)
 
 static bool has_name(const struct entry *entry, const char *name)
 {
-    return bsearch(&name, entry->names, entry->name_count, sizeof *entry->names, compare);
+    return entry->name_count > 0 &&
+           bsearch(&name, entry->names, entry->name_count, sizeof *entry->names, compare);
 }
 
 /* The group of the first entry that has exactly this name; count: there is none. */
