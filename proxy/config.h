@@ -60,6 +60,8 @@ struct config_tls {
     char *ciphersuites; /* for TLS 1.3 */
     char *groups;       /* key exchange, in order */
     bool tickets;
+    char
+        *ticket_secret; /* a file that several machines share; empty: by chance at each start */
 };
 
 /* A listener has no more backends than this. */

@@ -184,6 +184,7 @@ const struct config_row config_rows[] = {
      AT(tls.groups),
      .check = check_not_empty},
     {{"tls", "tickets", "true"}, CONFIG_FLAG, AT(tls.tickets)},
+    {{"tls", "ticket_secret", "\"\""}, CONFIG_TEXT, AT(tls.ticket_secret)},
 
     {{"certificate", "certificate", NULL},
      CONFIG_TEXT,

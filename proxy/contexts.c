@@ -3,10 +3,12 @@
 #include "proxy/contexts.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "proxy/base/log.h"
 #include "tls/client_context.h"
 #include "tls/context.h"
+#include "tls/ticket_secret.h"
 
 static struct tls_certificates *read_certificates(const struct config *config)
 {
@@ -74,6 +76,12 @@ static bool make_backends(struct contexts *contexts)
     return contexts->backends;
 }
 
+static bool read_ticket_secret(struct contexts *contexts)
+{
+    const char *path = contexts->config->tls.ticket_secret;
+    return !*path || tls_ticket_secret_read(path, contexts->ticket_secret);
+}
+
 struct contexts *contexts_new(const struct config *config)
 {
     struct contexts *contexts = calloc(1, sizeof *contexts);
@@ -81,7 +89,8 @@ struct contexts *contexts_new(const struct config *config)
         return NULL;
     contexts->config = config;
     contexts->certificates = read_certificates(config);
-    if (contexts->certificates && make_listens(contexts) && make_backends(contexts))
+    if (contexts->certificates && read_ticket_secret(contexts) && make_listens(contexts) &&
+        make_backends(contexts))
         return contexts;
     contexts_free(contexts);
     return NULL;
@@ -96,6 +105,7 @@ void contexts_free(struct contexts *contexts)
     for (size_t i = 0; contexts->backends && i < contexts->config->backend_count; i++)
         SSL_CTX_free(contexts->backends[i]);
     tls_certificates_free(contexts->certificates);
+    explicit_bzero(contexts->ticket_secret, sizeof contexts->ticket_secret);
     free(contexts->listens);
     free(contexts->backends);
     free(contexts);

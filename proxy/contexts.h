@@ -6,14 +6,18 @@
 #define POSTERN_CONTEXTS_H
 
 #include <openssl/ssl.h>
+#include <stdint.h>
 
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
+#include "tls/context.h"
 
 struct contexts {
     const struct config *config;
     struct tls_certificates *certificates;
-    SSL_CTX **listens;  /* by index into config->listens */
+    uint8_t
+        ticket_secret[TLS_TICKET_SECRET_SIZE]; /* if config->tls.ticket_secret names a file */
+    SSL_CTX **listens;                         /* by index into config->listens */
     SSL_CTX **backends; /* by index into config->backends; NULL: in the clear */
 };
 

@@ -112,7 +112,9 @@ static bool start_reactor(struct generation *generation, unsigned index)
         .listener_count = count,
         .control = pair[1],
         .log = generation->environment->log,
-        .ticket_secret = generation->environment->ticket_secret,
+        .ticket_secret = *generation->config->tls.ticket_secret
+                             ? generation->contexts->ticket_secret
+                             : generation->environment->ticket_secret,
     };
     bool started = child_start_reactor(&reactor->process, &settings);
     free(listeners);

@@ -1,5 +1,6 @@
 """TLS: what is spoken, what is refused, and how connections begin and end."""
 
+import os
 import select
 import ssl
 import subprocess
@@ -301,3 +302,35 @@ def test_session_says_in_the_log_what_was_agreed(postern):
         agreed = one.tls.cipher()
     record = postern.session_record(one)
     assert record["cipher"] == agreed[0] and record["tls"] == agreed[1]
+
+
+def test_machines_that_share_a_secret_resume_each_others_sessions(start, backend, scratch):
+    secret = scratch / "secret"
+    secret.write_bytes(os.urandom(32))
+    secret.chmod(0o600)
+    shared = context()
+    one, two, other = (start(backend, tls={"ticket_secret": path})
+                       for path in (secret, secret, ""))
+
+    def visit(postern, session=None):
+        with postern.connect(tls_context=shared, session=session) as made:
+            made.ehlo()
+            ticket = made.session_ticket()
+            made.quit()
+            return made.tls.session_reused, ticket
+
+    _, ticket = visit(one)
+    assert visit(two, ticket)[0]
+    assert not visit(other, ticket)[0]
+
+
+@pytest.mark.parametrize("fault, why", [("missing", "No such file"), ("short", "from 32 to"),
+                                        ("readable", "others can read it")])
+def test_ticket_secret_that_is_none_stops_a_reload(start, backend, scratch, fault, why):
+    secret = scratch / "secret"
+    if fault != "missing":
+        secret.write_bytes(b"x" * (10 if fault == "short" else 40))
+        secret.chmod(0o644 if fault == "readable" else 0o600)
+    postern = start(backend)
+    postern.configure(tls={"ticket_secret": secret})
+    assert any(str(secret) in each and why in each for each in postern.reload_refused())
