@@ -330,8 +330,8 @@ class BehindLoopback:
             *(_as_stored(each) for one in list(self.smarthost.connections)
               for each in one.messages), *self.server.maildir.messages()]}
         senders = dict(re.findall(r": (\w+): from=(.*?), size=", self.server.log()))
-        for number, recipients in re.findall(r": (\w+): to=(.*?), (?:ctladdr=.*?, )?delay=",
-                                             self.server.log()):
+        for number, recipients in re.findall(
+                r": (\w+): to=(.*?), (?:ctladdr=.*?, )?delay=.*, stat=Sent", self.server.log()):
             for recipient in recipients.split(",") if number in senders else ():
                 yield Accepted(_bytes(senders[number]), _bytes(recipient),
                                _behind_the_trace(contents[number.encode()]))
