@@ -9,6 +9,7 @@
 #include "proxy/children.h"
 #include "proxy/config.h"
 #include "proxy/contexts.h"
+#include "proxy/doctor.h"
 #include "proxy/master.h"
 #include "proxy/opener.h"
 #include "proxy/process_title.h"
@@ -25,10 +26,21 @@ static const struct option long_options[] = {
     {0},
 };
 
+/* What the binary is besides a server: the first argument says it. */
+static const struct {
+    const char *word;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"--auth-worker", child_worker_main},
+    {"--opener", opener_main},
+    {"doctor", doctor_main},
+};
+
 static int print_usage(FILE *out, int status)
 {
     fprintf(out,
             "usage: postern [-c FILE] [-n]\n"
+            "       postern doctor [-c FILE] [--json]\n"
             "\n"
             "  -c, --config FILE  read FILE (default: %s)\n"
             "  -n, --check        check the configuration, certificate and key, and exit\n"
@@ -70,10 +82,9 @@ int main(int argc, char **argv)
     bool only_check = false;
     int option;
 
-    if (argc > 1 && strcmp(argv[1], "--auth-worker") == 0)
-        return child_worker_main(argc, argv);
-    if (argc > 1 && strcmp(argv[1], "--opener") == 0)
-        return opener_main(argc, argv);
+    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(argv[1], commands[i].word) == 0)
+            return commands[i].run(argc, argv);
 
     while ((option = getopt_long(argc, argv, "c:nVh", long_options, NULL)) != -1) {
         switch (option) {

@@ -1,0 +1,101 @@
+/*
+ * The doctor's checks of what the host gives: users, descriptors, the time. Called through the
+ * table in doctor.c; reads only.
+ */
+#include <pwd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/timex.h>
+#include <time.h>
+
+#include "proxy/doctor_internal.h"
+
+/* A session has its client's and its backend's; the rest is for what every process has. */
+#define DESCRIPTORS_PER_SESSION 2
+#define DESCRIPTORS_OF_PROCESS  64
+
+/* An unbelievable year, for clocks that run ahead. */
+#define LAST_PLAUSIBLE 4102444800 /* 2100-01-01 */
+
+static void check_user(struct doctor *doctor, const char *key, const char *name)
+{
+    const struct passwd *entry = getpwnam(name);
+    if (!entry) {
+        doctor_fault(doctor, "%s: there is no user \"%s\" on this system", key, name);
+        doctor_advise(doctor, "useradd --system --no-create-home --shell /usr/sbin/nologin %s",
+                      name);
+    } else if (entry->pw_uid == 0) {
+        doctor_fault(doctor, "%s: \"%s\" is root", key, name);
+        doctor_advise(doctor, "name a user without any rights");
+    } else {
+        doctor_good(doctor, "%s: \"%s\" exists (uid %u)", key, name, (unsigned)entry->pw_uid);
+    }
+}
+
+void doctor_check_users(struct doctor *doctor)
+{
+    check_user(doctor, "user", doctor->config->user);
+    if (*doctor->config->auth.user)
+        check_user(doctor, "auth: user", doctor->config->auth.user);
+    for (size_t i = 0; i < doctor->config->backend_count; i++)
+        if (*doctor->config->backends[i].user)
+            check_user(doctor, "backend: user", doctor->config->backends[i].user);
+}
+
+void doctor_check_descriptors(struct doctor *doctor)
+{
+    struct rlimit limit;
+    unsigned connections = doctor->config->limits.connections;
+    rlim_t wanted = (rlim_t)connections * DESCRIPTORS_PER_SESSION + DESCRIPTORS_OF_PROCESS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        doctor_skip(doctor, "the limit of descriptors cannot be read");
+        return;
+    }
+    if (limit.rlim_max >= wanted) {
+        doctor_good(doctor, "%llu descriptors are enough for %u connections",
+                    (unsigned long long)limit.rlim_max, connections);
+        return;
+    }
+    doctor_fault(doctor, "%llu descriptors are too few for %u connections, which take %llu",
+                 (unsigned long long)limit.rlim_max, connections, (unsigned long long)wanted);
+    doctor_advise(doctor,
+                  "raise the hard limit where Postern is started (systemd: "
+                  "LimitNOFILE=%llu), or lower \"connections\" in section limits",
+                  (unsigned long long)wanted);
+}
+
+/* Nothing can have been built later than now. */
+void doctor_check_clock(struct doctor *doctor)
+{
+    time_t now = time(NULL);
+    struct stat self;
+    char text[32] = "";
+    struct tm calendar;
+    if (gmtime_r(&now, &calendar))
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &calendar);
+    bool behind = stat("/proc/self/exe", &self) == 0 && now < self.st_mtime;
+    if (!behind && now < LAST_PLAUSIBLE) {
+        doctor_good(doctor, "%s", text);
+        return;
+    }
+    doctor_fault(doctor, "it says %s, which cannot be: %s", text,
+                 behind ? "this program is newer" : "that is too far ahead");
+    doctor_advise(doctor, "set it: certificates are judged by it");
+}
+
+void doctor_check_synchronisation(struct doctor *doctor)
+{
+    struct timex state = {0};
+    int answer = adjtimex(&state);
+    if (answer < 0) {
+        doctor_skip(doctor, "the kernel does not say whether its clock is kept right");
+    } else if (answer == TIME_ERROR || state.status & STA_UNSYNC) {
+        doctor_fault(doctor, "nothing keeps this host's clock right, as far as its kernel "
+                             "knows");
+        doctor_advise(doctor, "install chrony or systemd-timesyncd, unless the machine below "
+                              "this one sees to it");
+    } else {
+        doctor_good(doctor, "the clock is kept right (off by at most %ld ms)",
+                    state.maxerror / 1000);
+    }
+}

@@ -1,0 +1,35 @@
+/* What the doctor's checks share: the configuration that they look at, and where they say what
+ * they found. A check is a row of the table in doctor.c and a function below. */
+#ifndef POSTERN_DOCTOR_INTERNAL_H
+#define POSTERN_DOCTOR_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "proxy/config.h"
+#include "proxy/doctor_report.h"
+
+struct doctor {
+    const char *path;            /* of the configuration */
+    const struct config *config; /* NULL: it cannot be used */
+    bool root;
+    enum doctor_severity fault; /* what a fault in the check that runs counts as */
+    struct doctor_report report;
+};
+
+/* What a check says, in a printf format: about what, a colon, how it is. */
+#define doctor_good(doctor, ...) doctor_report_add(&(doctor)->report, DOCTOR_OK, __VA_ARGS__)
+#define doctor_note(doctor, ...) doctor_report_add(&(doctor)->report, DOCTOR_NOTE, __VA_ARGS__)
+#define doctor_skip(doctor, ...)                                                               \
+    doctor_report_add(&(doctor)->report, DOCTOR_SKIPPED, __VA_ARGS__)
+#define doctor_fault(doctor, ...)                                                              \
+    doctor_report_add(&(doctor)->report, (doctor)->fault, __VA_ARGS__)
+/* What to do about the finding before, as an imperative. */
+#define doctor_advise(doctor, ...) doctor_report_advise(&(doctor)->report, __VA_ARGS__)
+
+typedef void doctor_check(struct doctor *doctor);
+
+/* doctor_host.c */
+doctor_check doctor_check_users, doctor_check_descriptors, doctor_check_clock;
+doctor_check doctor_check_synchronisation;
+
+#endif
