@@ -16,6 +16,7 @@
 #include "proxy/base/log.h"
 #include "proxy/connections.h"
 #include "proxy/session.h"
+#include "proxy/statistics.h"
 
 #define REST_MS 250
 
@@ -28,7 +29,7 @@ struct acceptor {
 
 /* In plaintext the refusal can be read; a client that expects TLS sees the connection close. */
 static void refuse(const struct acceptor *acceptor, int fd, const struct address *client,
-                   enum reply reply, const char *cause)
+                   enum reply reply, enum statistics_limit limit, const char *cause)
 {
     const struct reply_text *text = reply_text(reply);
     struct log_record record;
@@ -37,6 +38,7 @@ static void refuse(const struct acceptor *acceptor, int fd, const struct address
     if (door_listen(acceptor->door)->tls == CONFIG_TLS_STARTTLS)
         (void)!send(fd, text->text, text->length, MSG_NOSIGNAL | MSG_DONTWAIT);
     close(fd);
+    statistics_add(&statistics->limits[limit], 1);
     address_host(client, host);
     log_begin(&record, LOG_LEVEL_INFO, "connection refused");
     log_text(&record, "listener", door_listen(acceptor->door)->name);
@@ -50,6 +52,7 @@ static bool make_room(struct service *service)
     struct connection *oldest = connections_oldest(service->connections);
     if (!oldest)
         return false;
+    statistics_add(&statistics->limits[STATISTICS_LIMIT_GAVE_WAY], 1);
     session_abort(session_of(oldest), REPLY_GIVE_WAY, "gave way to a new connection");
     return true;
 }
@@ -61,15 +64,16 @@ static void take(struct acceptor *acceptor, int fd, const struct address *client
 
     if (limits->connections_per_address > 0 && !door_is_balanced(acceptor->door, client) &&
         connections_count_from(service->connections, client) >= limits->connections_per_address)
-        refuse(acceptor, fd, client, REPLY_ADDRESS_FULL,
+        refuse(acceptor, fd, client, REPLY_ADDRESS_FULL, STATISTICS_LIMIT_PER_ADDRESS,
                "too many connections from this address");
     else if (!door_is_balanced(acceptor->door, client) &&
              !abuse_admit_connection(service->abuse, client))
-        refuse(acceptor, fd, client, REPLY_ADDRESS_BUSY,
+        refuse(acceptor, fd, client, REPLY_ADDRESS_BUSY, STATISTICS_LIMIT_PER_MINUTE,
                "too many connections from this address in a minute");
     else if (connections_count(service->connections) >= limits->connections &&
              !make_room(service))
-        refuse(acceptor, fd, client, REPLY_FULL, "too many connections");
+        refuse(acceptor, fd, client, REPLY_FULL, STATISTICS_LIMIT_CONNECTIONS,
+               "too many connections");
     else
         session_begin(service, acceptor->door, fd, client);
 }

@@ -95,10 +95,11 @@ static void check_limit(struct session *session)
     unsigned limit = service->config->limits.connections_per_address;
     if (limit > 0 &&
         connections_count_from(service->connections, &session->client_address) > limit)
-        session_finish(session, REPLY_ADDRESS_FULL, "too many connections from this address");
+        session_exceed(session, STATISTICS_LIMIT_PER_ADDRESS, REPLY_ADDRESS_FULL,
+                       "too many connections from this address");
     else if (!session->is_check &&
              !abuse_admit_connection(service->abuse, &session->client_address))
-        session_finish(session, REPLY_ADDRESS_BUSY,
+        session_exceed(session, STATISTICS_LIMIT_PER_MINUTE, REPLY_ADDRESS_BUSY,
                        "too many connections from this address in a minute");
 }
 
@@ -209,9 +210,11 @@ uint64_t arrival_deadline_ms(const struct session *session)
 void arrival_expire(struct session *session)
 {
     if (session->phase == SESSION_PROXY)
-        session_finish(session, REPLY_NONE, "no PROXY header in time");
+        session_exceed(session, STATISTICS_LIMIT_TIME_HANDSHAKE, REPLY_NONE,
+                       "no PROXY header in time");
     else if (tls_mode(session) == CONFIG_TLS_EITHER)
         begin_dialogue(session);
     else
-        session_finish(session, REPLY_NONE, "no TLS handshake in time");
+        session_exceed(session, STATISTICS_LIMIT_TIME_HANDSHAKE, REPLY_NONE,
+                       "no TLS handshake in time");
 }

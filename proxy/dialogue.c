@@ -23,9 +23,11 @@ static bool is_secure(const struct session *session)
 
 void dialogue_refuse(struct session *session, enum reply reply)
 {
+    statistics_add(&statistics->rejected[reply], 1);
     session_reply(session, reply);
     if (++session->dialogue->errors >= session->service->config->limits.errors)
-        session_finish(session, REPLY_TOO_MANY_ERRORS, "too many errors");
+        session_exceed(session, STATISTICS_LIMIT_ERRORS, REPLY_TOO_MANY_ERRORS,
+                       "too many errors");
 }
 
 static void hear_name(struct session *session, const struct smtp_command *command)
@@ -325,6 +327,7 @@ static enum stream_status read_input(struct session *session)
     enum stream_status status = stream_read(session->client, room, size, &got);
     buffer_commit(input, got);
     session->bytes_in += got;
+    statistics_add(&statistics->bytes[0], got);
     if (input->length == 0)
         buffer_release(input);
     return status;
@@ -372,6 +375,9 @@ static void tell_of_certificate(const struct session *session)
 
 static void after_handshake(struct session *session)
 {
+    statistics_add_handshake(stream_tls_version(session->client),
+                             stream_tls_cipher(session->client),
+                             stream_tls_resumed(session->client));
     tell_of_certificate(session);
     session->phase = SESSION_COMMANDS;
     if (!session->dialogue->welcomed)
@@ -432,9 +438,12 @@ void dialogue_expire(struct session *session)
     else if (session->phase == SESSION_RESOLVING)
         handover_without_name(session);
     else if (session->phase == SESSION_HANDSHAKE)
-        session_finish(session, REPLY_NONE, "no TLS handshake in time");
+        session_exceed(session, STATISTICS_LIMIT_TIME_HANDSHAKE, REPLY_NONE,
+                       "no TLS handshake in time");
     else if (!session->dialogue->greeted)
-        session_finish(session, REPLY_TIMEOUT_GREETING, "no command in time");
+        session_exceed(session, STATISTICS_LIMIT_TIME_GREETING, REPLY_TIMEOUT_GREETING,
+                       "no command in time");
     else
-        session_finish(session, REPLY_TIMEOUT_LOGIN, "no authentication in time");
+        session_exceed(session, STATISTICS_LIMIT_TIME_LOGIN, REPLY_TIMEOUT_LOGIN,
+                       "no authentication in time");
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "auth/sasl.h"
+#include "proxy/statistics.h"
 
 /* All of the names with blanks between them. */
 #define MECHANISMS_SIZE 64
@@ -16,6 +17,7 @@ struct door {
     const struct config *config;
     const struct config_listen *listen;
     SSL_CTX *tls;
+    unsigned statistics;
     struct upstream *const *upstreams; /* the reactor's */
     unsigned turn;                     /* of "balance" */
     struct {
@@ -93,6 +95,7 @@ struct door *door_new(const struct config *config, const struct config_listen *l
     door->config = config;
     door->listen = listen;
     door->tls = tls;
+    door->statistics = statistics_listener(listen->name);
     door->upstreams = upstreams;
     door_learn(door);
     return door;
@@ -111,6 +114,11 @@ const struct config_listen *door_listen(const struct door *door)
 SSL_CTX *door_tls(const struct door *door)
 {
     return door->tls;
+}
+
+unsigned door_statistics(const struct door *door)
+{
+    return door->statistics;
 }
 
 bool door_wants_names(const struct door *door)

@@ -29,6 +29,8 @@ void door_free(struct door *door);
 
 const struct config_listen *door_listen(const struct door *door);
 SSL_CTX *door_tls(const struct door *door);
+/* Where its figures stand: statistics_listener(). */
+unsigned door_statistics(const struct door *door);
 
 /* Does a backend behind it want to hear the client's name? */
 bool door_wants_names(const struct door *door);

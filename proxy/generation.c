@@ -1,5 +1,5 @@
 /*
- * The processes of one configuration: starting them, replacing those that die, carrying out
+ * The reactors of one configuration: starting them, replacing those that die, carrying out
  * what a reactor may ask for. A reactor is taken for hostile: it names slots and requests by
  * number, and the numbers are checked.
  */
@@ -14,22 +14,11 @@
 
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
-#include "proxy/children.h"
 #include "proxy/contexts.h"
 #include "proxy/control.h"
 #include "proxy/opener.h"
-#include "proxy/opener_settings.h"
-
-/* How long a reactor may do without an opener that it has left. */
-#define OPENER_PAUSE_MS 1000
-
-struct reactor_child {
-    struct child process;
-    int control; /* -1: gone */
-    bool ready;
-    struct child *workers; /* config->auth.workers of them */
-    struct child opener;   /* if a backend needs it */
-};
+#include "proxy/reactor_child.h"
+#include "proxy/statistics_memory.h"
 
 struct generation {
     const struct generation_environment *environment;
@@ -61,39 +50,6 @@ static struct reactor_listener *list_listeners(const struct generation *generati
     return list;
 }
 
-static bool start_worker(struct generation *generation, struct reactor_child *reactor,
-                         unsigned slot)
-{
-    int socket;
-    if (!child_start_worker(&reactor->workers[slot], generation->config, &socket))
-        return false;
-    struct control_message message = {.type = CONTROL_WORKER, .number = slot};
-    bool told = control_send(reactor->control, &message, socket);
-    close(socket);
-    return told;
-}
-
-static bool start_opener(struct generation *generation, struct reactor_child *reactor)
-{
-    int socket;
-    struct control_message message = {.type = CONTROL_OPENER};
-    if (!child_start_opener(&reactor->opener, generation->config, &socket))
-        return false;
-    bool told = control_send(reactor->control, &message, socket);
-    close(socket);
-    return told;
-}
-
-/* What a reactor needs other processes for. */
-static void start_helpers(struct generation *generation, struct reactor_child *reactor)
-{
-    for (unsigned slot = 0; slot < generation->config->auth.workers; slot++)
-        if (!start_worker(generation, reactor, slot))
-            log_error("auth worker %u could not be started", slot);
-    if (opener_needed(generation->config) && !start_opener(generation, reactor))
-        log_error("the opener could not be started");
-}
-
 static bool start_reactor(struct generation *generation, unsigned index)
 {
     struct reactor_child *reactor = &generation->reactors[index];
@@ -115,14 +71,16 @@ static bool start_reactor(struct generation *generation, unsigned index)
         .ticket_secret = *generation->config->tls.ticket_secret
                              ? generation->contexts->ticket_secret
                              : generation->environment->ticket_secret,
+        .statistics = statistics_take_place(),
     };
     bool started = child_start_reactor(&reactor->process, &settings);
     free(listeners);
     close(pair[1]);
     reactor->control = pair[0];
+    reactor->statistics = settings.statistics;
     reactor->ready = false;
     if (started)
-        start_helpers(generation, reactor);
+        reactor_child_start_helpers(reactor, generation->config);
     return started;
 }
 
@@ -135,6 +93,7 @@ static bool make_reactors(struct generation *generation)
     for (unsigned i = 0; i < config->workers; i++) {
         struct reactor_child *reactor = &generation->reactors[generation->reactor_count++];
         reactor->control = -1;
+        reactor->statistics = STATISTICS_NO_PLACE;
         reactor->opener.restart_ms = UINT64_MAX;
         reactor->workers = calloc(config->auth.workers, sizeof *reactor->workers);
         if (!reactor->workers)
@@ -163,23 +122,6 @@ struct generation *generation_start(const struct generation_environment *environ
     return NULL;
 }
 
-static void end_workers(struct generation *generation, struct reactor_child *reactor,
-                        int number)
-{
-    for (unsigned i = 0; i < generation->config->auth.workers; i++) {
-        if (reactor->workers[i].pid > 0)
-            kill(reactor->workers[i].pid, number);
-        reactor->workers[i] = (struct child){.restart_ms = UINT64_MAX};
-    }
-}
-
-static void close_control(struct reactor_child *reactor)
-{
-    if (reactor->control >= 0)
-        close(reactor->control);
-    reactor->control = -1;
-}
-
 void generation_kill(struct generation *generation)
 {
     generation->ending = true;
@@ -188,7 +130,7 @@ void generation_kill(struct generation *generation)
         if (reactor->process.pid > 0)
             kill(reactor->process.pid, SIGKILL);
         if (reactor->workers)
-            end_workers(generation, reactor, SIGKILL);
+            reactor_child_end_workers(reactor, generation->config, SIGKILL);
         if (reactor->opener.pid > 0)
             kill(reactor->opener.pid, SIGTERM);
     }
@@ -200,7 +142,7 @@ void generation_free(struct generation *generation)
         return;
     generation_kill(generation);
     for (unsigned i = 0; i < generation->reactor_count; i++) {
-        close_control(&generation->reactors[i]);
+        reactor_child_leave(&generation->reactors[i]);
         free(generation->reactors[i].workers);
     }
     contexts_free(generation->contexts);
@@ -257,8 +199,8 @@ static void reactor_ended(struct generation *generation, struct reactor_child *r
     pid_t pid = reactor->process.pid;
     child_status_text(status, text);
     child_gone(&reactor->process, clock_now_ms());
-    close_control(reactor);
-    end_workers(generation, reactor, SIGTERM);
+    reactor_child_leave(reactor);
+    reactor_child_end_workers(reactor, generation->config, SIGTERM);
     /* The opener sees it too, and ends when its last program has. */
     reactor->opener = (struct child){.restart_ms = UINT64_MAX};
 
@@ -271,37 +213,9 @@ static void reactor_ended(struct generation *generation, struct reactor_child *r
                   generation->ending ? "" : ", a new one is started");
     else
         log_error("reactor %d ended before it was ready: %s", (int)pid, text);
+    if (!generation->ending)
+        statistics_add(&statistics->children_lost[STATISTICS_CHILD_REACTOR], 1);
     generation->failed |= !generation->served && !generation->ending;
-}
-
-/* A worker whose reactor has closed its socket, being at its end, ends by itself. */
-static void worker_ended(const struct generation *generation, struct child *worker, pid_t pid,
-                         int status)
-{
-    char text[CHILD_STATUS_SIZE];
-    child_status_text(status, text);
-    if (!generation->ending || status != 0)
-        log_warning("auth worker %d ended: %s", (int)pid, text);
-    if (worker->pid == pid)
-        worker->pid = 0;
-    else
-        worker->replaced = 0;
-}
-
-/* One that has done well was left by its reactor, whose own end is about to be heard of. */
-static void opener_ended(const struct generation *generation, struct reactor_child *reactor,
-                         int status)
-{
-    char text[CHILD_STATUS_SIZE];
-    child_gone(&reactor->opener, clock_now_ms());
-    if (status == 0) {
-        reactor->opener.restart_ms =
-            generation->ending ? UINT64_MAX : clock_now_ms() + OPENER_PAUSE_MS;
-        return;
-    }
-    child_status_text(status, text);
-    log_error("the opener of reactor %d ended: %s; a new one is started",
-              (int)reactor->process.pid, text);
 }
 
 bool generation_child_ended(struct generation *generation, pid_t pid, int status)
@@ -312,17 +226,9 @@ bool generation_child_ended(struct generation *generation, pid_t pid, int status
             reactor_ended(generation, reactor, status);
             return true;
         }
-        if (reactor->opener.pid == pid) {
-            opener_ended(generation, reactor, status);
+        if (reactor_child_helper_ended(reactor, generation->config, generation->ending, pid,
+                                       status))
             return true;
-        }
-        for (unsigned j = 0; j < generation->config->auth.workers; j++) {
-            struct child *worker = &reactor->workers[j];
-            if (worker->pid != pid && worker->replaced != pid)
-                continue;
-            worker_ended(generation, worker, pid, status);
-            return true;
-        }
     }
     return false;
 }
@@ -336,24 +242,6 @@ size_t generation_sockets(const struct generation *generation, int *out, size_t 
     return count;
 }
 
-/* The reactor has closed the worker's socket already, so a new worker is due in any case. */
-static void replace_worker(struct generation *generation, struct reactor_child *reactor,
-                           uint32_t slot)
-{
-    if (slot >= generation->config->auth.workers) {
-        log_error("reactor %d speaks of auth worker %u, which does not exist",
-                  (int)reactor->process.pid, slot);
-        return;
-    }
-    struct child *worker = &reactor->workers[slot];
-    if (worker->restart_ms != UINT64_MAX)
-        return;
-    if (worker->pid > 0)
-        kill(worker->pid, SIGKILL);
-    worker->replaced = worker->pid;
-    child_gone(worker, clock_now_ms());
-}
-
 static void take_message(struct generation *generation, struct reactor_child *reactor,
                          const struct control_message *message)
 {
@@ -363,7 +251,7 @@ static void take_message(struct generation *generation, struct reactor_child *re
         generation->served |= generation_state(generation) == GENERATION_SERVING;
         break;
     case CONTROL_WORKER_FAULT:
-        replace_worker(generation, reactor, message->number);
+        reactor_child_replace_worker(reactor, generation->config, message->number);
         break;
     default:
         log_error("reactor %d sent a message that is not a reactor's",
@@ -388,7 +276,7 @@ static void read_control(struct generation *generation, struct reactor_child *re
         log_error("reactor %d sent a message that cannot be read", (int)reactor->process.pid);
         break;
     case CONTROL_CLOSED:
-        close_control(reactor);
+        reactor_child_close_control(reactor);
         break;
     }
 }
@@ -400,24 +288,6 @@ void generation_socket_readable(struct generation *generation, int fd)
             read_control(generation, &generation->reactors[i]);
 }
 
-static uint64_t tend_helpers(struct generation *generation, struct reactor_child *reactor,
-                             uint64_t now_ms)
-{
-    uint64_t next_ms = UINT64_MAX;
-    for (unsigned i = 0; i < generation->config->auth.workers; i++) {
-        const struct child *worker = &reactor->workers[i];
-        if (worker->restart_ms <= now_ms && start_worker(generation, reactor, i))
-            log_notice("auth worker %u of reactor %d is now %d", i, (int)reactor->process.pid,
-                       (int)worker->pid);
-        if (worker->restart_ms < next_ms)
-            next_ms = worker->restart_ms;
-    }
-    if (reactor->opener.restart_ms <= now_ms && start_opener(generation, reactor))
-        log_notice("the opener of reactor %d is now %d", (int)reactor->process.pid,
-                   (int)reactor->opener.pid);
-    return reactor->opener.restart_ms < next_ms ? reactor->opener.restart_ms : next_ms;
-}
-
 uint64_t generation_tend(struct generation *generation)
 {
     uint64_t now_ms = clock_now_ms(), next_ms = UINT64_MAX;
@@ -425,7 +295,7 @@ uint64_t generation_tend(struct generation *generation)
         struct reactor_child *reactor = &generation->reactors[i];
         uint64_t due_ms = reactor->process.restart_ms;
         if (reactor->process.pid > 0) {
-            due_ms = tend_helpers(generation, reactor, now_ms);
+            due_ms = reactor_child_tend(reactor, generation->config, now_ms);
         } else if (generation->ending) {
             due_ms = UINT64_MAX;
         } else if (due_ms <= now_ms) {

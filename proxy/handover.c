@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
 #include "proxy/resolver.h"
@@ -152,6 +153,8 @@ static void on_backend(void *context, const struct backend_result *result)
 {
     struct session *session = context;
     session->backend = NULL;
+    upstream_count(session->upstream, result->stream ? REPLY_NONE : result->reply,
+                   clock_now_ms() - session->opening_ms);
     if (result->stream) {
         if (session->esmtp)
             upstream_answered(session->upstream, result->ehlo);
@@ -199,6 +202,7 @@ static bool open_next(struct session *session)
         .tls_cipher = stream_tls_cipher(session->client),
     };
     memcpy(identity.id, id, sizeof id);
+    session->opening_ms = clock_now_ms();
     session->backend =
         backend_open(session->service, upstream_config(next), &identity, on_backend, session);
     if (!session->backend)

@@ -11,17 +11,31 @@
 #include "proxy/base/slab.h"
 #include "proxy/session_internal.h"
 
-/* The user as the client wrote it; escaped by the log. */
-static void log_failure(const struct session *session, const char *user, const char *result,
-                        const char *reason)
+static void count(const struct session *session, enum statistics_login result)
 {
+    struct auth_pool_state pool = auth_pool_state(session->service->pool);
+    statistics_add(&statistics->logins[session->mechanism][result], 1);
+    statistics_set(&statistics->logins_waiting, pool.queued);
+}
+
+/* The user as the client wrote it; escaped by the log. */
+static void log_failure(const struct session *session, const char *user,
+                        enum statistics_login result, const char *reason)
+{
+    static const char *const results[STATISTICS_LOGINS] = {
+        [STATISTICS_LOGIN_REJECTED] = "rejected",
+        [STATISTICS_LOGIN_UNAVAILABLE] = "unavailable",
+        [STATISTICS_LOGIN_MALFORMED] = "malformed",
+        [STATISTICS_LOGIN_PUT_OFF] = "put off",
+    };
+    count(session, result);
     struct log_record record;
     log_begin(&record, LOG_LEVEL_INFO, "login failed");
     session_log_client(session, &record);
     log_text(&record, "user", user);
     log_text(&record, "mechanism",
              sasl_mechanism_name((enum sasl_mechanism)session->mechanism));
-    log_text(&record, "result", result);
+    log_text(&record, "result", results[result]);
     log_text(&record, "reason", reason);
     log_end(&record);
 }
@@ -42,7 +56,8 @@ void login_tell_refusal(struct session *session)
 {
     session->phase = SESSION_COMMANDS;
     if (++session->dialogue->failed_logins >= session->service->config->auth.attempts) {
-        session_finish(session, REPLY_AUTH_FAILED, "too many failed logins");
+        session_exceed(session, STATISTICS_LIMIT_ATTEMPTS, REPLY_AUTH_FAILED,
+                       "too many failed logins");
         return;
     }
     session_reply(session, REPLY_AUTH_FAILED);
@@ -51,6 +66,7 @@ void login_tell_refusal(struct session *session)
 
 static void accept_login(struct session *session, const char *login)
 {
+    count(session, STATISTICS_LOGIN_ACCEPTED);
     session->login = slab_text(login, strlen(login));
     if (!session->login) {
         session_finish(session, REPLY_NO_MEMORY, "out of memory");
@@ -69,14 +85,15 @@ static void report_outage(struct session *session)
 static void on_verdict(void *context, const struct auth_message_verdict *verdict,
                        uint64_t elapsed_ms)
 {
-    static const char *const results[AUTH_RESULT_COUNT] = {
-        [AUTH_REJECTED] = "rejected",
-        [AUTH_UNAVAILABLE] = "unavailable",
+    static const enum statistics_login results[AUTH_RESULT_COUNT] = {
+        [AUTH_REJECTED] = STATISTICS_LOGIN_REJECTED,
+        [AUTH_UNAVAILABLE] = STATISTICS_LOGIN_UNAVAILABLE,
     };
     struct session *session = context;
     struct dialogue *dialogue = session->dialogue;
 
     dialogue->request = NULL;
+    statistics_observe(&statistics->login_duration, elapsed_ms);
     if (verdict->result == AUTH_ACCEPTED)
         abuse_login_succeeded(session->service->abuse, &session->client_address,
                               dialogue->sasl.user);
@@ -99,14 +116,19 @@ static void on_verdict(void *context, const struct auth_message_verdict *verdict
 /* PAM is not asked: what would come of it is nobody's to know now. */
 static bool put_off(struct session *session)
 {
+    static const enum statistics_limit limits[] = {
+        [ABUSE_ADDRESS] = STATISTICS_LIMIT_FAILED_ADDRESS,
+        [ABUSE_NETWORK] = STATISTICS_LIMIT_FAILED_NETWORK,
+        [ABUSE_USER] = STATISTICS_LIMIT_FAILED_USER,
+    };
     struct sasl *sasl = &session->dialogue->sasl;
     enum abuse_judgement judgement =
         abuse_judge_login(session->service->abuse, &session->client_address, sasl->user);
     if (judgement == ABUSE_NONE)
         return false;
-    log_failure(session, sasl->user, "put off", abuse_reason(judgement));
+    log_failure(session, sasl->user, STATISTICS_LOGIN_PUT_OFF, abuse_reason(judgement));
     sasl_wipe(sasl);
-    session_finish(session, REPLY_AUTH_PUT_OFF, abuse_reason(judgement));
+    session_exceed(session, limits[judgement], REPLY_AUTH_PUT_OFF, abuse_reason(judgement));
     return true;
 }
 
@@ -120,17 +142,21 @@ static void submit(struct session *session)
                          &session->client_address, on_verdict, session);
     explicit_bzero(sasl->password, sizeof sasl->password);
     if (session->dialogue->request) {
+        statistics_set(&statistics->logins_waiting,
+                       auth_pool_state(session->service->pool).queued);
         session->phase = SESSION_VERDICT;
         return;
     }
-    log_failure(session, sasl->user, "unavailable", "too many logins are waiting");
+    log_failure(session, sasl->user, STATISTICS_LOGIN_UNAVAILABLE,
+                "too many logins are waiting");
+    statistics_add(&statistics->limits[STATISTICS_LIMIT_AUTH_QUEUE], 1);
     session->phase = SESSION_COMMANDS;
     session_reply(session, REPLY_AUTH_BUSY);
 }
 
 static void refuse_other_name(struct session *session)
 {
-    log_failure(session, session->dialogue->sasl.user, "rejected",
+    log_failure(session, session->dialogue->sasl.user, STATISTICS_LOGIN_REJECTED,
                 "authorization as somebody else");
     delay_refusal(session, 0, 0);
     sasl_wipe(&session->dialogue->sasl);
@@ -176,7 +202,7 @@ static void take_status(struct session *session, enum sasl_status status, const 
         dialogue_refuse(session, REPLY_AUTH_CANCELLED);
         break;
     case SASL_MALFORMED:
-        log_failure(session, NULL, "malformed", NULL);
+        log_failure(session, NULL, STATISTICS_LOGIN_MALFORMED, NULL);
         dialogue_refuse(session, REPLY_AUTH_MALFORMED);
         break;
     case SASL_REFUSED:

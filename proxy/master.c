@@ -26,6 +26,7 @@
 #include "proxy/listeners.h"
 #include "proxy/privileges.h"
 #include "proxy/process_title.h"
+#include "proxy/statistics_memory.h"
 #include "proxy/supervisor.h"
 #include "tls/context.h"
 
@@ -84,6 +85,7 @@ static bool start_generation(struct master *master, struct config *config)
     }
     log_configure(&config->log);
     check_descriptors(config);
+    statistics_name(config);
     master->starting = generation_start(&master->environment, config);
     return master->starting != NULL;
 }
@@ -95,6 +97,7 @@ static void reload_failed(struct master *master)
     master->starting = NULL;
     log_configure(&master->log_before);
     listeners_trim(master->listeners, config);
+    statistics_add(&statistics->reloads[STATISTICS_RELOAD_REFUSED], 1);
     log_error("reload refused: the configuration that was running stays as it was");
     supervisor_ready();
 }
@@ -122,6 +125,7 @@ static void begin_serving(struct master *master)
         master->ending[master->ending_count++] = master->serving;
     }
     const char *what = master->serving ? "reloaded" : "serving";
+    statistics_add(&statistics->reloads[STATISTICS_RELOAD_DONE], master->serving != NULL);
     master->serving = master->starting;
     master->starting = NULL;
     listeners_trim(master->listeners, generation_config(master->serving));
@@ -323,7 +327,8 @@ static bool set_up(struct master *master)
     master->listeners = listeners_new();
     if (!master->listeners || !listeners_adopt(master->listeners) || !set_up_signals(master) ||
         socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0 ||
-        getrandom(master->ticket_secret, sizeof master->ticket_secret, 0) < 0)
+        getrandom(master->ticket_secret, sizeof master->ticket_secret, 0) < 0 ||
+        !statistics_share())
         return false;
     master->log = pair[0];
     master->environment = (struct generation_environment){

@@ -27,6 +27,7 @@
 #include "proxy/process_title.h"
 #include "proxy/resolver.h"
 #include "proxy/session.h"
+#include "proxy/statistics_memory.h"
 #include "tls/context.h"
 
 /* How often a reactor that is to end looks whether it may. */
@@ -41,8 +42,9 @@ struct reactor {
     struct door **doors;         /* by index into config->listens */
     struct acceptor **acceptors;
     struct event ticket_timer, trim_timer, end_timer, stop_timer, terminated;
-    uint64_t trimmed_at; /* handshakes there had been */
-    bool privileged;     /* was root: is in an empty root now */
+    uint64_t trimmed_at;  /* handshakes there had been */
+    uint64_t lost_before; /* log records, by the master */
+    bool privileged;      /* was root: is in an empty root now */
     bool draining;
     bool orphaned; /* nobody is left who could replace a worker */
 };
@@ -63,10 +65,22 @@ static void on_ticket_timer(int fd, short what, void *argument)
     evtimer_add(&reactor->ticket_timer, &wait);
 }
 
+/* What nobody tells when it changes. */
+static void look_at_gauges(const struct reactor *reactor)
+{
+    struct auth_pool_state pool = auth_pool_state(reactor->service.pool);
+    statistics_set(&statistics->auth_workers[STATISTICS_WORKER_IDLE], pool.idle);
+    statistics_set(&statistics->auth_workers[STATISTICS_WORKER_BUSY], pool.busy);
+    statistics_set(&statistics->auth_workers[STATISTICS_WORKER_ABSENT], pool.absent);
+    statistics_set(&statistics->logins_waiting, pool.queued);
+    statistics_set(&statistics->log_lost, log_lost() - reactor->lost_before);
+}
+
 static void on_trim_timer(int fd, short what, void *argument)
 {
     (void)fd, (void)what;
     struct reactor *reactor = argument;
+    look_at_gauges(reactor);
     uint64_t handshakes = stream_loop_handshakes(reactor->service.streams);
     if (handshakes != reactor->trimmed_at)
         malloc_trim(0);
@@ -403,6 +417,8 @@ _Noreturn void reactor_run(const struct reactor_settings *settings)
 {
     static struct reactor reactor;
     reactor.settings = settings;
+    reactor.lost_before = log_lost();
+    statistics_use(settings->statistics);
     log_set_process("reactor");
     process_title_set("postern: reactor");
     if (settings->log >= 0)

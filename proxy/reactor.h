@@ -27,6 +27,7 @@ struct reactor_settings {
     int control;                  /* socket to the master */
     int log;                      /* for log_use_relay(); -1: none */
     const uint8_t *ticket_secret; /* TLS_TICKET_SECRET_SIZE bytes */
+    uint32_t statistics;          /* for statistics_use() */
 };
 
 /*

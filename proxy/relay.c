@@ -11,6 +11,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/slab.h"
 #include "proxy/relay_internal.h"
+#include "proxy/statistics.h"
 
 struct relay *relay_new(struct service *service, const struct relay_party *party,
                         struct stream *client, struct stream *backend,
@@ -84,6 +85,7 @@ void relay_queue_pop(struct relay *relay)
 void relay_say(struct relay *relay, const char *bytes, size_t length)
 {
     relay->counts.bytes_out += length;
+    statistics_add(&statistics->bytes[1], length);
     stream_write(relay->client, bytes, length);
 }
 
@@ -219,6 +221,7 @@ static enum stream_status read_client(struct relay *relay)
 
     buffer_release(&relay->commands);
     relay->counts.bytes_in += got;
+    statistics_add(&statistics->bytes[0], got);
     size_t taken = relay_take_input(relay, scratch, held + got);
     keep_commands(relay, scratch + taken, held + got - taken);
     return status;
@@ -313,6 +316,10 @@ uint64_t relay_deadline_ms(const struct relay *relay)
 
 void relay_expire(struct relay *relay)
 {
+    enum statistics_limit limit = !relay->client_congested && awaits_backend(relay)
+                                      ? STATISTICS_LIMIT_TIME_BACKEND
+                                      : STATISTICS_LIMIT_TIME_IDLE;
+    statistics_add(&statistics->limits[limit], 1);
     if (relay->client_congested)
         relay_finish(relay, REPLY_TIMEOUT_IDLE, "client does not read its replies");
     else if (awaits_backend(relay))

@@ -12,6 +12,7 @@
 #include "proxy/recipients.h"
 #include "proxy/relay_internal.h"
 #include "proxy/smtp/command.h"
+#include "proxy/statistics.h"
 
 /* Pieces of a message in one write: runs and what stands between them. */
 #define PIECES 64
@@ -21,9 +22,12 @@ typedef void command_handler(struct relay *relay, const struct smtp_command *com
 
 static void refuse(struct relay *relay, enum reply reply)
 {
+    statistics_add(&statistics->rejected[reply], 1);
     relay_answer(relay, reply);
-    if (++relay->errors >= relay->service->config->limits.errors)
-        relay_close(relay, REPLY_TOO_MANY_ERRORS, "too many errors");
+    if (++relay->errors < relay->service->config->limits.errors)
+        return;
+    statistics_add(&statistics->limits[STATISTICS_LIMIT_ERRORS], 1);
+    relay_close(relay, REPLY_TOO_MANY_ERRORS, "too many errors");
 }
 
 static void forward(struct relay *relay, const char *line, size_t length, uint8_t expectation)
@@ -58,10 +62,12 @@ static enum smtp_mail_status write_mail(const struct relay *relay,
 }
 
 /* A stolen account is good for so many. True: refused. */
-static bool is_limited(struct relay *relay, bool admitted, enum reply reply, const char *what)
+static bool is_limited(struct relay *relay, bool admitted, enum statistics_limit limit,
+                       enum reply reply, const char *what)
 {
     if (admitted)
         return false;
+    statistics_add(&statistics->limits[limit], 1);
     relay->counts.limited++;
     relay->party.limited(relay->party.context, what);
     relay_answer(relay, reply);
@@ -71,15 +77,17 @@ static bool is_limited(struct relay *relay, bool admitted, enum reply reply, con
 static bool message_is_limited(struct relay *relay)
 {
     const char *login = relay->party.login;
-    return login && is_limited(relay, abuse_admit_message(relay->service->abuse, login),
-                               REPLY_LOGIN_MESSAGES, "messages in an hour");
+    return login &&
+           is_limited(relay, abuse_admit_message(relay->service->abuse, login),
+                      STATISTICS_LIMIT_MESSAGES, REPLY_LOGIN_MESSAGES, "messages in an hour");
 }
 
 static bool recipient_is_limited(struct relay *relay)
 {
     const char *login = relay->party.login;
     return login && is_limited(relay, abuse_admit_recipient(relay->service->abuse, login),
-                               REPLY_LOGIN_RECIPIENTS, "recipients in an hour");
+                               STATISTICS_LIMIT_RECIPIENTS, REPLY_LOGIN_RECIPIENTS,
+                               "recipients in an hour");
 }
 
 static const enum reply mail_replies[] = {
@@ -134,6 +142,7 @@ static void forward_recipient(struct relay *relay, const struct smtp_command *co
         return;
     }
     relay->counts.refused++;
+    statistics_add(&statistics->recipients[1], 1);
     refuse(relay, reply);
 }
 
@@ -300,6 +309,7 @@ static size_t take_message(struct relay *relay, const char *bytes, size_t length
                 (struct iovec){(void *)(uintptr_t)step.insert, step.insert_length};
         taken += step.consumed;
         relay->counts.repaired += relay->data.repaired - repaired;
+        statistics_add(&statistics->repaired, relay->data.repaired - repaired);
         if (step.status == SMTP_DATA_FOUND) {
             relay->mode = RELAY_COMMANDS;
             relay->message_unanswered = relay->queue_count > 0; /* not refused already */

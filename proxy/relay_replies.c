@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proxy/relay_internal.h"
+#include "proxy/statistics.h"
 
 static void nonsense(struct relay *relay, const char *cause)
 {
@@ -42,6 +43,7 @@ static void end_transaction(struct relay *relay, bool accepted)
 {
     relay->in_transaction = false;
     relay->counts.messages += accepted;
+    statistics_add(&statistics->messages, accepted);
 }
 
 /* The whole reply to `expectation` has come. */
@@ -70,6 +72,7 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
         break;
     case EXPECT_RCPT:
         relay->counts.recipients += good;
+        statistics_add(&statistics->recipients[0], good);
         break;
     case EXPECT_EHLO:
     case EXPECT_RESET:

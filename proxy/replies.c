@@ -1,10 +1,12 @@
 /* The texts of replies.h. None of them repeats what a client said (threat 18). */
 #include "proxy/replies.h"
 
-#define ROW(reply, text) [reply] = {text "\r\n", sizeof(text "\r\n") - 1}
+#include <string.h>
+
+#define ROW(reply, text) [reply] = {text "\r\n", sizeof(text "\r\n") - 1, #reply}
 
 static const struct reply_text texts[REPLY_COUNT] = {
-    [REPLY_NONE] = {"", 0},
+    [REPLY_NONE] = {"", 0, "REPLY_NONE"},
     ROW(REPLY_OK, "250 2.0.0 Ok"),
     ROW(REPLY_HELP,
         "214 2.0.0 EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, RSET, NOOP, QUIT; RFC 5321"),
@@ -82,4 +84,9 @@ const struct reply_text *reply_text(enum reply reply)
 int reply_is_error(enum reply reply)
 {
     return texts[reply].text[0] >= '4';
+}
+
+const char *reply_kind(enum reply reply)
+{
+    return texts[reply].name + strlen("REPLY_");
 }

@@ -73,9 +73,13 @@ enum reply {
 struct reply_text {
     const char *text; /* the whole line with its CRLF */
     uint16_t length;  /* bytes */
+    const char *name; /* of its enum reply */
 };
 
 const struct reply_text *reply_text(enum reply reply);
+
+/* "UNKNOWN_COMMAND": what it is called where replies are counted. */
+const char *reply_kind(enum reply reply);
 
 /* 4xx or 5xx: counts against the client. */
 int reply_is_error(enum reply reply);

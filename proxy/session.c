@@ -38,6 +38,18 @@ void session_id(const struct session *session, char out[static SESSION_ID_SIZE])
     out[length] = '\0';
 }
 
+const char *session_state_name(unsigned state)
+{
+    static const char *const names[SESSION_STATES] = {
+        [SESSION_PROXY] = "proxy_header",   [SESSION_FIRST_BYTE] = "first_byte",
+        [SESSION_HANDSHAKE] = "handshake",  [SESSION_COMMANDS] = "commands",
+        [SESSION_CHALLENGE] = "challenge",  [SESSION_VERDICT] = "verdict",
+        [SESSION_DELAYED] = "login_failed", [SESSION_RESOLVING] = "resolving",
+        [SESSION_OPENING] = "opening",      [SESSION_RELAY] = "relay",
+    };
+    return state < SESSION_STATES ? names[state] : NULL;
+}
+
 const char *session_certified_name(const struct session *session)
 {
     const struct config_listen *listen = door_listen(session->door);
@@ -66,6 +78,7 @@ enum door_stage session_stage(const struct session *session)
 void session_say(struct session *session, const char *text, size_t length)
 {
     session->bytes_out += length;
+    statistics_add(&statistics->bytes[1], length);
     stream_write(session->client, text, length);
 }
 
@@ -86,9 +99,18 @@ void session_finish(struct session *session, enum reply reply, const char *cause
         !is_arriving(session) || door_listen(session->door)->tls == CONFIG_TLS_STARTTLS;
     if (session->phase == SESSION_OVER)
         return;
+    if (session->phase == SESSION_HANDSHAKE)
+        statistics_add(&statistics->handshake_failures, 1);
     session->phase = SESSION_OVER;
     session->cause = cause;
     session_reply(session, may_hear ? reply : REPLY_NONE);
+}
+
+void session_exceed(struct session *session, enum statistics_limit limit, enum reply reply,
+                    const char *cause)
+{
+    statistics_add(&statistics->limits[limit], 1);
+    session_finish(session, reply, cause);
 }
 
 void session_log_client(const struct session *session, struct log_record *record)
@@ -144,6 +166,7 @@ static void session_free(struct session *session)
 {
     bool at_once = session->relay && relay_end(session->relay)->quit;
     log_end_of(session);
+    statistics_subtract(&statistics->sessions[session->counted_phase], 1);
     connections_remove(session->service->connections, &session->connection);
     event_del(&session->timer);
     dialogue_free(session->dialogue);
@@ -197,6 +220,15 @@ static void take_relay_end(struct session *session)
         session_finish(session, end->reply, end->cause);
 }
 
+static void count_phase(struct session *session)
+{
+    if (session->phase == session->counted_phase)
+        return;
+    statistics_subtract(&statistics->sessions[session->counted_phase], 1);
+    statistics_add(&statistics->sessions[session->phase], 1);
+    session->counted_phase = session->phase;
+}
+
 void session_settle(struct session *session)
 {
     if (session->phase == SESSION_RELAY)
@@ -205,6 +237,7 @@ void session_settle(struct session *session)
         session_free(session);
         return;
     }
+    count_phase(session);
     stream_flush(session->client);
     set_timer(session);
 }
@@ -258,6 +291,8 @@ void session_begin(struct service *service, struct door *door, int fd,
     session->client_address = *client;
     session->timer_ms = UINT64_MAX;
     evtimer_assign(&session->timer, service->base, on_timer, session);
+    statistics_add(&statistics->connections[door_statistics(door)], 1);
+    statistics_add(&statistics->sessions[session->counted_phase], 1);
     session->dialogue = calloc(1, sizeof *session->dialogue);
     if (session->dialogue)
         arrival_begin(session);

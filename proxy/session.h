@@ -13,6 +13,10 @@
 struct session;
 struct connection;
 
+/* How many states a session may be in, and their names: "handshake". */
+#define SESSION_STATES 10u
+const char *session_state_name(unsigned state);
+
 /*
  * Takes the connected socket over; whatever goes wrong is logged. The session frees itself when
  * it ends. The door must outlive it.

@@ -16,6 +16,7 @@
 #include "proxy/relay.h"
 #include "proxy/session.h"
 #include "proxy/smtp/command.h"
+#include "proxy/statistics.h"
 
 /*
  *   PROXY ──> FIRST_BYTE ──┬──────────┐   where the listener has them
@@ -40,6 +41,7 @@ enum session_phase {
     SESSION_RELAY,
     SESSION_OVER, /* freed at the end of this turn */
 };
+_Static_assert(SESSION_OVER == SESSION_STATES, "every other phase has a name");
 
 /* What is needed until AUTH has succeeded, and not after. */
 struct dialogue {
@@ -70,11 +72,13 @@ struct session {
     struct backend *backend;   /* SESSION_OPENING */
     struct relay *relay;       /* SESSION_RELAY */
     uint8_t phase;             /* enum session_phase */
+    uint8_t counted_phase;     /* the one that the statistics have it in */
     uint8_t mechanism;         /* enum sasl_mechanism */
     struct event timer;
     uint64_t timer_ms; /* when it rings; UINT64_MAX: never */
     uint64_t number;
     uint64_t started_ms;
+    uint64_t opening_ms; /* when the backend was last asked */
     struct address client_address;
     struct address local_address; /* found when it is needed, or announced by a balancer */
     bool is_balanced;             /* came through a load balancer, which has to say for whom */
@@ -106,6 +110,9 @@ void session_say(struct session *session, const char *text, size_t length);
 void session_reply(struct session *session, enum reply reply);
 /* The session is over at the end of this turn; the first cause stays. */
 void session_finish(struct session *session, enum reply reply, const char *cause);
+/* The same where a limit is the cause, which is counted. */
+void session_exceed(struct session *session, enum statistics_limit limit, enum reply reply,
+                    const char *cause);
 /* Ends every turn: flushes, sets the timer, frees a session that is over. It may be gone. */
 void session_settle(struct session *session);
 

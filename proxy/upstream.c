@@ -11,6 +11,7 @@
 
 #include "proxy/backend.h"
 #include "proxy/base/log.h"
+#include "proxy/statistics.h"
 
 #define PROBE_FIRST_WAIT_MS 1000
 #define PROBE_LAST_WAIT_MS  30000
@@ -20,6 +21,7 @@ struct upstream {
     const struct config_backend *config;
     upstream_changed *changed;
     void *context;
+    unsigned statistics;
     struct smtp_ehlo learned;
     bool known;
     bool down;
@@ -130,6 +132,7 @@ struct upstream *upstream_new(struct service *service, const struct config_backe
     upstream->changed = changed;
     upstream->context = context;
     upstream->wait_ms = PROBE_FIRST_WAIT_MS;
+    upstream->statistics = statistics_backend(config->name);
     evtimer_assign(&upstream->timer, service->base, on_timer, upstream);
     return upstream;
 }
@@ -162,4 +165,18 @@ bool upstream_is_up(const struct upstream *upstream)
 const struct smtp_ehlo *upstream_offer(const struct upstream *upstream)
 {
     return upstream->known ? &upstream->learned : NULL;
+}
+
+void upstream_count(const struct upstream *upstream, enum reply reply, uint64_t elapsed_ms)
+{
+    static const enum statistics_open results[REPLY_COUNT] = {
+        [REPLY_NONE] = STATISTICS_OPEN_DONE + 1,
+        [REPLY_BACKEND_UNREACHABLE] = STATISTICS_OPEN_UNREACHABLE + 1,
+        [REPLY_BACKEND_SILENT] = STATISTICS_OPEN_SILENT + 1,
+        [REPLY_BACKEND_UNWILLING] = STATISTICS_OPEN_UNWILLING + 1,
+        [REPLY_BACKEND_NO_IDENTITY] = STATISTICS_OPEN_NO_IDENTITY + 1,
+    };
+    unsigned result = results[reply] > 0 ? results[reply] - 1u : STATISTICS_OPEN_OTHER;
+    statistics_add(&statistics->opens[upstream->statistics][result], 1);
+    statistics_observe(&statistics->open_duration[upstream->statistics], elapsed_ms);
 }

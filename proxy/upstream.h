@@ -11,6 +11,7 @@
 
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
+#include "proxy/replies.h"
 #include "proxy/service.h"
 #include "proxy/smtp/ehlo.h"
 
@@ -39,5 +40,9 @@ const struct smtp_ehlo *upstream_offer(const struct upstream *upstream);
 void upstream_answered(struct upstream *upstream, const struct smtp_ehlo *ehlo);
 /* A session could not be opened there. */
 void upstream_failed(struct upstream *upstream, const char *cause);
+
+/* Counts an attempt to open a session there: REPLY_NONE if it was, what the client hears
+ * otherwise, and how long it took. */
+void upstream_count(const struct upstream *upstream, enum reply reply, uint64_t elapsed_ms);
 
 #endif

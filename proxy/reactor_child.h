@@ -1,0 +1,47 @@
+/*
+ * A reactor as the master sees it: its process, the socket to it, and the processes that it
+ * needs: auth workers, and an opener if a backend does.
+ */
+#ifndef POSTERN_REACTOR_CHILD_H
+#define POSTERN_REACTOR_CHILD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proxy/children.h"
+#include "proxy/config.h"
+
+struct reactor_child {
+    struct child process;
+    int control;         /* -1: gone */
+    uint32_t statistics; /* its place */
+    bool ready;
+    struct child *workers; /* config->auth.workers of them */
+    struct child opener;   /* if a backend needs it */
+};
+
+/* Logs what cannot be started; it is tried again by reactor_child_tend(). */
+void reactor_child_start_helpers(struct reactor_child *reactor, const struct config *config);
+
+/* Starts again what has died and has waited long enough; returns when to call next. */
+uint64_t reactor_child_tend(struct reactor_child *reactor, const struct config *config,
+                            uint64_t now_ms);
+
+/* Its worker in this slot is of no use. The reactor has closed the worker's socket already, so
+ * a new one is due in any case. */
+void reactor_child_replace_worker(struct reactor_child *reactor, const struct config *config,
+                                  uint32_t slot);
+
+/* A process has ended. False: it is none of this reactor's helpers. */
+bool reactor_child_helper_ended(struct reactor_child *reactor, const struct config *config,
+                                bool ending, pid_t pid, int status);
+
+void reactor_child_end_workers(struct reactor_child *reactor, const struct config *config,
+                               int number);
+
+void reactor_child_close_control(struct reactor_child *reactor);
+/* The reactor is gone: closes the socket, and keeps what it has counted. */
+void reactor_child_leave(struct reactor_child *reactor);
+
+#endif

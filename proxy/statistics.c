@@ -1,0 +1,265 @@
+/*
+ * The table of metrics, the words of its labels, and the few functions that count more than one
+ * number. Called wherever something happens that is counted; never writes to any block but its
+ * own process's, never waits, never allocates.
+ */
+#include "proxy/statistics.h"
+
+#include <ctype.h>
+#include <string.h>
+
+static struct statistics unshared;
+struct statistics *statistics = &unshared;
+
+const uint32_t statistics_bounds_ms[STATISTICS_BUCKETS - 1] = {
+    5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000};
+
+/* A name each, for good: the master writes them before it forks. */
+struct names {
+    char *text[STATISTICS_NAMES];
+};
+static struct names listeners, backends;
+
+/* A function that gives words by their index. */
+#define WORDS(function, ...)                                                                   \
+    static const char *function(unsigned index)                                                \
+    {                                                                                          \
+        static const char *const words[] = {__VA_ARGS__};                                      \
+        return index < sizeof words / sizeof words[0] ? words[index] : NULL;                   \
+    }
+
+WORDS(version_word, "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "other")
+WORDS(cipher_word, "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
+      "TLS_CHACHA20_POLY1305_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256",
+      "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+      "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305",
+      "ECDHE-RSA-CHACHA20-POLY1305", "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA",
+      "AES128-SHA", "AES256-SHA", "other")
+WORDS(resumed_word, "false", "true")
+WORDS(login_word, [STATISTICS_LOGIN_ACCEPTED] = "accepted",
+      [STATISTICS_LOGIN_REJECTED] = "rejected", [STATISTICS_LOGIN_UNAVAILABLE] = "unavailable",
+      [STATISTICS_LOGIN_MALFORMED] = "malformed", [STATISTICS_LOGIN_PUT_OFF] = "put_off")
+WORDS(worker_word, [STATISTICS_WORKER_IDLE] = "idle", [STATISTICS_WORKER_BUSY] = "busy",
+      [STATISTICS_WORKER_ABSENT] = "absent")
+WORDS(
+    open_word, [STATISTICS_OPEN_DONE] = "opened", [STATISTICS_OPEN_UNREACHABLE] = "unreachable",
+    [STATISTICS_OPEN_SILENT] = "silent", [STATISTICS_OPEN_UNWILLING] = "unwilling",
+    [STATISTICS_OPEN_NO_IDENTITY] = "no_identity", [STATISTICS_OPEN_OTHER] = "other")
+WORDS(recipient_word, "accepted", "refused")
+WORDS(direction_word, "in", "out")
+WORDS(limit_word, [STATISTICS_LIMIT_CONNECTIONS] = "connections",
+      [STATISTICS_LIMIT_PER_ADDRESS] = "connections_per_address",
+      [STATISTICS_LIMIT_PER_MINUTE] = "connections_per_minute",
+      [STATISTICS_LIMIT_GAVE_WAY] = "gave_way", [STATISTICS_LIMIT_ERRORS] = "errors",
+      [STATISTICS_LIMIT_ATTEMPTS] = "login_attempts",
+      [STATISTICS_LIMIT_AUTH_QUEUE] = "login_queue",
+      [STATISTICS_LIMIT_FAILED_ADDRESS] = "failed_logins",
+      [STATISTICS_LIMIT_FAILED_NETWORK] = "failed_logins_network",
+      [STATISTICS_LIMIT_FAILED_USER] = "failed_logins_user",
+      [STATISTICS_LIMIT_MESSAGES] = "messages_per_hour",
+      [STATISTICS_LIMIT_RECIPIENTS] = "recipients_per_hour",
+      [STATISTICS_LIMIT_TIME_HANDSHAKE] = "handshake_time",
+      [STATISTICS_LIMIT_TIME_GREETING] = "greeting_time",
+      [STATISTICS_LIMIT_TIME_LOGIN] = "login_time", [STATISTICS_LIMIT_TIME_IDLE] = "idle_time",
+      [STATISTICS_LIMIT_TIME_BACKEND] = "backend_time")
+WORDS(reload_word, [STATISTICS_RELOAD_DONE] = "done", [STATISTICS_RELOAD_REFUSED] = "refused")
+WORDS(child_word, [STATISTICS_CHILD_REACTOR] = "reactor",
+      [STATISTICS_CHILD_WORKER] = "auth_worker", [STATISTICS_CHILD_OPENER] = "opener")
+
+static const char *mechanism_word(unsigned index)
+{
+    return sasl_mechanism_name((enum sasl_mechanism)index);
+}
+
+/* Good until the next call. */
+static const char *reply_word(unsigned index)
+{
+    static char kind[40];
+    const char *name = reply_kind((enum reply)index);
+    size_t i = 0;
+    for (; name[i] && i < sizeof kind - 1; i++)
+        kind[i] = (char)tolower((unsigned char)name[i]);
+    kind[i] = '\0';
+    return kind;
+}
+
+static const char *name_word(const struct names *names, unsigned index)
+{
+    return index == STATISTICS_NAMES - 1 ? "other" : names->text[index];
+}
+
+static const char *listener_word(unsigned index)
+{
+    return name_word(&listeners, index);
+}
+
+static const char *backend_word(unsigned index)
+{
+    return name_word(&backends, index);
+}
+
+#define AT(field)                                                                              \
+    .offset = offsetof(struct statistics, field), .size = sizeof((struct statistics *)0)->field
+
+static const struct statistics_row rows[] = {
+    {"postern_connections_total",
+     "Connections accepted, by listener.",
+     STATISTICS_COUNTER,
+     AT(connections),
+     {{"listener", listener_word, STATISTICS_NAMES}},
+     .is_sparse = true},
+    {"postern_sessions",
+     "Sessions that are open now, by state.",
+     STATISTICS_GAUGE,
+     AT(sessions),
+     {{"state", session_state_name, SESSION_STATES}}},
+    {"postern_tls_handshakes_total",
+     "TLS handshakes with clients that were completed.",
+     STATISTICS_COUNTER,
+     AT(handshakes),
+     {{"version", version_word, STATISTICS_TLS_VERSIONS},
+      {"cipher", cipher_word, STATISTICS_CIPHERS},
+      {"resumed", resumed_word, 2}},
+     .is_sparse = true},
+    {"postern_tls_handshake_failures_total",
+     "TLS handshakes with clients that failed or were given up.", STATISTICS_COUNTER,
+     AT(handshake_failures)},
+    {"postern_logins_total",
+     "Attempts to log in, by mechanism and result.",
+     STATISTICS_COUNTER,
+     AT(logins),
+     {{"mechanism", mechanism_word, SASL_MECHANISM_COUNT},
+      {"result", login_word, STATISTICS_LOGINS}}},
+    {"postern_login_duration_seconds",
+     "From a password to PAM's verdict, waiting for a worker included.", STATISTICS_HISTOGRAM,
+     AT(login_duration)},
+    {"postern_logins_waiting", "Logins that wait for an auth worker.", STATISTICS_GAUGE,
+     AT(logins_waiting)},
+    {"postern_auth_workers",
+     "Auth workers, by what they do.",
+     STATISTICS_GAUGE,
+     AT(auth_workers),
+     {{"state", worker_word, STATISTICS_WORKERS}}},
+    {"postern_backend_sessions_total",
+     "Sessions that were to be opened at a backend, by backend and result.",
+     STATISTICS_COUNTER,
+     AT(opens),
+     {{"backend", backend_word, STATISTICS_NAMES}, {"result", open_word, STATISTICS_OPENS}},
+     .is_sparse = true},
+    {"postern_backend_open_duration_seconds",
+     "From the connection to a backend to its having heard who the client is, or to failure.",
+     STATISTICS_HISTOGRAM,
+     AT(open_duration),
+     {{"backend", backend_word, STATISTICS_NAMES}},
+     .is_sparse = true},
+    {"postern_messages_total", "Messages that a backend has accepted.", STATISTICS_COUNTER,
+     AT(messages)},
+    {"postern_recipients_total",
+     "Recipients that a backend has accepted, or that were refused as not ours.",
+     STATISTICS_COUNTER,
+     AT(recipients),
+     {{"result", recipient_word, 2}}},
+    {"postern_client_bytes_total",
+     "SMTP from and to clients, inside TLS.",
+     STATISTICS_COUNTER,
+     AT(bytes),
+     {{"direction", direction_word, 2}}},
+    {"postern_rejected_commands_total",
+     "Commands of clients that Postern itself has refused, by reply.",
+     STATISTICS_COUNTER,
+     AT(rejected),
+     {{"kind", reply_word, REPLY_COUNT}},
+     .is_sparse = true},
+    {"postern_repaired_line_ends_total",
+     "Bare line ends and NULs in messages, which could smuggle a message past another server.",
+     STATISTICS_COUNTER, AT(repaired)},
+    {"postern_limits_hit_total",
+     "Connections and sessions that were refused or ended by a limit.",
+     STATISTICS_COUNTER,
+     AT(limits),
+     {{"limit", limit_word, STATISTICS_LIMITS}}},
+    {"postern_log_records_lost_total", "Log records that could not be written.",
+     STATISTICS_COUNTER, AT(log_lost)},
+    {"postern_reloads_total",
+     "Reloads of the configuration, by result.",
+     STATISTICS_COUNTER,
+     AT(reloads),
+     {{"result", reload_word, STATISTICS_RELOADS}}},
+    {"postern_processes_lost_total",
+     "Processes that ended before their time, or were replaced.",
+     STATISTICS_COUNTER,
+     AT(children_lost),
+     {{"process", child_word, STATISTICS_CHILDREN}}},
+    {"postern_certificate_not_after_timestamp_seconds",
+     "When each certificate ends, by its file.", STATISTICS_GAUGE, .labels = {{"certificate"}}},
+    {"postern_build_info", "Always 1; the labels tell the versions.", STATISTICS_GAUGE,
+     .labels = {{"version"}, {"openssl"}, {"libevent"}}},
+    {"postern_accepting", "1, or 0 while new connections are refused.", STATISTICS_GAUGE},
+    {"process_start_time_seconds", "When the master was started.", STATISTICS_GAUGE},
+};
+
+const struct statistics_row *statistics_rows(size_t *count)
+{
+    *count = sizeof rows / sizeof rows[0];
+    return rows;
+}
+
+void statistics_observe(struct statistics_histogram *histogram, uint64_t elapsed_ms)
+{
+    unsigned bucket = 0;
+    while (bucket < STATISTICS_BUCKETS - 1 && elapsed_ms > statistics_bounds_ms[bucket])
+        bucket++;
+    statistics_add(&histogram->buckets[bucket], 1);
+    statistics_add(&histogram->sum_ms, elapsed_ms);
+}
+
+/* The index of a word; the last one's for all that are not there. */
+static unsigned find_word(const char *(*word)(unsigned index), unsigned count, const char *text)
+{
+    for (unsigned i = 0; text && i < count - 1; i++)
+        if (strcmp(word(i), text) == 0)
+            return i;
+    return count - 1;
+}
+
+void statistics_add_handshake(const char *version, const char *cipher, bool resumed)
+{
+    unsigned row = find_word(version_word, STATISTICS_TLS_VERSIONS, version);
+    unsigned column = find_word(cipher_word, STATISTICS_CIPHERS, cipher);
+    statistics_add(&statistics->handshakes[row][column][resumed], 1);
+}
+
+static unsigned find_name(const struct names *names, const char *name)
+{
+    unsigned i = 0;
+    while (i < STATISTICS_NAMES - 1 && names->text[i] && strcmp(names->text[i], name) != 0)
+        i++;
+    return i < STATISTICS_NAMES - 1 && names->text[i] ? i : STATISTICS_NAMES - 1;
+}
+
+unsigned statistics_listener(const char *name)
+{
+    return find_name(&listeners, name);
+}
+
+unsigned statistics_backend(const char *name)
+{
+    return find_name(&backends, name);
+}
+
+static void give_place(struct names *names, const char *name)
+{
+    unsigned i = 0;
+    while (i < STATISTICS_NAMES - 1 && names->text[i] && strcmp(names->text[i], name) != 0)
+        i++;
+    if (i < STATISTICS_NAMES - 1 && !names->text[i])
+        names->text[i] = strdup(name);
+}
+
+void statistics_name(const struct config *config)
+{
+    for (size_t i = 0; i < config->listen_count; i++)
+        give_place(&listeners, config->listens[i].name);
+    for (size_t i = 0; i < config->backend_count; i++)
+        give_place(&backends, config->backends[i].name);
+}

@@ -1,0 +1,128 @@
+/*
+ * The shared memory of the statistics: which places are taken, and the master's moving of an
+ * ended reactor's counters to those of the past. A reader that comes while that happens reads
+ * again (a sequence number that is odd, or has changed, tells), but not for ever: the number
+ * stands where any reactor could spoil it.
+ */
+#include "proxy/statistics_memory.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "proxy/base/log.h"
+
+#define READ_ATTEMPTS 1000
+#define CELLS         (sizeof(struct statistics) / sizeof(uint64_t))
+_Static_assert(sizeof(struct statistics) % sizeof(uint64_t) == 0, "nothing but cells");
+
+struct block {
+    _Alignas(64) struct statistics cells;
+};
+
+struct shared {
+    uint32_t sequence; /* odd: counters are on their way from a block to the past */
+    int64_t began;
+    bool taken[STATISTICS_PLACES];
+    struct block past, master;
+    struct block reactors[STATISTICS_PLACES];
+};
+
+static struct shared *shared; /* NULL: nothing is shared */
+
+/* Pages that no process has touched take no memory. */
+bool statistics_share(void)
+{
+    void *memory = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return false;
+    shared = memory;
+    shared->began = time(NULL);
+    statistics = &shared->master.cells;
+    return true;
+}
+
+uint32_t statistics_take_place(void)
+{
+    for (uint32_t i = 0; shared && i < STATISTICS_PLACES; i++) {
+        if (shared->taken[i])
+            continue;
+        shared->taken[i] = true;
+        return i;
+    }
+    return STATISTICS_NO_PLACE;
+}
+
+void statistics_use(uint32_t place)
+{
+    static struct statistics own;
+    bool has_place = shared && place < STATISTICS_PLACES;
+    statistics = has_place ? &shared->reactors[place].cells : &own;
+}
+
+static void add_row(struct statistics *sum, const struct statistics *block,
+                    const struct statistics_row *row)
+{
+    uint64_t *to = (uint64_t *)(void *)((char *)sum + row->offset);
+    const uint64_t *from = (const uint64_t *)(const void *)((const char *)block + row->offset);
+    for (size_t i = 0; i < row->size / sizeof *to; i++)
+        to[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
+/* Of one that has ended, what it had open is open no more. */
+static void add_block(struct statistics *sum, const struct statistics *block, bool has_ended)
+{
+    size_t count;
+    const struct statistics_row *rows = statistics_rows(&count);
+    for (size_t i = 0; i < count; i++)
+        if (!has_ended || rows[i].type != STATISTICS_GAUGE)
+            add_row(sum, block, &rows[i]);
+}
+
+static void turn_sequence(void)
+{
+    __atomic_fetch_add(&shared->sequence, 1, __ATOMIC_SEQ_CST);
+}
+
+void statistics_leave_place(uint32_t place)
+{
+    if (!shared || place >= STATISTICS_PLACES)
+        return;
+    struct statistics *block = &shared->reactors[place].cells;
+    turn_sequence();
+    add_block(&shared->past.cells, block, true);
+    memset(block, 0, sizeof *block);
+    shared->taken[place] = false;
+    turn_sequence();
+}
+
+static void add_all(struct statistics *out)
+{
+    memset(out, 0, sizeof *out);
+    add_block(out, &shared->past.cells, true);
+    add_block(out, &shared->master.cells, false);
+    for (uint32_t i = 0; i < STATISTICS_PLACES; i++)
+        if (shared->taken[i])
+            add_block(out, &shared->reactors[i].cells, false);
+}
+
+void statistics_sum(struct statistics *out)
+{
+    if (!shared) {
+        *out = *statistics;
+        return;
+    }
+    for (int i = 0; i < READ_ATTEMPTS; i++) {
+        uint32_t before = __atomic_load_n(&shared->sequence, __ATOMIC_SEQ_CST);
+        add_all(out);
+        uint32_t after = __atomic_load_n(&shared->sequence, __ATOMIC_SEQ_CST);
+        if (before == after && before % 2 == 0)
+            return;
+    }
+}
+
+int64_t statistics_began(void)
+{
+    return shared ? shared->began : 0;
+}

@@ -1,0 +1,39 @@
+/*
+ * The blocks of statistics.h in shared memory: made by the master before it
+ * forks, one block for the master and one for each living reactor, and the
+ * sum of what ended reactors have counted. Every process that has them can
+ * write them, so that a reader takes numbers from here and nothing else: no
+ * text, no length, no index.
+ */
+#ifndef POSTERN_STATISTICS_MEMORY_H
+#define POSTERN_STATISTICS_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proxy/base/compiler.h"
+#include "proxy/statistics.h"
+
+/* More reactors than all generations together may have. */
+#define STATISTICS_PLACES 4608u
+/* A reactor without a block of its own: its figures are not seen. */
+#define STATISTICS_NO_PLACE UINT32_MAX
+
+/* By the master, once. From now on it counts there. */
+MUST_USE bool statistics_share(void);
+
+/* By the master: a place for a reactor that is about to be forked, and its end. */
+uint32_t statistics_take_place(void);
+void statistics_leave_place(uint32_t place);
+
+/* By a reactor, at its start. */
+void statistics_use(uint32_t place);
+
+/* Adds all blocks up; gauges those of living processes. */
+void statistics_sum(struct statistics *out);
+
+/* When the master began to count: seconds since 1970. */
+int64_t statistics_began(void);
+
+#endif

@@ -1,0 +1,165 @@
+/*
+ * The page for Prometheus: every metric of the table is on it, in the manual, and named as the
+ * conventions want it; a name from the configuration cannot break out of its label.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/metrics.h"
+
+/* The page, to be freed. */
+static char *write_page(const struct statistics *sum, const struct metrics_facts *facts)
+{
+    struct evbuffer *out = evbuffer_new();
+    assert_non_null(out);
+    assert_true(metrics_write(out, sum, facts));
+    size_t length = evbuffer_get_length(out);
+    char *text = malloc(length + 1);
+    assert_non_null(text);
+    assert_int_equal(evbuffer_remove(out, text, length), (int)length);
+    text[length] = '\0';
+    assert_int_equal(strlen(text), length);
+    evbuffer_free(out);
+    return text;
+}
+
+static void assert_line(const char *page, const char *line)
+{
+    char whole[400];
+    snprintf(whole, sizeof whole, "\n%s\n", line);
+    if (!strstr(page, whole))
+        fail_msg("\"%s\" is not in\n%s", line, page);
+}
+
+static const struct metrics_certificate certificates[] = {
+    {"/etc/a \"b\"\\c\n.pem", 1800000000}};
+static const struct metrics_facts facts = {true, 1700000000, certificates, 1};
+
+static struct statistics *ones(void)
+{
+    static struct statistics sum;
+    uint64_t *cells = (uint64_t *)&sum;
+    for (size_t i = 0; i < sizeof sum / sizeof *cells; i++)
+        cells[i] = 1;
+    return &sum;
+}
+
+static void test_every_metric_has_a_sample_its_help_and_its_type(void **state)
+{
+    size_t count;
+    const struct statistics_row *rows = statistics_rows(&count);
+    char *page = write_page(ones(), &facts);
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "# HELP %s %s\n# TYPE %s ", rows[i].name, rows[i].help,
+                 rows[i].name);
+        assert_non_null(strstr(page, text));
+        snprintf(text, sizeof text, "\n%s%s", rows[i].name,
+                 rows[i].type == STATISTICS_HISTOGRAM ? "_bucket{" : "");
+        assert_non_null(strstr(page, text));
+    }
+    free(page);
+}
+
+static void test_a_name_cannot_leave_its_label(void **state)
+{
+    char *page = write_page(ones(), &facts);
+    (void)state;
+    assert_line(page, "postern_certificate_not_after_timestamp_seconds{certificate=\"/etc/a "
+                      "\\\"b\\\"\\\\c?.pem\"} 1800000000");
+    free(page);
+}
+
+static void test_labels_are_where_the_counts_are(void **state)
+{
+    static struct statistics sum;
+    (void)state;
+    sum.handshakes[3][0][1] = 7;
+    sum.logins[SASL_LOGIN][STATISTICS_LOGIN_REJECTED] = 8;
+    sum.bytes[1] = UINT64_MAX;
+    sum.rejected[REPLY_UNKNOWN_COMMAND] = 9;
+    char *page = write_page(&sum, &facts);
+    assert_line(page, "postern_tls_handshakes_total{version=\"TLSv1.3\","
+                      "cipher=\"TLS_AES_128_GCM_SHA256\",resumed=\"true\"} 7");
+    assert_line(page, "postern_logins_total{mechanism=\"LOGIN\",result=\"rejected\"} 8");
+    assert_line(page, "postern_client_bytes_total{direction=\"out\"} 18446744073709551615");
+    assert_line(page, "postern_rejected_commands_total{kind=\"unknown_command\"} 9");
+    assert_null(strstr(page, "TLSv1.2"));
+    free(page);
+}
+
+static void test_buckets_add_up(void **state)
+{
+    static struct statistics sum;
+    struct statistics *before = statistics;
+    (void)state;
+    statistics = &sum;
+    statistics_observe(&sum.login_duration, 0);
+    statistics_observe(&sum.login_duration, 25);
+    statistics_observe(&sum.login_duration, 26);
+    statistics_observe(&sum.login_duration, 100000);
+    statistics = before;
+    char *page = write_page(&sum, &facts);
+    assert_line(page, "postern_login_duration_seconds_bucket{le=\"0.01\"} 1");
+    assert_line(page, "postern_login_duration_seconds_bucket{le=\"0.025\"} 2");
+    assert_line(page, "postern_login_duration_seconds_bucket{le=\"30\"} 3");
+    assert_line(page, "postern_login_duration_seconds_bucket{le=\"+Inf\"} 4");
+    assert_line(page, "postern_login_duration_seconds_sum 100.051");
+    assert_line(page, "postern_login_duration_seconds_count 4");
+    free(page);
+}
+
+static void test_counters_are_named_as_such(void **state)
+{
+    size_t count;
+    const struct statistics_row *rows = statistics_rows(&count);
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(rows[i].name);
+        bool total = length > 6 && strcmp(rows[i].name + length - 6, "_total") == 0;
+        assert_int_equal(total, rows[i].type == STATISTICS_COUNTER);
+        assert_int_equal(rows[i].help[strlen(rows[i].help) - 1], '.');
+    }
+}
+
+static void test_the_manual_tells_of_every_metric_and_of_no_other(void **state)
+{
+    static char manual[65536];
+    size_t count, told = 0;
+    const struct statistics_row *rows = statistics_rows(&count);
+    FILE *file = fopen(METRICS_PATH, "re");
+    (void)state;
+    assert_non_null(file);
+    assert_in_range(fread(manual, 1, sizeof manual - 1, file), 1, sizeof manual - 2);
+    fclose(file);
+    for (size_t i = 0; i < count; i++) {
+        char item[120];
+        snprintf(item, sizeof item, "\n.It Ic %s\n", rows[i].name);
+        if (!strstr(manual, item))
+            fail_msg("%s is not in %s", rows[i].name, METRICS_PATH);
+    }
+    for (const char *each = manual; (each = strstr(each, "\n.It Ic ")); each++)
+        told++;
+    assert_int_equal(told, count);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_metric_has_a_sample_its_help_and_its_type),
+        cmocka_unit_test(test_a_name_cannot_leave_its_label),
+        cmocka_unit_test(test_labels_are_where_the_counts_are),
+        cmocka_unit_test(test_buckets_add_up),
+        cmocka_unit_test(test_counters_are_named_as_such),
+        cmocka_unit_test(test_the_manual_tells_of_every_metric_and_of_no_other),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,150 @@
+/*
+ * Counting in shared memory: processes add up, an ended one's counters stay and its gauges go,
+ * and every cell belongs to one metric.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proxy/statistics_memory.h"
+
+static size_t cells_of(const struct statistics_row *row)
+{
+    size_t cells = row->type == STATISTICS_HISTOGRAM
+                       ? sizeof(struct statistics_histogram) / sizeof(uint64_t)
+                       : 1;
+    for (unsigned i = 0; i < STATISTICS_LABELS && row->labels[i].name; i++)
+        cells *= row->labels[i].count;
+    return cells;
+}
+
+static void test_every_number_is_shown_once(void **state)
+{
+    size_t count, end = 0;
+    const struct statistics_row *rows = statistics_rows(&count);
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].size == 0)
+            continue;
+        assert_int_equal(rows[i].offset, end);
+        assert_int_equal(rows[i].size, cells_of(&rows[i]) * sizeof(uint64_t));
+        end += rows[i].size;
+    }
+    assert_int_equal(end, sizeof(struct statistics));
+}
+
+static void test_unknown_ciphers_are_counted_too(void **state)
+{
+    struct statistics sum;
+    (void)state;
+    statistics_add_handshake("TLSv1.2", "no such cipher", false);
+    statistics_add_handshake(NULL, NULL, true);
+    statistics_sum(&sum);
+    assert_int_equal(sum.handshakes[2][STATISTICS_CIPHERS - 1][0], 1);
+    assert_int_equal(sum.handshakes[STATISTICS_TLS_VERSIONS - 1][STATISTICS_CIPHERS - 1][1], 1);
+}
+
+/* A process that counts, and its end. */
+static void run_reactor(uint32_t place)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        statistics_use(place);
+        statistics_add(&statistics->messages, 5);
+        statistics_add(&statistics->sessions[0], 2);
+        statistics_observe(&statistics->login_duration, 40);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void test_reactors_add_up_and_none_goes_back(void **state)
+{
+    struct statistics sum;
+    uint32_t first = statistics_take_place(), second = statistics_take_place();
+    (void)state;
+    assert_int_not_equal(first, second);
+    run_reactor(first);
+    run_reactor(second);
+    statistics_sum(&sum);
+    assert_int_equal(sum.messages, 10);
+    assert_int_equal(sum.sessions[0], 4);
+
+    statistics_leave_place(first);
+    statistics_sum(&sum);
+    assert_int_equal(sum.messages, 10);
+    assert_int_equal(sum.login_duration.sum_ms, 80);
+    assert_int_equal(sum.sessions[0], 2);
+
+    assert_int_equal(statistics_take_place(), first);
+    run_reactor(first);
+    statistics_sum(&sum);
+    assert_int_equal(sum.messages, 15);
+    assert_int_equal(sum.sessions[0], 4);
+    statistics_leave_place(first);
+    statistics_leave_place(second);
+}
+
+static void test_one_reactor_too_many_counts_for_itself(void **state)
+{
+    struct statistics sum;
+    uint32_t places = 0;
+    (void)state;
+    while (statistics_take_place() != STATISTICS_NO_PLACE)
+        places++;
+    assert_int_equal(places, STATISTICS_PLACES);
+    run_reactor(STATISTICS_NO_PLACE);
+    statistics_sum(&sum);
+    assert_int_equal(sum.messages, 15);
+    for (uint32_t i = 0; i < STATISTICS_PLACES; i++)
+        statistics_leave_place(i);
+}
+
+static void test_names_keep_their_places(void **state)
+{
+    struct config_backend some[] = {{.name = (char *)"a"}, {.name = (char *)"b"}};
+    struct config_backend others[STATISTICS_NAMES] = {{.name = (char *)"b"}};
+    static char names[STATISTICS_NAMES][8];
+    struct config before = {.backends = some, .backend_count = 2};
+    struct config after = {.backends = others, .backend_count = STATISTICS_NAMES};
+    (void)state;
+    for (size_t i = 1; i < STATISTICS_NAMES; i++) {
+        snprintf(names[i], sizeof names[i], "n%zu", i);
+        others[i].name = names[i];
+    }
+    statistics_name(&before);
+    unsigned place = statistics_backend("b");
+    statistics_name(&after);
+    assert_int_equal(statistics_backend("b"), place);
+    assert_int_not_equal(statistics_backend("n1"), place);
+    assert_int_equal(statistics_backend(names[STATISTICS_NAMES - 1]), STATISTICS_NAMES - 1);
+    assert_int_equal(statistics_backend("never heard of"), STATISTICS_NAMES - 1);
+}
+
+static int share(void **state)
+{
+    (void)state;
+    return statistics_share() ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_number_is_shown_once),
+        cmocka_unit_test(test_unknown_ciphers_are_counted_too),
+        cmocka_unit_test(test_reactors_add_up_and_none_goes_back),
+        cmocka_unit_test(test_one_reactor_too_many_counts_for_itself),
+        cmocka_unit_test(test_names_keep_their_places),
+    };
+    return cmocka_run_group_tests(tests, share, NULL);
+}
