@@ -104,12 +104,23 @@ void relay_answer(struct relay *relay, enum reply reply)
     relay_say(relay, text->text, text->length);
 }
 
+/*
+ * NOOP, VRFY and their like end a group (RFC 2920 section 3.1), whatever a client does: a
+ * server that insists (Exim) closes if something is behind them.
+ */
+static bool group_has_ended(const struct relay *relay)
+{
+    unsigned behind = (unsigned)relay->queue_first + relay->queue_count;
+    unsigned last = (behind + RELAY_QUEUE_SIZE - 1) % RELAY_QUEUE_SIZE;
+    return relay->queue_count > 0 && relay->queue[last] == EXPECT_ANY;
+}
+
 /* Two places are kept free: the message behind a DATA, and nothing is ever pushed beyond. */
 static bool queue_is_full(const struct relay *relay)
 {
     unsigned limit = relay->pipelining ? RELAY_QUEUE_SIZE - 2 : 1;
     bool commands = relay->mode == RELAY_COMMANDS;
-    return commands && relay->queue_count >= limit;
+    return commands && (relay->queue_count >= limit || group_has_ended(relay));
 }
 
 /*

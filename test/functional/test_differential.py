@@ -247,8 +247,7 @@ class BehindEnvironment:
 
     @staticmethod
     def bearable(groups):
-        groups = odd_sessions.messages_apart(groups)
-        return groups, groups
+        return groups, odd_sessions.messages_apart(groups)
 
     def accepted(self):
         for each in self.server.queue():

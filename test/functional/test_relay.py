@@ -486,6 +486,26 @@ def test_nothing_goes_out_behind_a_message_before_its_reply(start, backend):
         one.quit()
 
 
+@pytest.mark.parametrize("command", ["NOOP", "VRFY bob", "EXPN all", "HELP"])
+def test_commands_that_end_a_group_do_so_for_the_server_too(start, backend, command):
+    """RFC 2920: some clients do not mind it, and Exim closes then."""
+    held = threading.Event()
+
+    def answer(connection, _):
+        connection.hold(held)
+        connection.say("250 2.0.0 Ok")
+    backend.on(command.split()[0], answer)
+    with start(backend).log_in() as one:
+        one.send(f"MAIL FROM:<a@b.test>\r\n{command}\r\nRCPT TO:<c@d.test>\r\nRSET\r\n")
+        session = backend.session()
+        one.reply(250)
+        backend.wait(lambda: command.encode() in session.commands, command)
+        assert session.received.endswith(command.encode() + b"\r\n")
+        held.set()
+        assert [one.reply().code for _ in range(3)] == [250, 250, 250]
+        one.quit()
+
+
 def test_message_that_is_refused_before_its_end_blocks_nothing(start, backend):
     def begin(connection, _):
         connection.say("552 5.3.4 Too big")

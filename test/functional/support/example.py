@@ -1,6 +1,7 @@
 """The examples that people copy, with what a test must have otherwise: ports and paths."""
 
 import pathlib
+import re
 
 DIRECTORY = pathlib.Path(__file__).parents[3] / "etc/examples"
 
@@ -8,7 +9,10 @@ DIRECTORY = pathlib.Path(__file__).parents[3] / "etc/examples"
 def text(path, changes):
     """The file, with each key of `changes` replaced by its value; each must be there."""
     found = (DIRECTORY / path).read_text()
-    for old, new in changes.items():
+    for old in changes:
         assert old in found, f"{old!r} is not in {path}"
-        found = found.replace(old, str(new))
-    return found
+    if not changes:
+        return found
+    # At once: what has been replaced is not looked at again.
+    keys = "|".join(re.escape(old) for old in sorted(changes, key=len, reverse=True))
+    return re.sub(keys, lambda match: str(changes[match[0]]), found)
