@@ -49,7 +49,7 @@ static size_t encoded_length(const char *value)
 {
     size_t length = 0;
     for (; *value; value++)
-        length += *value > ' ' && *value < 127 && *value != '+' && *value != '=' ? 1 : 3;
+        length += *value > ' ' && *value < 127 && !strchr("+=\"()<>\\", *value) ? 1 : 3;
     return length;
 }
 
