@@ -21,6 +21,13 @@ static const struct {
     bool of_configuration; /* nothing can be said without one */
 } checks[] = {
     {"user", doctor_check_users, DOCTOR_ERROR, true},
+    {"certificate", doctor_check_certificates, DOCTOR_ERROR, true},
+    {"certificate-validity", doctor_check_validity, DOCTOR_ERROR, true},
+    {"certificate-renewal", doctor_check_renewal, DOCTOR_WARNING, true},
+    {"certificate-name", doctor_check_names, DOCTOR_ERROR, true},
+    {"certificate-chain", doctor_check_chains, DOCTOR_WARNING, true},
+    {"key", doctor_check_keys, DOCTOR_ERROR, true},
+    {"directories", doctor_check_directories, DOCTOR_ERROR, true},
     {"descriptors", doctor_check_descriptors, DOCTOR_WARNING, true},
     {"clock", doctor_check_clock, DOCTOR_ERROR, false},
     {"clock-synchronised", doctor_check_synchronisation, DOCTOR_NOTE, false},

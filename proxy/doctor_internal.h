@@ -4,6 +4,7 @@
 #define POSTERN_DOCTOR_INTERNAL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "proxy/config.h"
 #include "proxy/doctor_report.h"
@@ -28,6 +29,18 @@ struct doctor {
 
 typedef void doctor_check(struct doctor *doctor);
 
+/* The files of section tls (index 0), and of each section certificate. */
+struct doctor_pair {
+    const char *certificate, *key;
+};
+size_t doctor_pair_count(const struct doctor *doctor);
+struct doctor_pair doctor_pair(const struct doctor *doctor, size_t index);
+
+/* doctor_certificate.c */
+doctor_check doctor_check_certificates, doctor_check_validity, doctor_check_renewal;
+doctor_check doctor_check_names, doctor_check_chains;
+/* doctor_files.c */
+doctor_check doctor_check_keys, doctor_check_directories;
 /* doctor_host.c */
 doctor_check doctor_check_users, doctor_check_descriptors, doctor_check_clock;
 doctor_check doctor_check_synchronisation;

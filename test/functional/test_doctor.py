@@ -1,10 +1,14 @@
 """`postern doctor`: each fault of an installation is made, and must be told with what to do."""
 
 import json
+import os
+import pwd
 import resource
 
 import pytest
 
+from conftest import needs_root
+from support import certificates as certificates_module
 from support import postern as posterns
 from support import wait
 
@@ -31,13 +35,25 @@ class Findings:
         return [each["severity"] for each in self.of(check)]
 
 
+@pytest.fixture(scope="module")
+def authority(work):
+    directory = work / "authority"
+    directory.mkdir()
+    return certificates_module.Authority(directory)
+
+
+@pytest.fixture(scope="module")
+def server_pair(authority):
+    return authority.server()
+
+
 @pytest.fixture
-def settings(certificates, pam, backend):
+def settings(server_pair, pam, backend):
     """A good installation, which a test spoils."""
     return {
         "hostname": "mail.example.org",
         "user": "nobody",
-        "tls": {"certificate": certificates.certificate, "key": certificates.key},
+        "tls": server_pair,
         "listen": {"submission": {"address": f"127.0.0.1:{wait.free_port()}"}},
         "auth": {"pam_service": "users", "pam_confdir": pam.directory},
         "backend": {"address": backend.address},
@@ -46,12 +62,14 @@ def settings(certificates, pam, backend):
 
 
 @pytest.fixture
-def doctor(scratch, settings):
-    """doctor(section={…}, …) -> Findings for the settings with these changes."""
-    def examine(*arguments, run=None, **changes):
+def doctor(scratch, settings, authority):
+    """doctor(section={…}, …) -> Findings for the settings with these changes, on a system that
+    believes the tests' authority."""
+    def examine(run=None, **changes):
         path = scratch / "postern.conf"
         path.write_text(posterns.configuration(posterns.merge(settings, changes)))
-        return Findings(posterns.run("doctor", "--json", "-c", path, *arguments, **(run or {})))
+        return Findings(posterns.run("doctor", "--json", "-c", path, **{
+            "environment": {"SSL_CERT_FILE": str(authority.root)}, **(run or {})}))
     return examine
 
 
@@ -81,9 +99,10 @@ def test_configuration_that_cannot_be_read_is_an_error_and_the_rest_is_checked(s
     assert findings.severities("clock") == ["ok"]
 
 
-def test_lines_for_people_say_the_same(doctor, scratch):
+def test_lines_for_people_say_the_same(doctor, scratch, authority):
     findings = doctor()
-    lines = posterns.run("doctor", "-c", scratch / "postern.conf").stdout.splitlines()
+    lines = posterns.run("doctor", "-c", scratch / "postern.conf",
+                         environment={"SSL_CERT_FILE": str(authority.root)}).stdout.splitlines()
     assert len(lines) == len(findings.all) + 1
     for line, finding in zip(lines, findings.all):
         assert line.startswith(f"{finding['severity']:8} {finding['check']}: ")
@@ -103,3 +122,106 @@ def test_too_few_descriptors_are_told(doctor):
 
 def test_clock_is_looked_at(doctor):
     assert doctor().severities("clock") == ["ok"]
+
+
+# certificates and keys
+
+CERTIFICATE_CHECKS = ("certificate", "certificate-validity", "certificate-name",
+                      "certificate-chain", "key", "directories")
+
+
+def test_good_certificate_is_left_alone(doctor):
+    findings = doctor()
+    for check in CERTIFICATE_CHECKS:
+        assert findings.severities(check) == ["ok"], findings.text
+    assert findings.of("certificate-renewal") == []
+
+
+def test_expired_certificate_is_told(doctor, certificates):
+    findings = doctor(tls={"certificate": certificates.expired_certificate,
+                           "key": certificates.key})
+    check_fault(findings, "certificate-validity", "error", "expired", "renew")
+
+
+def test_certificate_of_tomorrow_is_told(doctor, certificates):
+    findings = doctor(tls={"certificate": certificates.future_certificate,
+                           "key": certificates.key})
+    check_fault(findings, "certificate-validity", "error", "not valid yet", "clock")
+
+
+def test_certificate_that_ends_soon_is_a_warning(doctor, authority):
+    findings = doctor(tls=authority.server(days=5))
+    check_fault(findings, "certificate-renewal", "warning", "days", "renew")
+    assert findings.of("certificate-validity") == []
+
+
+def test_wrong_name_is_told(doctor, authority):
+    pair = authority.server("www.example.org")
+    check_fault(doctor(tls=pair), "certificate-name", "error", "mail.example.org")
+
+
+def test_name_in_a_further_certificate_will_do(doctor, authority, server_pair):
+    findings = doctor(tls=authority.server("shop.example.org"),
+                      certificate={"mail": server_pair})
+    assert findings.severities("certificate-name") == ["note", "ok"], findings.text
+
+
+def test_self_signed_certificate_is_called_so(doctor, certificates):
+    findings = doctor(tls={"certificate": certificates.certificate, "key": certificates.key})
+    check_fault(findings, "certificate-chain", "warning", "self-signed", "authority")
+
+
+def test_missing_intermediate_is_told(doctor, authority):
+    findings = doctor(tls=authority.server("mail.example.org", 60, chain=False))
+    check_fault(findings, "certificate-chain", "warning", "not complete", "fullchain.pem")
+
+
+def test_unknown_authority_is_told(doctor, certificates):
+    findings = doctor(run={"environment": {"SSL_CERT_FILE": str(certificates.certificate)}})
+    check_fault(findings, "certificate-chain", "warning", "authority")
+
+
+def test_key_of_another_certificate_is_told(doctor, certificates):
+    check_fault(doctor(tls={"key": certificates.other_key}), "certificate", "error",
+                certificates.other_key, "does not belong")
+
+
+def test_certificate_that_is_none_is_told(doctor, certificates):
+    check_fault(doctor(tls={"certificate": certificates.key}), "certificate", "error", "PEM")
+
+
+def test_world_readable_key_is_told(doctor, certificates):
+    findings = doctor(tls={"certificate": certificates.certificate,
+                           "key": certificates.readable_key})
+    check_fault(findings, "key", "error", "0644", "chmod 0600")
+
+
+@needs_root
+def test_key_that_the_reactor_can_read_is_told(doctor, certificates, scratch):
+    _, key = certificates.install("good", scratch)
+    os.chown(key, 0, pwd.getpwnam("nobody").pw_gid)
+    key.chmod(0o640)
+    check_fault(doctor(tls={"key": key}), "key", "error", "nobody", "chmod 0600")
+
+
+@needs_root
+def test_key_of_somebody_else_is_told(doctor, certificates, scratch):
+    _, key = certificates.install("good", scratch)
+    os.chown(key, pwd.getpwnam("games").pw_uid, 0)
+    check_fault(doctor(tls={"key": key}), "key", "error", "not to root", "chown root")
+
+
+def test_directory_that_anybody_can_write_to_is_told(doctor, certificates, scratch):
+    open_directory = scratch / "open"
+    open_directory.mkdir()
+    open_directory.chmod(0o777)
+    certificate, key = certificates.install("good", open_directory)
+    check_fault(doctor(tls={"certificate": certificate, "key": key}), "directories", "error",
+                open_directory, "chmod go-w")
+
+
+def test_no_key_is_ever_shown(doctor, server_pair):
+    findings = doctor()
+    secret = server_pair["key"].read_text().splitlines()[1]
+    assert secret not in findings.text
+    assert "PRIVATE" not in findings.text

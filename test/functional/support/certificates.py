@@ -78,3 +78,46 @@ class Certificates:
             scratch.chmod(0o600)
             scratch.rename(path)
         return certificate, key
+
+
+_ISSUED = """
+[req]
+distinguished_name = dn
+[dn]
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+[server]
+basicConstraints = critical, CA:FALSE
+extendedKeyUsage = serverAuth
+"""
+
+
+class Authority:
+    """A root, an intermediate below it, and what that one has issued."""
+
+    def __init__(self, directory):
+        self._directory = pathlib.Path(directory)
+        self._configuration = self._directory / "authority.cnf"
+        self._configuration.write_text(_ISSUED)
+        self.root, self._root_key = self._issue("root", "authority")
+        self.intermediate, self._key = self._issue("intermediate", "authority",
+                                                   self.root, self._root_key)
+
+    def _issue(self, name, extensions, issuer=None, issuer_key=None, days=90, *options):
+        certificate, key = (self._directory / f"{name}{end}.pem" for end in ("", "-key"))
+        _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                 "-config", self._configuration, "-extensions", extensions, "-subj", f"/CN={name}",
+                 "-days", days, "-keyout", key, "-out", certificate,
+                 *(("-CA", issuer, "-CAkey", issuer_key) if issuer else ()), *options)
+        key.chmod(0o600)
+        return certificate, key
+
+    def server(self, host=HOSTNAME, days=90, chain=True):
+        """A certificate for `host` and its key, as section tls has them."""
+        name = f"{host}-{days}"
+        certificate, key = self._issue(name, "server", self.intermediate, self._key, days,
+                                       "-addext", f"subjectAltName=DNS:{host}")
+        whole = self._directory / f"{name}-chain.pem"
+        whole.write_bytes(certificate.read_bytes() + self.intermediate.read_bytes())
+        return {"certificate": whole if chain else certificate, "key": key}
