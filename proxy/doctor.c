@@ -28,6 +28,8 @@ static const struct {
     {"certificate-chain", doctor_check_chains, DOCTOR_WARNING, true},
     {"key", doctor_check_keys, DOCTOR_ERROR, true},
     {"directories", doctor_check_directories, DOCTOR_ERROR, true},
+    {"pam-service", doctor_check_pam_service, DOCTOR_ERROR, true},
+    {"pam-modules", doctor_check_pam_modules, DOCTOR_ERROR, true},
     {"descriptors", doctor_check_descriptors, DOCTOR_WARNING, true},
     {"clock", doctor_check_clock, DOCTOR_ERROR, false},
     {"clock-synchronised", doctor_check_synchronisation, DOCTOR_NOTE, false},

@@ -111,7 +111,8 @@ static bool check_path(struct doctor *doctor, const char *path)
     for (char *end = real; real && safe && end; directory = true) {
         safe = is_safe(*real ? real : "/", directory, why);
         if (!safe) {
-            doctor_fault(doctor, "%s: %s, and so %s can be replaced", *real ? real : "/", why, path);
+            doctor_fault(doctor, "%s: %s, and so %s can be replaced", *real ? real : "/", why,
+                         path);
             doctor_advise(doctor, "chown root:root %s && chmod go-w %s", *real ? real : "/",
                           *real ? real : "/");
         }

@@ -41,6 +41,8 @@ doctor_check doctor_check_certificates, doctor_check_validity, doctor_check_rene
 doctor_check doctor_check_names, doctor_check_chains;
 /* doctor_files.c */
 doctor_check doctor_check_keys, doctor_check_directories;
+/* doctor_pam.c */
+doctor_check doctor_check_pam_service, doctor_check_pam_modules;
 /* doctor_host.c */
 doctor_check doctor_check_users, doctor_check_descriptors, doctor_check_clock;
 doctor_check doctor_check_synchronisation;

@@ -225,3 +225,67 @@ def test_no_key_is_ever_shown(doctor, server_pair):
     secret = server_pair["key"].read_text().splitlines()[1]
     assert secret not in findings.text
     assert "PRIVATE" not in findings.text
+
+
+# PAM
+
+def test_good_service_is_left_alone(doctor):
+    findings = doctor()
+    assert findings.severities("pam-service") == findings.severities("pam-modules") == ["ok"]
+
+
+@pytest.fixture
+def service(scratch, pam, doctor):
+    """service("auth …", …) -> Findings with these lines as the service."""
+    def examine(*lines, **files):
+        directory = scratch / "pam.d"
+        directory.mkdir()
+        for name, text in {"mail": "\n".join(lines) + "\n", **files}.items():
+            (directory / name).write_text(text)
+        return doctor(auth={"pam_service": "mail", "pam_confdir": directory})
+    return examine
+
+
+def test_missing_service_is_told(doctor):
+    check_fault(doctor(auth={"pam_service": "no-such-service"}), "pam-service", "error",
+                "no-such-service", "log in")
+
+
+def test_missing_module_is_told(service):
+    check_fault(service("auth required no_such_module.so", "account required pam_permit.so"),
+                "pam-modules", "error", "no_such_module.so", "install")
+
+
+def test_module_that_is_no_module_is_told(service, scratch):
+    (scratch / "pam_text.so").write_text("not a library")
+    check_fault(service(f"auth [success=1 default=ignore] {scratch}/pam_text.so",
+                        "account required pam_permit.so"),
+                "pam-modules", "error", "pam_text.so")
+
+
+@pytest.mark.parametrize("line", ["@include inner", "auth include inner", "auth substack inner",
+                                  "AUTH  Include\tinner # comment", "auth \\\n include inner"])
+def test_missing_module_of_an_included_file_is_told(service, line):
+    findings = service(line, "account required pam_permit.so",
+                       inner="# inner\nauth required no_such_module.so\n")
+    check_fault(findings, "pam-modules", "error", "no_such_module.so")
+    assert findings.severities("pam-service") == ["ok"], findings.text
+
+
+def test_module_of_sessions_or_one_that_may_be_missing_is_no_fault(service):
+    findings = service("-auth optional no_such_module.so", "auth required pam_permit.so",
+                       "account required pam_permit.so", "session required no_such_module.so",
+                       "session include nowhere")
+    assert findings.severities("pam-service") == findings.severities("pam-modules") == ["ok"], \
+        findings.text
+
+
+@pytest.mark.parametrize("lines, said", [
+    (["auth required pam_permit.so"], "account"),
+    (["account required pam_permit.so"], "auth"),
+    (["auth required pam_permit.so", "nonsense"], "entry 2"),
+    (["auth required pam_permit.so", "@include nowhere"], "nowhere"),
+    (["auth required pam_permit.so", "@include mail"], "includes itself"),
+])
+def test_service_that_refuses_everybody_is_told(service, lines, said):
+    check_fault(service(*lines), "pam-service", "error", said)
