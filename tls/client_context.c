@@ -4,20 +4,7 @@
  */
 #include "tls/client_context.h"
 
-#include <openssl/err.h>
-#include <sys/stat.h>
-
-#include "proxy/base/log.h"
-
-static bool load_authorities(SSL_CTX *context, const char *ca)
-{
-    struct stat file;
-    if (!ca)
-        return SSL_CTX_set_default_verify_paths(context) == 1;
-    if (stat(ca, &file) == 0 && S_ISDIR(file.st_mode))
-        return SSL_CTX_load_verify_dir(context, ca) == 1;
-    return SSL_CTX_load_verify_file(context, ca) == 1;
-}
+#include "tls/authorities.h"
 
 /* A certificate in the file is believed as it is, with its issuer or without. */
 static void set_options(SSL_CTX *context)
@@ -32,16 +19,12 @@ static void set_options(SSL_CTX *context)
 
 SSL_CTX *tls_client_context_new(const char *ca)
 {
-    ERR_clear_error();
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     if (context && SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
-        load_authorities(context, ca)) {
+        tls_authorities_load(context, ca)) {
         set_options(context);
         return context;
     }
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    log_error("tls: %s: %s", ca ? ca : "the system's certificates",
-              reason ? reason : "cannot be read");
     SSL_CTX_free(context);
     return NULL;
 }

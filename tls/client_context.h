@@ -7,7 +7,7 @@
 #include "proxy/base/compiler.h"
 
 /*
- * TLS 1.2 and 1.3, no resumption. `ca` is a PEM file or a hashed directory of those that are
+ * TLS 1.2 and 1.3, no resumption. `ca` is a PEM file or a directory of those that are
  * believed, which may also be the backend's own certificate; NULL: the system's. Returns NULL,
  * having logged why, if it cannot be read.
  */

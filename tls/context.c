@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "proxy/base/log.h"
+#include "tls/authorities.h"
 #include "tls/stream.h"
 
 /* What SSL_CTX_set_tlsext_ticket_keys() takes: name, MAC key, cipher key. */
@@ -117,14 +117,14 @@ static bool allow_old(SSL_CTX *context, const struct tls_settings *settings)
     return good;
 }
 
+/* Clients are told whose certificates are wanted, if a file says it: they may have several. */
 static bool load_authorities(SSL_CTX *context, const char *ca)
 {
-    struct stat file;
-    if (stat(ca, &file) == 0 && S_ISDIR(file.st_mode))
-        return SSL_CTX_load_verify_dir(context, ca) == 1;
-    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca);
-    SSL_CTX_set_client_CA_list(context, names);
-    return names && SSL_CTX_load_verify_file(context, ca) == 1;
+    if (!tls_authorities_load(context, ca))
+        return false;
+    SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(ca));
+    ERR_clear_error();
+    return true;
 }
 
 static bool load_revoked(SSL_CTX *context, const char *crl)
@@ -146,11 +146,8 @@ static bool ask_for_certificates(SSL_CTX *context, const struct tls_settings *se
 {
     if (settings->client_certificates == TLS_CLIENT_CERTIFICATES_OFF)
         return true;
-    if (!load_authorities(context, settings->client_ca)) {
-        log_error("%s: no usable certificate authorities in it: %s", settings->client_ca,
-                  last_reason());
+    if (!load_authorities(context, settings->client_ca))
         return false;
-    }
     if (*settings->client_crl && !load_revoked(context, settings->client_crl)) {
         log_error("%s: no usable revocation list in it: %s", settings->client_crl,
                   last_reason());

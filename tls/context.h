@@ -27,7 +27,7 @@ struct tls_settings {
     bool tickets;
     const char *listener; /* a session is resumed only on the listener of its own name */
     enum tls_client_certificates client_certificates;
-    const char *client_ca;  /* file or hashed directory of authorities */
+    const char *client_ca;  /* file or directory of authorities */
     const char *client_crl; /* file of revocation lists, one for each of them; empty: none */
 };
 

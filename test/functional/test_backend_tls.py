@@ -3,6 +3,7 @@ counts."""
 
 import re
 import ssl
+import subprocess
 
 import pytest
 
@@ -160,3 +161,19 @@ def test_authorities_that_cannot_be_read_stop_a_start(start, backend, certificat
     postern.configure(backend={"tls": "implicit", "ca": "/nonexistent.pem"})
     errors = postern.reload_refused()
     assert any("/nonexistent.pem" in each for each in errors)
+
+
+def test_authorities_of_the_system_are_read_before_the_root_is_empty(start, backend, certificates,
+                                                                     scratch):
+    """As with a directory: nothing can be looked up later."""
+    directory = scratch / "authorities"
+    directory.mkdir()
+    (directory / "some.pem").write_bytes(certificates.certificate.read_bytes())
+    (directory / "README").write_text("no certificate")
+    subprocess.run(["openssl", "rehash", directory], check=True, capture_output=True)
+    for number, (ca, environment) in enumerate((
+            (directory, {}), ("", {"SSL_CERT_DIR": str(directory), "SSL_CERT_FILE": "/none"}))):
+        starttls(backend, server_context(certificates))
+        postern = start(backend, environment=environment, backend=settings("starttls", certificates, ca=ca))
+        message_through(postern)
+        assert len(backend.session(number).messages) == 1

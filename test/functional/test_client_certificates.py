@@ -269,3 +269,18 @@ def test_authority_that_cannot_be_read_stops_a_start(start, backend, authority):
             "address": "%s:%d" % postern.implicit, "tls": "implicit",
             "client_certificates": "require", "client_ca": authority.certificate, key: value}})
         assert any("/nonexistent.pem" in each for each in postern.reload_refused())
+
+
+def test_authorities_may_be_a_hashed_directory(start, backend, authority, stranger, scratch):
+    directory = scratch / "authorities"
+    directory.mkdir()
+    (directory / "one.pem").write_bytes(authority.certificate.read_bytes())
+    subprocess.run(["openssl", "rehash", directory], check=True, capture_output=True)
+    directory.chmod(0o755)
+    postern = serve(start, backend, authority, client_certificates="require",
+                    client_ca=directory)
+    with connect(postern, authority.robot) as one:
+        one.ehlo()
+        one.command(external(), 235)
+    with pytest.raises((ssl.SSLError, client.Closed, ConnectionError)):
+        connect(postern, stranger)
