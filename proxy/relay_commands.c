@@ -213,6 +213,14 @@ static void forward_quit(struct relay *relay, const struct smtp_command *command
     relay_close(relay, REPLY_NONE, "quit");
 }
 
+/* An mx may be spoken to in plaintext, but not change to TLS behind its first MAIL. */
+static void refuse_starttls(struct relay *relay, const struct smtp_command *command,
+                            const char *line, size_t length)
+{
+    (void)command, (void)line, (void)length;
+    refuse(relay, stream_is_secure(relay->client) ? REPLY_TLS_ACTIVE : REPLY_NO_STARTTLS);
+}
+
 static void close_foreign(struct relay *relay, const struct smtp_command *command,
                           const char *line, size_t length)
 {
@@ -240,7 +248,7 @@ static const struct {
     [SMTP_VERB_EXPN] = {.handler = forward_for_users},
     [SMTP_VERB_HELP] = {.expectation = EXPECT_ANY},
     [SMTP_VERB_ETRN] = {.handler = forward_for_users},
-    [SMTP_VERB_STARTTLS] = {.reply = REPLY_TLS_ACTIVE},
+    [SMTP_VERB_STARTTLS] = {.handler = refuse_starttls},
     [SMTP_VERB_AUTH] = {.reply = REPLY_AUTH_AGAIN},
     [SMTP_VERB_IDENTITY] = {.reply = REPLY_ONLY_PROXIES},
     [SMTP_VERB_FOREIGN] = {.handler = close_foreign},

@@ -25,7 +25,7 @@ static const struct reply_text texts[REPLY_COUNT] = {
     ROW(REPLY_EHLO_FIRST, "503 5.5.1 Send EHLO first"),
     ROW(REPLY_NOT_BEFORE_AUTH, "502 5.5.1 Not available before authentication"),
     ROW(REPLY_TLS_ACTIVE, "503 5.5.1 TLS is already active"),
-    ROW(REPLY_NO_STARTTLS, "502 5.5.1 STARTTLS is not offered here"),
+    ROW(REPLY_NO_STARTTLS, "502 5.5.1 STARTTLS is not available behind MAIL"),
     ROW(REPLY_TLS_FIRST, "530 5.7.0 Must issue a STARTTLS command first"),
     ROW(REPLY_MAIL_FIRST, "503 5.5.1 Send MAIL first"),
     ROW(REPLY_NO_AUTH, "502 5.5.1 AUTH is not offered here"),

@@ -70,6 +70,13 @@ def test_mail_in_plaintext_is_refused_where_tls_is_required(start, backend):
         one.command("MAIL FROM:<a@sender.example>", 250)
 
 
+def test_starttls_behind_mail_is_refused_and_nothing_behind_it_is_lost(mx):
+    with begun(mx) as one:
+        one.send("STARTTLS\r\nRCPT TO:<bob@example.org>\r\n")
+        assert [one.reply().code for _ in range(2)] == [502, 250]
+        assert "STARTTLS" not in one.ehlo()
+
+
 def test_mail_for_others_is_refused_here(mx, backend):
     with begun(mx) as one:
         for recipient in ("user@elsewhere.example", "jim@one.example", "bob@sub.example.org"):
