@@ -5,7 +5,9 @@
 #include "proxy/doctor.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,6 +32,10 @@ static const struct {
     {"directories", doctor_check_directories, DOCTOR_ERROR, true},
     {"pam-service", doctor_check_pam_service, DOCTOR_ERROR, true},
     {"pam-modules", doctor_check_pam_modules, DOCTOR_ERROR, true},
+    {"backend", doctor_check_backends, DOCTOR_ERROR, true},
+    {"backend-identity", doctor_check_identities, DOCTOR_ERROR, true},
+    {"backend-open-relay", doctor_check_strangers, DOCTOR_ERROR, true},
+    {"backend-local-relay", doctor_check_local, DOCTOR_WARNING, true},
     {"descriptors", doctor_check_descriptors, DOCTOR_WARNING, true},
     {"clock", doctor_check_clock, DOCTOR_ERROR, false},
     {"clock-synchronised", doctor_check_synchronisation, DOCTOR_NOTE, false},
@@ -60,10 +66,13 @@ static void load(struct doctor *doctor, struct config **config)
 {
     doctor->report.check = "configuration";
     doctor->config = *config = config_load(doctor->path);
-    if (*config) {
+    if (*config)
+        doctor->answers = calloc((*config)->backend_count, sizeof *doctor->answers);
+    if (doctor->answers) {
         doctor_good(doctor, "%s: good", doctor->path);
         return;
     }
+    doctor->config = NULL;
     doctor_report_add(&doctor->report, DOCTOR_ERROR, "%s: cannot be used", doctor->path);
     doctor_advise(doctor, "mend what standard error tells; most checks need the file");
 }
@@ -80,6 +89,7 @@ static int examine(struct doctor *doctor)
             checks[i].run(doctor);
     }
     int status = doctor_report_end(&doctor->report);
+    free(doctor->answers);
     config_free(config);
     return status;
 }
@@ -90,6 +100,7 @@ int doctor_main(int argc, char **argv)
     int option;
 
     doctor.report.out = stdout;
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     optind = 2;
     while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
         switch (option) {

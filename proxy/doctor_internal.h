@@ -13,6 +13,7 @@ struct doctor {
     const char *path;            /* of the configuration */
     const struct config *config; /* NULL: it cannot be used */
     bool root;
+    bool *answers;              /* by index into config->backends: it was seen to answer */
     enum doctor_severity fault; /* what a fault in the check that runs counts as */
     struct doctor_report report;
 };
@@ -43,6 +44,9 @@ doctor_check doctor_check_names, doctor_check_chains;
 doctor_check doctor_check_keys, doctor_check_directories;
 /* doctor_pam.c */
 doctor_check doctor_check_pam_service, doctor_check_pam_modules;
+/* doctor_backend.c */
+doctor_check doctor_check_backends, doctor_check_identities, doctor_check_strangers;
+doctor_check doctor_check_local;
 /* doctor_host.c */
 doctor_check doctor_check_users, doctor_check_descriptors, doctor_check_clock;
 doctor_check doctor_check_synchronisation;

@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import resource
+import threading
 
 import pytest
 
@@ -47,9 +48,16 @@ def server_pair(authority):
     return authority.server()
 
 
+def only_for_logins(connection, _):
+    """RCPT as a good mail server answers it."""
+    connection.say("250 2.1.5 Ok" if connection.identity.get("LOGIN", "[UNAVAILABLE]")
+                   != "[UNAVAILABLE]" else "554 5.7.1 Relay access denied")
+
+
 @pytest.fixture
 def settings(server_pair, pam, backend):
     """A good installation, which a test spoils."""
+    backend.on("RCPT", only_for_logins)
     return {
         "hostname": "mail.example.org",
         "user": "nobody",
@@ -289,3 +297,173 @@ def test_module_of_sessions_or_one_that_may_be_missing_is_no_fault(service):
 ])
 def test_service_that_refuses_everybody_is_told(service, lines, said):
     check_fault(service(*lines), "pam-service", "error", said)
+
+
+# the backend
+
+BACKEND_CHECKS = ("backend", "backend-identity", "backend-open-relay", "backend-local-relay")
+
+
+def no_mail_was_sent(backend):
+    assert not any({"DATA", "BDAT"} & set(each.verbs) for each in backend.connections)
+
+
+def test_good_backend_is_left_alone_and_gets_no_mail(doctor, backend):
+    findings = doctor()
+    for check in BACKEND_CHECKS:
+        assert findings.severities(check) == ["ok"], findings.text
+    no_mail_was_sent(backend)
+
+
+def test_backend_that_is_down_is_told_once(doctor):
+    findings = doctor(backend={"address": f"127.0.0.1:{wait.free_port()}"})
+    check_fault(findings, "backend", "error", "refused", "start the mail server")
+    assert not findings.of("backend-identity")
+
+
+def test_backend_that_is_silent_ends_nothing(doctor, backend):
+    release = threading.Event()
+    backend.on("connect", lambda connection, _: connection.hold(release))
+    try:
+        check_fault(doctor(), "backend", "error", "no answer in time")
+    finally:
+        release.set()
+
+
+@pytest.mark.parametrize("greeting, said", [
+    ("554 5.3.2 Not now", "554 5.3.2 Not now"),
+    (lambda connection, _: connection.send(b"SSH-2.0-OpenSSH\r\n"), "not SMTP"),
+    (lambda connection, _: connection.send(b"220-x\r\n" * 1000), "not SMTP"),
+    (lambda connection, _: connection.send(b"x" * 100000), "not SMTP"),
+    (lambda connection, _: connection.drop(), "closed"),
+])
+def test_backend_that_is_no_mail_server_is_told(doctor, backend, greeting, said):
+    backend.on("connect", greeting)
+    check_fault(doctor(), "backend", "error", said)
+
+
+def test_what_a_backend_says_can_forge_no_line(doctor, backend):
+    backend.on("connect", lambda connection, _: connection.send(
+        b"554 no\x1b[2J\rok       backend: fine\r\n"))
+    findings = doctor()
+    check_fault(findings, "backend", "error", "554 no")
+    assert "\x1b" not in findings.text
+
+
+def test_backend_without_xclient_is_told_with_what_it_needs(doctor, backend):
+    backend.attributes = None
+    check_fault(doctor(), "backend-identity", "error", "does not offer XCLIENT",
+                "smtpd_authorized_xclient_hosts")
+    no_mail_was_sent(backend)
+
+
+def test_backend_that_does_not_take_logins_is_told(doctor, backend):
+    backend.attributes = "NAME ADDR"
+    check_fault(doctor(), "backend-identity", "error", "LOGIN")
+
+
+def test_backend_that_refuses_xclient_is_told(doctor, backend):
+    backend.on("XCLIENT", "550 5.7.0 You are not allowed")
+    check_fault(doctor(), "backend-identity", "error", "550 5.7.0 You are not allowed")
+
+
+def test_backend_that_forgets_the_login_is_told(doctor, backend):
+    backend.on("RCPT", "554 5.7.1 Relay access denied")
+    check_fault(doctor(), "backend-identity", "error", "Relay access denied",
+                "smtpd_sasl_auth_enable = yes")
+    no_mail_was_sent(backend)
+
+
+def test_refusal_for_another_reason_is_not_called_the_trap(doctor, backend):
+    backend.on("MAIL", "553 5.7.1 Sender address rejected: not owned by user")
+    findings = doctor()
+    assert findings.only("backend-identity")["severity"] == "skipped"
+    assert "not owned by user" in findings.only("backend-identity")["message"]
+
+
+def test_permissive_backend_is_called_an_open_relay(doctor, backend):
+    backend.on("RCPT", "250 2.1.5 Ok")
+    findings = doctor()
+    check_fault(findings, "backend-open-relay", "error", "open relay", "reject_unauth_destination")
+    check_fault(findings, "backend-local-relay", "warning", "without a login",
+                "permit_mynetworks")
+    no_mail_was_sent(backend)
+
+
+@pytest.mark.parametrize("identity", ["none", "trace"])
+def test_way_that_needs_a_backend_that_trusts_this_host_is_checked_for_it(
+        doctor, backend, identity):
+    backend.on("RCPT", "250 2.1.5 Ok")
+    findings = doctor(backend={"identity": identity})
+    assert findings.only("backend-identity")["severity"] == "ok", findings.text
+    assert findings.only("backend-local-relay")["severity"] == "note"
+    backend.on("RCPT", "550 5.7.1 Relaying denied")
+    check_fault(doctor(backend={"identity": identity}), "backend-identity", "error",
+                "Relaying denied", "let it relay for this host")
+
+
+def test_login_with_each_message_is_tried(doctor, backend):
+    senders = []
+    backend.on("MAIL", lambda connection, line: (senders.append(line), connection.say("250 Ok")))
+    backend.on("RCPT", lambda connection, _: connection.say(
+        "250 Ok" if b"AUTH=" in senders[-1] else "550 relay not permitted"))
+    findings = doctor(backend={"identity": "auth-param"})
+    assert findings.severities("backend-identity") == ["ok"], findings.text
+    assert findings.severities("backend-local-relay") == ["ok"], findings.text
+
+
+def test_proxy_header_is_tried(doctor, backend):
+    def greet(connection, _):
+        assert connection._line().startswith(b"PROXY ")
+        connection.say("220 fake.test ESMTP")
+    backend.on("connect", greet)
+    backend.on("RCPT", "250 2.1.5 Ok")
+    findings = doctor(backend={"identity": "proxy-v1"})
+    assert findings.severities("backend-identity") == ["ok"], findings.text
+    assert findings.severities("backend-open-relay") == ["note"], findings.text
+
+
+def test_port_that_expects_no_proxy_header_is_told(doctor, backend):
+    check_fault(doctor(backend={"identity": "proxy-v2"}), "backend", "error", "PROXY header")
+
+
+def test_wrong_certificate_of_a_backend_is_told(doctor, authority, server_pair):
+    check_fault(doctor(backend={"tls": "starttls"}), "backend", "error",
+                "does not offer STARTTLS", "section backend")
+
+
+# a real Postfix
+
+@pytest.fixture
+def real(doctor):
+    """real(postfix) -> Findings, when it is the backend."""
+    return lambda postfix: doctor(backend={"address": "%s:%d" % postfix.address})
+
+
+def test_postfix_of_the_example_is_good(real, postfix):
+    findings = real(postfix)
+    for check in BACKEND_CHECKS:
+        assert findings.severities(check) == ["ok"], findings.text
+
+
+def test_postfix_without_sasl_is_told_as_the_trap_that_it_is(real, postfix_with):
+    check_fault(real(postfix_with(smtpd_sasl_auth_enable="no")), "backend-identity", "error",
+                "Relay access denied", "smtpd_sasl_auth_enable = yes")
+
+
+def test_postfix_that_lets_nobody_use_xclient_is_told(real, postfix_with):
+    check_fault(real(postfix_with(smtpd_authorized_xclient_hosts="")), "backend-identity", "error",
+                "smtpd_authorized_xclient_hosts = 127.0.0.1")
+
+
+def test_postfix_that_trusts_this_host_is_told(real, postfix_with):
+    findings = real(postfix_with(
+        smtpd_relay_restrictions="permit_mynetworks, permit_sasl_authenticated, "
+                                 "reject_unauth_destination"))
+    check_fault(findings, "backend-local-relay", "warning", "permit_mynetworks")
+    assert findings.severities("backend-open-relay") == ["ok"]
+
+
+def test_postfix_that_trusts_everybody_is_told(real, postfix_with):
+    check_fault(real(postfix_with(smtpd_relay_restrictions="permit_sasl_authenticated, permit, reject_unauth_destination")),
+                "backend-open-relay", "error", "open relay")

@@ -1,0 +1,196 @@
+/*
+ * The doctor's checks of backends: does each answer, believe who the client is, relay for
+ * whoever has logged in, and for nobody else? Called through the table in doctor.c. A
+ * transaction goes as far as RCPT, to a domain that takes no mail, and ends with RSET: never
+ * with a message.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/doctor_internal.h"
+#include "proxy/doctor_talk.h"
+#include "proxy/identity.h"
+
+static const struct config_backend *backend_at(const struct doctor *doctor, size_t index)
+{
+    return &doctor->config->backends[index];
+}
+
+/* Does a listener of this role use it? */
+static bool serves(const struct doctor *doctor, size_t backend, enum config_role role,
+                   bool without_recipients)
+{
+    for (size_t i = 0; i < doctor->config->listen_count; i++) {
+        const struct config_listen *listen = &doctor->config->listens[i];
+        if (listen->role != role || (without_recipients && listen->recipients))
+            continue;
+        for (size_t j = 0; j < listen->backend_count; j++)
+            if (listen->backends[j] == backend)
+                return true;
+    }
+    return false;
+}
+
+void doctor_check_backends(struct doctor *doctor)
+{
+    for (size_t i = 0; i < doctor->config->backend_count; i++) {
+        const struct config_backend *backend = backend_at(doctor, i);
+        struct doctor_talk talk;
+        doctor->answers[i] = doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_NOBODY);
+        if (doctor->answers[i]) {
+            doctor_good(doctor, "%s: answers: %s", doctor_backend_name(backend),
+                        talk.greeting.text);
+            doctor_talk_end(&talk);
+            continue;
+        }
+        doctor_fault(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
+        doctor_advise(doctor, "%s", doctor_backend_advice(backend, talk.step));
+    }
+}
+
+/* What the backend lacks that does not relay for whoever has logged in. */
+static const char *relay_advice(const struct config_backend *backend)
+{
+    const struct identity_way *way = identity_way(backend->identity);
+    if (way->xclient)
+        return "it has not believed the login. Postfix: smtpd_sasl_auth_enable = yes, with a "
+               "SASL mechanism that works (libsasl2-modules), and permit_sasl_authenticated in "
+               "smtpd_relay_restrictions";
+    if (way->proxy > 0)
+        return "let it relay for all that comes through this port, which only Postern may "
+               "reach";
+    if (way->auth_param)
+        return "let it relay where MAIL FROM has AUTH=, on a port that only Postern reaches";
+    if (way->transport == IDENTITY_PROGRAM)
+        return "let the program relay for whoever has logged in; Exim believes -oMaa from its "
+               "own user and its trusted_users only";
+    return "let it relay for this host: Postern lets in only whoever has logged in";
+}
+
+static void tell_identity(struct doctor *doctor, const struct config_backend *backend,
+                          const struct doctor_talk *talk, enum doctor_relayed relayed)
+{
+    const char *name = doctor_backend_name(backend);
+    switch (relayed) {
+    case DOCTOR_RELAYED:
+        doctor_good(doctor, "%s: relays for whoever has logged in (identity = \"%s\")", name,
+                    identity_way_name(backend->identity));
+        break;
+    case DOCTOR_NOT_RELAYED:
+        doctor_fault(doctor, "%s: does not relay for somebody who has logged in: %s", name,
+                     talk->why);
+        doctor_advise(doctor, "%s", relay_advice(backend));
+        break;
+    case DOCTOR_UNDECIDED:
+        doctor_skip(doctor, "%s: it was not to be found out whether a login lets relay: %s",
+                    name, talk->why);
+        break;
+    }
+}
+
+static void check_identity(struct doctor *doctor, const struct config_backend *backend)
+{
+    const struct identity_way *way = identity_way(backend->identity);
+    struct doctor_talk talk;
+    if (way->transport == IDENTITY_TRANSPARENT) {
+        doctor_skip(doctor,
+                    "%s: only a session of somebody else's shows whether it answers "
+                    "to the client's own address",
+                    doctor_backend_name(backend));
+    } else if (!doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_USER)) {
+        doctor_fault(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
+        doctor_advise(doctor, "%s", doctor_backend_advice(backend, talk.step));
+    } else {
+        enum doctor_relayed relayed = doctor_talk_try(&talk);
+        tell_identity(doctor, backend, &talk, relayed);
+        doctor_talk_end(&talk);
+    }
+}
+
+void doctor_check_identities(struct doctor *doctor)
+{
+    for (size_t i = 0; i < doctor->config->backend_count; i++)
+        if (doctor->answers[i] && serves(doctor, i, CONFIG_ROLE_SUBMISSION, false))
+            check_identity(doctor, backend_at(doctor, i));
+}
+
+/* Told of a client from far away that has not logged in. Behind a PROXY header there is no
+ * login: whoever comes is taken for let in, which only people who log in may be. */
+static void check_stranger(struct doctor *doctor, size_t index)
+{
+    const struct config_backend *backend = backend_at(doctor, index);
+    const struct identity_way *way = identity_way(backend->identity);
+    struct doctor_talk talk;
+    bool open = serves(doctor, index, CONFIG_ROLE_MX, true);
+    if (!doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_STRANGER)) {
+        doctor_skip(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
+        return;
+    }
+    enum doctor_relayed relayed = doctor_talk_try(&talk);
+    if (relayed == DOCTOR_UNDECIDED) {
+        doctor_skip(doctor, "%s: whether a stranger may relay was not to be found out: %s",
+                    doctor_backend_name(backend), talk.why);
+    } else if (relayed == DOCTOR_NOT_RELAYED) {
+        doctor_good(doctor, "%s: does not relay for a stranger: %s",
+                    doctor_backend_name(backend), talk.why);
+    } else if (way->xclient || open) {
+        doctor_fault(doctor, "%s: an open relay: it took mail from a stranger to elsewhere",
+                     doctor_backend_name(backend));
+        doctor_advise(doctor, "let it relay for whoever has logged in only (Postfix: "
+                              "smtpd_relay_restrictions = permit_sasl_authenticated, "
+                              "reject_unauth_destination)");
+    } else {
+        doctor_note(doctor, "%s: relays for all that comes through this port",
+                    doctor_backend_name(backend));
+        doctor_advise(doctor, "keep everybody but Postern from reaching it");
+    }
+    doctor_talk_end(&talk);
+}
+
+void doctor_check_strangers(struct doctor *doctor)
+{
+    for (size_t i = 0; i < doctor->config->backend_count; i++) {
+        const struct identity_way *way = identity_way(backend_at(doctor, i)->identity);
+        if (doctor->answers[i] && (way->xclient || way->proxy > 0))
+            check_stranger(doctor, i);
+    }
+}
+
+/* Who connects from this host without saying who it is. */
+static void check_local(struct doctor *doctor, const struct config_backend *backend)
+{
+    struct doctor_talk talk;
+    if (!doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_NOBODY)) {
+        doctor_skip(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
+        return;
+    }
+    enum doctor_relayed relayed = doctor_talk_try(&talk);
+    if (relayed == DOCTOR_UNDECIDED) {
+        doctor_skip(doctor, "%s: whether this host may relay was not to be found out: %s",
+                    doctor_backend_name(backend), talk.why);
+    } else if (relayed == DOCTOR_NOT_RELAYED) {
+        doctor_good(doctor, "%s: does not relay for this host as such: %s",
+                    doctor_backend_name(backend), talk.why);
+    } else if (identity_way(backend->identity)->xclient) {
+        doctor_fault(doctor, "%s: relays for anything on this host, without a login",
+                     doctor_backend_name(backend));
+        doctor_advise(doctor, "unless local programs need it take that right away (Postfix: no "
+                              "permit_mynetworks): any other proxy before it is an open relay");
+    } else {
+        doctor_note(doctor, "%s: relays for anything on this host, as identity = \"%s\" needs",
+                    doctor_backend_name(backend), identity_way_name(backend->identity));
+        doctor_advise(doctor, "let nothing else on this host take mail from outside to it");
+    }
+    doctor_talk_end(&talk);
+}
+
+/* Behind a PROXY header nobody is this host; a program has no port. */
+void doctor_check_local(struct doctor *doctor)
+{
+    for (size_t i = 0; i < doctor->config->backend_count; i++) {
+        const struct config_backend *backend = backend_at(doctor, i);
+        const struct identity_way *way = identity_way(backend->identity);
+        if (doctor->answers[i] && way->proxy == 0 && way->transport != IDENTITY_PROGRAM)
+            check_local(doctor, backend);
+    }
+}
