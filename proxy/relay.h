@@ -8,7 +8,7 @@
  *
  * Only the reply to DATA says whether what follows is a message, so nothing
  * behind DATA is looked at before it has come, nor anything behind a message
- * before the reply to that. A message ends with CRLF.CRLF
+ * before the reply to that; ETRN goes alone. A message ends with CRLF.CRLF
  * and with nothing else (promise 5); one that the client leaves half is never
  * ended for the backend. Replies are the backend's own (promise 4).
  *

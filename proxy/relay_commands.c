@@ -233,6 +233,7 @@ static const struct {
     command_handler *handler;
     enum reply reply;
     enum relay_expectation expectation;
+    bool alone; /* goes only when all before it is answered */
 } policies[SMTP_VERB_COUNT] = {
     [SMTP_VERB_UNKNOWN] = {.reply = REPLY_UNKNOWN_COMMAND},
     [SMTP_VERB_EHLO] = {.handler = forward_hello},
@@ -247,17 +248,22 @@ static const struct {
     [SMTP_VERB_VRFY] = {.handler = forward_for_users},
     [SMTP_VERB_EXPN] = {.handler = forward_for_users},
     [SMTP_VERB_HELP] = {.expectation = EXPECT_ANY},
-    [SMTP_VERB_ETRN] = {.handler = forward_for_users},
+    [SMTP_VERB_ETRN] = {.handler = forward_for_users, .alone = true},
     [SMTP_VERB_STARTTLS] = {.handler = refuse_starttls},
     [SMTP_VERB_AUTH] = {.reply = REPLY_AUTH_AGAIN},
     [SMTP_VERB_IDENTITY] = {.reply = REPLY_ONLY_PROXIES},
     [SMTP_VERB_FOREIGN] = {.handler = close_foreign},
 };
 
-static void take_command(struct relay *relay, const char *line, size_t length)
+/* Returns false for a command whose turn has not come: nothing has become of it. */
+static bool take_command(struct relay *relay, const char *line, size_t length)
 {
     struct smtp_command command;
-    if (smtp_command_parse(line, length, &command) != SMTP_COMMAND_OK)
+    enum smtp_command_status status = smtp_command_parse(line, length, &command);
+    relay->alone = policies[command.verb].alone;
+    if (relay->alone && relay->queue_count > 0)
+        return false;
+    if (status != SMTP_COMMAND_OK)
         refuse(relay, REPLY_BAD_BYTE);
     else if (policies[command.verb].handler)
         policies[command.verb].handler(relay, &command, line, length);
@@ -265,6 +271,7 @@ static void take_command(struct relay *relay, const char *line, size_t length)
         refuse(relay, policies[command.verb].reply);
     else
         forward(relay, line, length, (uint8_t)policies[command.verb].expectation);
+    return true;
 }
 
 /* The rest of an over-long line, up to and with its end. */
@@ -284,8 +291,8 @@ static size_t take_line(struct relay *relay, const char *bytes, size_t length)
     const char *end = memchr(bytes, '\n', look);
     if (end) {
         size_t line = (size_t)(end - bytes);
-        take_command(relay, bytes, line > 0 && end[-1] == '\r' ? line - 1 : line);
-        return line + 1;
+        bool taken = take_command(relay, bytes, line > 0 && end[-1] == '\r' ? line - 1 : line);
+        return taken ? line + 1 : 0;
     }
     if (length < SMTP_COMMAND_LIMIT)
         return 0;

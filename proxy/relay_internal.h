@@ -54,6 +54,7 @@ struct relay {
     bool client_congested : 1; /* it does not read, so the backend is not read either */
     bool in_transaction : 1;
     bool message_unanswered : 1; /* complete, and what follows it waits for the reply */
+    bool alone : 1;              /* the next command waits until all before it is answered */
     bool in_chunks : 1;          /* a chunk of this transaction has been forwarded */
     bool stopping : 1;
     bool backend_took_leave : 1; /* it said 421 */

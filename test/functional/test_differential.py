@@ -318,8 +318,7 @@ class BehindLoopback:
 
     @staticmethod
     def bearable(groups):
-        groups = odd_sessions.greetings_last(groups)
-        return groups, groups
+        return groups, odd_sessions.groups_parted(groups)
 
     def accepted(self):
         """Senders and recipients stand in the log, contents where they were delivered. What the

@@ -519,3 +519,25 @@ def test_message_that_is_refused_before_its_end_blocks_nothing(start, backend):
         one.send("y\r\n.\r\nNOOP\r\n")
         one.reply(250)
         one.quit()
+
+
+def test_etrn_goes_alone(start, backend):
+    """Sendmail repeats what it has not said yet: replies would no longer be those to what was
+    asked."""
+    held, asked = threading.Event(), []
+
+    def answer(connection, line):
+        asked.append((line, bytes(connection.received)))
+        connection.hold(held)
+        connection.say("250 2.0.0 Ok")
+    backend.on("RCPT", answer).on("ETRN", answer)
+    with start(backend).log_in() as one:
+        one.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nETRN b.test\r\netrn c.test\r\n"
+                 "RSET\r\nQUIT\r\n")
+        backend.wait(lambda: asked, "RCPT")
+        held.set()
+        assert [one.reply().code for _ in range(6)] == [250] * 5 + [221]
+        one.expect_closed()
+    assert [line for line, _ in asked] == [b"RCPT TO:<c@d.test>", b"ETRN b.test", b"etrn c.test"]
+    for line, received in asked:
+        assert received.endswith(line + b"\r\n")

@@ -199,14 +199,18 @@ def messages_apart(groups):
         [group[:1], group[1:]] if isinstance(group[0], Message) else [group]) if part]
 
 
-def greetings_last(groups):
-    """For servers that insist on RFC 2920 section 3.1: EHLO is the last of its group."""
+def groups_parted(groups):
+    """For servers that insist on RFC 2920 section 3.1, EHLO being the last of its group; and for
+    sendmail, which repeats replies that it has not sent before ETRN."""
     made = []
     for group in groups:
         made.append([])
         for unit in group:
+            verb = unit.verb if isinstance(unit, Command) else b""
+            if verb == b"ETRN":
+                made.append([])
             made[-1].append(unit)
-            if isinstance(unit, Command) and unit.verb in (b"EHLO", b"HELO"):
+            if verb in (b"EHLO", b"HELO", b"ETRN"):
                 made.append([])
     return [group for group in made if group]
 
