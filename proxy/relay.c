@@ -105,14 +105,20 @@ void relay_answer(struct relay *relay, enum reply reply)
 }
 
 /*
- * NOOP, VRFY and their like end a group (RFC 2920 section 3.1), whatever a client does: a
+ * EHLO, NOOP, VRFY and their like end a group (RFC 2920 section 3.1), whatever a client does: a
  * server that insists (Exim) closes if something is behind them.
  */
+static bool ends_group(uint8_t expectation)
+{
+    return expectation == EXPECT_ANY || expectation == EXPECT_EHLO ||
+           expectation == EXPECT_HELO;
+}
+
 static bool group_has_ended(const struct relay *relay)
 {
     unsigned behind = (unsigned)relay->queue_first + relay->queue_count;
     unsigned last = (behind + RELAY_QUEUE_SIZE - 1) % RELAY_QUEUE_SIZE;
-    return relay->queue_count > 0 && relay->queue[last] == EXPECT_ANY;
+    return relay->queue_count > 0 && ends_group(relay->queue[last]);
 }
 
 /* Two places are kept free: the message behind a DATA, and nothing is ever pushed beyond. */

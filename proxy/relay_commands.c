@@ -37,7 +37,8 @@ static void forward(struct relay *relay, const char *line, size_t length, uint8_
     stream_write(relay->backend, "\r\n", 2);
 }
 
-/* What was offered is offered no more, until the reply says so again (threat 8). */
+/* What is offered behind it is not known before the reply has come; until then it ends a group.
+ */
 static void forward_hello(struct relay *relay, const struct smtp_command *command,
                           const char *line, size_t length)
 {
@@ -45,8 +46,7 @@ static void forward_hello(struct relay *relay, const struct smtp_command *comman
         refuse(relay, REPLY_HELO_NAME);
         return;
     }
-    relay->chunking = relay->pipelining = relay->in_chunks = false;
-    forward(relay, line, length, command->verb == SMTP_VERB_EHLO ? EXPECT_EHLO : EXPECT_RESET);
+    forward(relay, line, length, command->verb == SMTP_VERB_EHLO ? EXPECT_EHLO : EXPECT_HELO);
 }
 
 /* Promise 3: a client's AUTH= never reaches the backend; ours does, where it is believed. */

@@ -16,7 +16,8 @@
 enum relay_expectation {
     EXPECT_ANY,
     EXPECT_EHLO,
-    EXPECT_RESET, /* HELO, RSET: ends a transaction */
+    EXPECT_HELO,
+    EXPECT_RESET,
     EXPECT_MAIL,
     EXPECT_RCPT,
     EXPECT_DATA,

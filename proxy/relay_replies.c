@@ -46,6 +46,17 @@ static void end_transaction(struct relay *relay, bool accepted)
     statistics_add(&statistics->messages, accepted);
 }
 
+/* One that is refused changes nothing (RFC 5321 section 4.1.4). HELO takes back what EHLO had
+ * offered (threat 8); what EHLO offers has been learned from the lines of its 250. */
+static void after_hello(struct relay *relay, uint8_t expectation, unsigned code)
+{
+    if (code / 100 != 2)
+        return;
+    relay->in_transaction = relay->in_chunks = false;
+    if (expectation == EXPECT_HELO || code != 250)
+        relay->chunking = relay->pipelining = false;
+}
+
 /* The whole reply to `expectation` has come. */
 static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
 {
@@ -75,6 +86,9 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
         statistics_add(&statistics->recipients[0], good);
         break;
     case EXPECT_EHLO:
+    case EXPECT_HELO:
+        after_hello(relay, expectation, code);
+        break;
     case EXPECT_RESET:
         relay->in_transaction &= !good;
         break;

@@ -286,6 +286,10 @@ class BehindArguments:
 
     @staticmethod
     def bearable(groups):
+        """Without QUIT: it holds its reply to that back for a fifth of a second."""
+        groups = [[unit for unit in group if unit.bytes[:4].upper() != b"QUIT"]
+                  for group in groups]
+        groups = [group for group in groups if group]
         return groups, groups
 
     def accepted(self):

@@ -506,6 +506,20 @@ def test_commands_that_end_a_group_do_so_for_the_server_too(start, backend, comm
         one.quit()
 
 
+@pytest.mark.parametrize("hello", ["EHLO", "HELO"])
+def test_greeting_that_the_server_refuses_changes_nothing(start, backend, hello):
+    """RFC 5321 section 4.1.4: what was offered before it is offered still, and chunks go on."""
+    with start(backend).log_in() as one:
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.command("BDAT 3\r\nx", 250)
+        backend.on(hello, "501 5.5.4 Not such a name")
+        one.send(f"{hello} under_score\r\nBDAT 3 LAST\r\ny\r\n")
+        assert [one.reply().code for _ in range(2)] == [501, 250]
+        one.quit()
+    assert [size for size, _, _ in backend.session().chunks] == [3, 3]
+
+
 def test_message_that_is_refused_before_its_end_blocks_nothing(start, backend):
     def begin(connection, _):
         connection.say("552 5.3.4 Too big")
