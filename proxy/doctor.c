@@ -36,6 +36,8 @@ static const struct {
     {"backend-identity", doctor_check_identities, DOCTOR_ERROR, true},
     {"backend-open-relay", doctor_check_strangers, DOCTOR_ERROR, true},
     {"backend-local-relay", doctor_check_local, DOCTOR_WARNING, true},
+    {"port", doctor_check_ports, DOCTOR_ERROR, true},
+    {"listener-open-relay", doctor_check_listeners, DOCTOR_ERROR, true},
     {"descriptors", doctor_check_descriptors, DOCTOR_WARNING, true},
     {"clock", doctor_check_clock, DOCTOR_ERROR, false},
     {"clock-synchronised", doctor_check_synchronisation, DOCTOR_NOTE, false},

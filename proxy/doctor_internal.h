@@ -47,6 +47,8 @@ doctor_check doctor_check_pam_service, doctor_check_pam_modules;
 /* doctor_backend.c */
 doctor_check doctor_check_backends, doctor_check_identities, doctor_check_strangers;
 doctor_check doctor_check_local;
+/* doctor_listen.c */
+doctor_check doctor_check_ports, doctor_check_listeners;
 /* doctor_host.c */
 doctor_check doctor_check_users, doctor_check_descriptors, doctor_check_clock;
 doctor_check doctor_check_synchronisation;

@@ -2,8 +2,10 @@
 
 import json
 import os
+import pathlib
 import pwd
 import resource
+import socket
 import threading
 
 import pytest
@@ -465,5 +467,96 @@ def test_postfix_that_trusts_this_host_is_told(real, postfix_with):
 
 
 def test_postfix_that_trusts_everybody_is_told(real, postfix_with):
-    check_fault(real(postfix_with(smtpd_relay_restrictions="permit_sasl_authenticated, permit, reject_unauth_destination")),
-                "backend-open-relay", "error", "open relay")
+    findings = real(postfix_with(
+        mynetworks="0.0.0.0/0",
+        smtpd_relay_restrictions="permit_mynetworks, reject_unauth_destination"))
+    check_fault(findings, "backend-open-relay", "error", "open relay")
+
+
+# ports and listeners
+
+def listening(socket_of_test):
+    return {"listen": {"submission": {"address": "127.0.0.1:%d" % socket_of_test.getsockname()[1]}}}
+
+
+def test_free_port_is_called_free(doctor):
+    findings = doctor()
+    assert findings.only("port")["severity"] == "ok"
+    assert "free" in findings.only("port")["message"]
+    assert findings.severities("listener-open-relay") == ["skipped"]
+
+
+def test_taken_port_is_told_with_who_has_it(doctor):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        name = pathlib.Path("/proc/self/comm").read_text().strip()
+        check_fault(doctor(**listening(taken)), "port", "error", name, f"(process {os.getpid()})")
+
+
+def test_port_taken_on_all_addresses_is_told(doctor):
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::", 0))
+        taken.listen()
+        check_fault(doctor(**listening(taken)), "port", "error", f"(process {os.getpid()})")
+
+
+@needs_root
+def test_port_that_postfix_has_is_told_with_what_to_change(doctor, postfix):
+    findings = doctor(listen={"submission": {"address": "%s:%d" % postfix.address}},
+                      backend={"address": "127.0.0.1:1"})
+    check_fault(findings, "port", "error", "master", "master.cf")
+
+
+def test_address_that_is_not_of_this_host_is_told(doctor):
+    check_fault(doctor(listen={"submission": {"address": f"192.0.2.9:{wait.free_port()}"}}),
+                "port", "error", "192.0.2.9", "address of this host")
+
+
+@pytest.fixture
+def running(start, backend, settings, authority):
+    """running(…) -> the Findings of a Postern that serves with these settings."""
+    def examine(**changes):
+        front = start(backend, hostname="mail.example.org", tls=settings["tls"], **changes)
+        return Findings(posterns.run("doctor", "--json", "-c", front.configuration_path,
+                                     environment={"SSL_CERT_FILE": str(authority.root)}))
+    return examine
+
+
+def test_running_server_is_asked_and_relays_for_nobody(running, backend):
+    findings = running()
+    assert findings.severities("port") == ["ok", "ok"], findings.text
+    assert all("Postern listens" in each["message"] for each in findings.of("port"))
+    assert findings.severities("listener-open-relay") == ["ok", "ok"], findings.text
+    no_mail_was_sent(backend)
+
+
+def test_listener_behind_a_balancer_is_asked_as_a_stranger(running):
+    port = wait.free_port()
+    findings = running(listen={"balanced": {
+        "address": f"127.0.0.1:{port}", "proxy_protocol": ["127.0.0.0/8"]}})
+    assert findings.severities("listener-open-relay") == ["ok"], findings.text
+
+
+def test_mx_that_takes_everything_is_told(running, backend):
+    backend.on("RCPT", "250 2.1.5 Ok")
+    port = wait.free_port()
+    findings = running(listen={"mx": {"address": f"127.0.0.1:{port}", "role": "mx",
+                                      "proxy_protocol": ["127.0.0.0/8"]}})
+    check_fault(findings, "listener-open-relay", "error", "open relay", "recipients")
+    no_mail_was_sent(backend)
+
+
+def test_mx_with_recipients_is_good(running, backend):
+    backend.on("RCPT", "250 2.1.5 Ok")
+    port = wait.free_port()
+    findings = running(listen={"mx": {"address": f"127.0.0.1:{port}", "role": "mx",
+                                      "recipients": ["mail.test"]}})
+    assert findings.severities("listener-open-relay") == ["ok"], findings.text
+
+
+def test_listener_that_nobody_answers_does_not_hold_it_up(doctor):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        assert doctor(**listening(silent)).severities("listener-open-relay") == ["skipped"]

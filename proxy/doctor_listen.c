@@ -1,0 +1,246 @@
+/*
+ * The doctor's checks of listeners: is each port free for Postern or its own, and does what
+ * serves there refuse to relay for somebody who has not logged in? Called through the table in
+ * doctor.c. Never says DATA.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/doctor_internal.h"
+#include "proxy/doctor_smtp.h"
+#include "proxy/doctor_sockets.h"
+
+static const struct {
+    const char *process, *advice;
+} occupants[] = {
+    {"master",
+     "Postfix: comment its service out in /etc/postfix/master.cf, then postfix reload"},
+    {"exim", "Exim: take the port out of daemon_smtp_ports, then restart it"},
+    {"exim4", "Exim: take the port out of daemon_smtp_ports, then restart it"},
+    {"sendmail-mta", "sendmail: take the port out of DAEMON_OPTIONS, then restart it"},
+    {"sendmail", "sendmail: take the port out of DAEMON_OPTIONS, then restart it"},
+    {"smtpd", "OpenSMTPD: take the port out of its \"listen on\", then restart it"},
+};
+
+static const char *advice_for(const char *process)
+{
+    for (size_t i = 0; i < sizeof occupants / sizeof occupants[0]; i++)
+        if (strcmp(occupants[i].process, process) == 0)
+            return occupants[i].advice;
+    return "stop it or give it another port, or change \"address\" in section listen";
+}
+
+/* Nobody has the port: may we? */
+static void check_free(struct doctor *doctor, const struct config_listen *listen)
+{
+    int on = 1;
+    int fd = socket(listen->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (fd >= 0 && bind(fd, &listen->address.any, listen->address.length) == 0) {
+        doctor_good(doctor, "%s: %s is free", listen->name, listen->address_text);
+    } else if (errno == EACCES && !doctor->root) {
+        doctor_good(doctor, "%s: %s is free, for root to take", listen->name,
+                    listen->address_text);
+    } else {
+        doctor_fault(doctor, "%s: %s cannot be listened on: %s", listen->name,
+                     listen->address_text, strerrordesc_np(errno));
+        doctor_advise(doctor,
+                      "change \"address\" in section listen to an address of this host");
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void check_port(struct doctor *doctor, const struct config_listen *listen)
+{
+    struct doctor_socket socket;
+    struct doctor_process owner;
+    if (!doctor_sockets_find(&listen->address, &socket)) {
+        check_free(doctor, listen);
+    } else if (!doctor_sockets_owner(&socket, &owner)) {
+        doctor_skip(doctor,
+                    "%s: %s is taken by a process of uid %u; only root can see by which",
+                    listen->name, listen->address_text, (unsigned)socket.uid);
+    } else if (owner.postern) {
+        doctor_good(doctor, "%s: Postern listens on %s (process %d)", listen->name,
+                    listen->address_text, (int)owner.pid);
+    } else if (owner.pid == 1) {
+        doctor_good(doctor, "%s: %s holds %s for a socket unit", listen->name, owner.name,
+                    listen->address_text);
+    } else {
+        doctor_fault(doctor, "%s: %s is taken by %s (process %d)", listen->name,
+                     listen->address_text, owner.name, (int)owner.pid);
+        doctor_advise(doctor, "%s", advice_for(owner.name));
+    }
+}
+
+void doctor_check_ports(struct doctor *doctor)
+{
+    for (size_t i = 0; i < doctor->config->listen_count; i++)
+        check_port(doctor, &doctor->config->listens[i]);
+}
+
+/* Is it Postern who listens there, or at least nobody of whom we know better? */
+static bool is_served(const struct config_listen *listen)
+{
+    struct doctor_socket socket;
+    struct doctor_process owner;
+    return doctor_sockets_find(&listen->address, &socket) &&
+           (!doctor_sockets_owner(&socket, &owner) || owner.postern || owner.pid == 1);
+}
+
+/* Where to connect to: of all addresses this host's own. */
+static struct address target_of(const struct config_listen *listen)
+{
+    struct address target = listen->address;
+    if (target.any.sa_family == AF_INET && target.v4.sin_addr.s_addr == INADDR_ANY)
+        target.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (target.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&target.v6.sin6_addr)) {
+        target = (struct address){.length = sizeof target.v4};
+        target.v4.sin_family = AF_INET;
+        target.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        target.v4.sin_port = listen->address.v6.sin6_port;
+    }
+    return target;
+}
+
+/* One attempt at one listener. */
+struct probe {
+    const struct config_listen *listen;
+    SSL_CTX *context;
+    struct doctor_smtp smtp;
+    struct doctor_reply reply;
+    bool announced;  /* as a stranger, by a PROXY header */
+    bool taken;      /* a recipient elsewhere was accepted */
+    const char *how; /* it was asked then */
+};
+
+/* A listener that believes this host's PROXY headers wants one: then a stranger's. */
+static bool announce(struct probe *probe)
+{
+    static const char header[] = "PROXY TCP4 192.0.2.1 192.0.2.2 49152 587\r\n";
+    struct address own = {0};
+    socklen_t length = sizeof own - offsetof(struct address, any);
+    if (getsockname(probe->smtp.fd, &own.any, &length) < 0)
+        return true;
+    own.length = length;
+    address_normalise(&own);
+    for (size_t i = 0; i < probe->listen->proxy_protocol.count && !probe->announced; i++)
+        probe->announced = network_contains(&probe->listen->proxy_protocol.network[i], &own);
+    return !probe->announced || doctor_smtp_write(&probe->smtp, header, sizeof header - 1);
+}
+
+static bool say(struct probe *probe, const char *command)
+{
+    return doctor_smtp_say(&probe->smtp, &probe->reply, "%s", command);
+}
+
+/* Ways of asking for a relay that one server or another has fallen for. */
+static const char *const recipients[] = {
+    "RCPT TO:<postern-doctor@example.net>",
+    "RCPT TO:<postern-doctor%example.net@localhost>",
+    "RCPT TO:<@localhost:postern-doctor@example.net>",
+    "RCPT TO:<example.net!postern-doctor>",
+    "RCPT TO:<\"postern-doctor@example.net\">",
+};
+
+/* False: the connection is over, as it may be. */
+static bool ask(struct probe *probe)
+{
+    if (!say(probe, "MAIL FROM:<postern-doctor@example.com>"))
+        return false;
+    for (size_t i = 0; i < sizeof recipients / sizeof recipients[0]; i++) {
+        if (!say(probe, recipients[i]))
+            return false;
+        if (probe->reply.code / 100 != 2)
+            continue;
+        probe->taken = true;
+        probe->how = recipients[i];
+        return false;
+    }
+    return say(probe, "RSET");
+}
+
+static bool hello(struct probe *probe)
+{
+    return say(probe, "EHLO postern-doctor.invalid") && probe->reply.code == 250;
+}
+
+static bool start_tls(struct probe *probe)
+{
+    return say(probe, "STARTTLS") && probe->reply.code == 220 &&
+           doctor_smtp_secure(&probe->smtp, probe->context, NULL) && hello(probe);
+}
+
+/* Up to where it can be asked at all, and asks. */
+static bool talk(struct probe *probe, bool tls)
+{
+    bool implicit = probe->listen->tls == CONFIG_TLS_IMPLICIT;
+    if (!announce(probe) ||
+        (implicit && !doctor_smtp_secure(&probe->smtp, probe->context, NULL)) ||
+        !doctor_smtp_read(&probe->smtp, &probe->reply) || probe->reply.code != 220 ||
+        !hello(probe) || (tls && !implicit && !start_tls(probe)))
+        return false;
+    if (ask(probe))
+        (void)!say(probe, "QUIT");
+    return true;
+}
+
+static bool probe_once(struct probe *probe, bool tls)
+{
+    struct address target = target_of(probe->listen);
+    if (!doctor_smtp_open(&probe->smtp, &target))
+        return false;
+    probe->announced = false;
+    bool asked = talk(probe, tls);
+    doctor_smtp_close(&probe->smtp);
+    return asked;
+}
+
+static void tell(struct doctor *doctor, const struct probe *probe, bool asked)
+{
+    const struct config_listen *listen = probe->listen;
+    bool local = listen->role == CONFIG_ROLE_MX && !listen->recipients && !probe->announced;
+    if (probe->taken && local) {
+        doctor_note(doctor,
+                    "%s: its backend takes mail to elsewhere from this host; what it "
+                    "takes from strangers, backend-open-relay tells",
+                    listen->name);
+    } else if (probe->taken) {
+        doctor_fault(doctor, "%s: an open relay: without a login it took %s", listen->name,
+                     probe->how);
+        doctor_advise(doctor, "stop it now; then see \"role\" and \"recipients\" in section "
+                              "listen, and what is told of the backend");
+    } else if (asked) {
+        doctor_good(doctor, "%s: relays for nobody who has not logged in", listen->name);
+    } else {
+        doctor_skip(doctor, "%s: it could not be asked: %s", listen->name,
+                    probe->smtp.why[0] ? probe->smtp.why : probe->reply.text);
+    }
+}
+
+/* Under TLS, and in plaintext where a connection begins so. */
+static void check_relay(struct doctor *doctor, const struct config_listen *listen,
+                        SSL_CTX *context)
+{
+    struct probe probe = {.listen = listen, .context = context};
+    bool asked = probe_once(&probe, true);
+    if (asked && !probe.taken && listen->tls != CONFIG_TLS_IMPLICIT)
+        asked = probe_once(&probe, false);
+    tell(doctor, &probe, asked);
+}
+
+void doctor_check_listeners(struct doctor *doctor)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    for (size_t i = 0; context && i < doctor->config->listen_count; i++) {
+        const struct config_listen *listen = &doctor->config->listens[i];
+        if (is_served(listen))
+            check_relay(doctor, listen, context);
+        else
+            doctor_skip(doctor, "%s: nothing of Postern's listens there yet", listen->name);
+    }
+    SSL_CTX_free(context);
+}
