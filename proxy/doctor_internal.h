@@ -14,6 +14,7 @@ struct doctor {
     const struct config *config; /* NULL: it cannot be used */
     bool root;
     bool *answers;              /* by index into config->backends: it was seen to answer */
+    bool dns_silent;            /* no name server has answered */
     enum doctor_severity fault; /* what a fault in the check that runs counts as */
     struct doctor_report report;
 };
@@ -49,6 +50,8 @@ doctor_check doctor_check_backends, doctor_check_identities, doctor_check_strang
 doctor_check doctor_check_local;
 /* doctor_listen.c */
 doctor_check doctor_check_ports, doctor_check_listeners;
+/* doctor_dns.c */
+doctor_check doctor_check_dns, doctor_check_reverse, doctor_check_services;
 /* doctor_host.c */
 doctor_check doctor_check_users, doctor_check_descriptors, doctor_check_clock;
 doctor_check doctor_check_synchronisation;

@@ -12,6 +12,7 @@ import pytest
 
 from conftest import needs_root
 from support import certificates as certificates_module
+from support import dns
 from support import postern as posterns
 from support import wait
 
@@ -57,12 +58,25 @@ def only_for_logins(connection, _):
 
 
 @pytest.fixture
-def settings(server_pair, pam, backend):
+def names():
+    """A name server that knows the hostname and where people's programs are to go."""
+    made = dns.NameServer()
+    made.addresses["mail.example.org"] = "192.0.2.25"
+    made.names["192.0.2.25"] = "mail.example.org"
+    made.services["_submissions._tcp.example.org"] = (465, "mail.example.org")
+    made.services["_submission._tcp.example.org"] = (587, "mail.example.org")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def settings(server_pair, pam, backend, names):
     """A good installation, which a test spoils."""
     backend.on("RCPT", only_for_logins)
     return {
         "hostname": "mail.example.org",
         "user": "nobody",
+        "nameservers": [names.address],
         "tls": server_pair,
         "listen": {"submission": {"address": f"127.0.0.1:{wait.free_port()}"}},
         "auth": {"pam_service": "users", "pam_confdir": pam.directory},
@@ -560,3 +574,59 @@ def test_listener_that_nobody_answers_does_not_hold_it_up(doctor):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         assert doctor(**listening(silent)).severities("listener-open-relay") == ["skipped"]
+
+
+# the DNS
+
+def test_good_names_are_left_alone(doctor):
+    findings = doctor()
+    assert "192.0.2.25" in findings.only("dns")["message"]
+    assert findings.severities("dns") == findings.severities("dns-reverse") == ["ok"]
+    assert findings.severities("dns-services") == ["ok", "ok"], findings.text
+
+
+def test_hostname_that_nobody_finds_is_told(doctor, names):
+    names.addresses.clear()
+    check_fault(doctor(), "dns", "warning", "mail.example.org", "A or AAAA")
+
+
+@pytest.mark.parametrize("name, said", [(None, "has no name"), ("host-25.isp.test", "host-25")])
+def test_address_that_leads_elsewhere_is_told(doctor, names, name, said):
+    names.names["192.0.2.25"] = name
+    check_fault(doctor(), "dns-reverse", "warning", "192.0.2.25", said)
+
+
+def test_missing_service_records_are_for_information(doctor, names):
+    names.services.clear()
+    findings = doctor()
+    assert findings.severities("dns-services") == ["note", "note"]
+    assert "SRV 0 1 465 mail.example.org." in findings.text
+    assert findings.status == GOOD, findings.text
+
+
+def test_silent_name_server_holds_nothing_up(doctor, names):
+    names.silent = True
+    findings = doctor()
+    assert findings.severities("dns") == ["skipped"]
+    assert len(names.asked) == 1, "it was asked again"
+    assert findings.status == GOOD, findings.text
+
+
+# all of it
+
+def test_good_installation_has_nothing_to_be_told(doctor):
+    findings = doctor()
+    assert findings.status == GOOD, findings.text
+    assert not {"warning", "error"} & {each["severity"] for each in findings.all}
+
+
+@needs_root
+def test_without_root_it_says_what_it_left_out(doctor, scratch, authority):
+    doctor()
+    nobody = pwd.getpwnam("nobody").pw_uid
+    findings = Findings(posterns.run(
+        "doctor", "--json", "-c", scratch / "postern.conf", user=nobody, group=nobody,
+        extra_groups=[], environment={"SSL_CERT_FILE": str(authority.root)}))
+    assert findings.only("certificate")["severity"] == "skipped", findings.text
+    assert "only root" in findings.only("certificate")["message"]
+    assert findings.severities("backend-identity") == ["ok"]

@@ -4,7 +4,7 @@ import socket
 import struct
 import threading
 
-PTR, A = 12, 1
+PTR, A, SRV = 12, 1, 33
 
 
 def _encode(name):
@@ -25,6 +25,7 @@ class NameServer:
     def __init__(self):
         self.names = {}      # address: name, a text or a list of labels
         self.addresses = {}  # name: address
+        self.services = {}   # "_service._tcp.domain": (port, target)
         self.silent = False
         self.asked = []      # (name, type)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -53,6 +54,9 @@ class NameServer:
         elif kind == A:
             found = self.addresses.get(name)
             data = found and socket.inet_aton(found)
+        elif kind == SRV and name in self.services:
+            port, target = self.services[name]
+            data = struct.pack("!HHH", 0, 1, port) + _encode(target)
         head = query[:2] + struct.pack("!HHHHH", 0x8180 if data else 0x8183, 1, bool(data), 0, 0)
         if not data:
             return head + question
