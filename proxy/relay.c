@@ -13,6 +13,11 @@
 #include "proxy/relay_internal.h"
 #include "proxy/statistics.h"
 
+/* What is read of the backend at once: replies are short, and of a client that does not read
+ * them so much waits here. */
+#define REPLIES_BYTES ((size_t)64 * 1024)
+_Static_assert(SMTP_REPLY_LINE_LIMIT + REPLIES_BYTES <= SERVICE_SCRATCH_SIZE, "there is room");
+
 struct relay *relay_new(struct service *service, const struct relay_party *party,
                         struct stream *client, struct stream *backend,
                         const struct smtp_ehlo *ehlo, struct buffer *leftover)
@@ -286,7 +291,7 @@ static enum stream_status read_backend(struct relay *relay)
     if (held > 0)
         memcpy(scratch, buffer_bytes(&relay->reply), held);
     enum stream_status status =
-        stream_read(relay->backend, scratch + held, SERVICE_SCRATCH_SIZE - held, &got);
+        stream_read(relay->backend, scratch + held, REPLIES_BYTES, &got);
     if (status != STREAM_OK)
         return status;
 

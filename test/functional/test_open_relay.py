@@ -47,9 +47,9 @@ class Anything:
 
 
 class Postfix:
-    def __init__(self, request, identity="none"):
+    def __init__(self, request, identity="none", **settings):
         self.server = request.getfixturevalue("postfix_with")(
-            mynetworks="127.0.0.1/32",
+            mynetworks="127.0.0.1/32", **settings,
             smtpd_relay_restrictions="permit_mynetworks, reject_unauth_destination")
         self.settings = {"backend": {"address": address(self.server.address),
                                      "identity": identity}}
@@ -195,7 +195,7 @@ def test_no_form_of_address_passes_an_mx_that_knows_its_recipients(start, server
 def test_nobody_is_this_host_at_an_mx_whose_server_decides(start, request):
     """Postfix is told where they come from: what it takes then is mail for its own domain, and
     none of it leaves; but it tells senders that some could not be delivered."""
-    server = Postfix(request, identity="xclient")
+    server = Postfix(request, identity="xclient", mail_name="Its own")  # and its own log
     front = start_mx(start, server)
     before = len(server.server.log())
     taken = relay_probe.probe(lambda: front.connect(None))
