@@ -2,9 +2,9 @@
  * Those who try too often: failed logins by address, network and user name,
  * connections a minute by address, messages and recipients an hour by login.
  * Each is a level in the table that all reactors share (tally.h): it rises
- * with what happens and is forgotten with time. Nobody is locked out of an
- * address where the same user name has just logged in, and exempt networks are
- * not counted.
+ * with what happens and is forgotten with time, and other machines may know of
+ * it too (shared.h). Nobody is locked out of an address where the same user
+ * name has just logged in, and exempt networks are not counted.
  */
 #ifndef POSTERN_ABUSE_H
 #define POSTERN_ABUSE_H
@@ -17,9 +17,11 @@
 #include "proxy/tally.h"
 
 struct abuse;
+struct event_base;
 
-/* Both must outlive it. NULL: no memory. */
-MUST_USE struct abuse *abuse_new(const struct config *config, struct tally *tally);
+/* All must outlive it. NULL: no memory. */
+MUST_USE struct abuse *abuse_new(struct event_base *base, const struct config *config,
+                                 struct tally *tally);
 /* NULL is allowed. */
 void abuse_free(struct abuse *abuse);
 

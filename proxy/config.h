@@ -158,16 +158,6 @@ struct config_timeouts {
     uint32_t drain_ms;            /* SIGTERM: time for transactions in progress */
 };
 
-/* Where that is unless the file says otherwise: as nobody asked for it there, Postern does
- * without if it cannot be made. */
-#define CONFIG_ADMIN_SOCKET "/run/postern/control"
-
-struct config_admin {
-    char *socket;  /* a unix socket's path; empty: none */
-    char *group;   /* whose members may use it */
-    char *metrics; /* a loopback address for figures alone; empty: none */
-};
-
 struct config {
     char *path; /* the file it came from */
     char *hostname;
@@ -184,9 +174,9 @@ struct config {
     struct config_backend *backends;
     size_t backend_count;          /* at least one */
     struct config_networks exempt; /* from the limits of addresses */
+    char *shared;                  /* where limits are shared: shared_place.h; empty: nowhere */
     struct config_limits limits;
     struct config_timeouts timeouts;
-    struct config_admin admin;
     struct log_options log;
 };
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auth/sasl.h"
@@ -230,6 +231,16 @@ static void check_inbound_program(const struct config *config,
     }
 }
 
+/* A password that everybody on this host may read is none. */
+static void check_secrecy(const struct config *config)
+{
+    struct stat file;
+    if (strchr(config->shared, '@') && stat(config->path, &file) == 0 &&
+        (file.st_mode & S_IROTH))
+        log_warning("%s: limits: shared: holds a password, and everybody may read this file",
+                    config->path);
+}
+
 void config_check(struct config *config, unsigned share_line)
 {
     if (config->auth.share > config->auth.workers)
@@ -251,5 +262,6 @@ void config_check(struct config *config, unsigned share_line)
     }
     for (size_t i = 0; i < config->backend_count; i++)
         tell_of_no_identity(config, &config->backends[i]);
+    check_secrecy(config);
     default_hostname(config);
 }

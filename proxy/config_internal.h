@@ -27,6 +27,7 @@ struct config_row {
     unsigned minimum;                    /* smallest number or seconds; first index of `word` */
     unsigned maximum;                    /* largest number or seconds */
     const char *(*word)(unsigned index); /* the words that are allowed; NULL behind the last */
+    bool is_secret;                      /* no message shows it */
     const char *(*check)(const void *value); /* a text or struct address: its fault, or NULL */
 };
 
@@ -65,7 +66,7 @@ struct config_section {
     const char *untitled; /* the title of one without a title; NULL: it must have one */
 };
 
-#define CONFIG_SECTIONS 9
+#define CONFIG_SECTIONS 8
 extern const struct config_section config_sections[CONFIG_SECTIONS];
 
 /* NULL: there is none. */

@@ -139,7 +139,7 @@ static bool take_text(const struct config_row *row, void *base, const char *valu
     if (row->word && find_word(row, value) < 0)
         return refuse_word(row, value, why);
     const char *fault = row->check ? row->check(value) : NULL;
-    if (fault && *value)
+    if (fault && *value && !row->is_secret)
         return refuse(why, "\"%.200s\" %s", value, fault);
     if (fault)
         return refuse(why, "%s", fault);
