@@ -62,8 +62,11 @@ static void take(struct acceptor *acceptor, int fd, const struct address *client
     struct service *service = acceptor->service;
     const struct config_limits *limits = &service->config->limits;
 
-    if (limits->connections_per_address > 0 && !door_is_balanced(acceptor->door, client) &&
-        connections_count_from(service->connections, client) >= limits->connections_per_address)
+    if (service->refusing)
+        refuse(acceptor, fd, client, REPLY_DRAINING, STATISTICS_LIMIT_DRAINING, "draining");
+    else if (limits->connections_per_address > 0 && !door_is_balanced(acceptor->door, client) &&
+             connections_count_from(service->connections, client) >=
+                 limits->connections_per_address)
         refuse(acceptor, fd, client, REPLY_ADDRESS_FULL, STATISTICS_LIMIT_PER_ADDRESS,
                "too many connections from this address");
     else if (!door_is_balanced(acceptor->door, client) &&

@@ -158,6 +158,16 @@ struct config_timeouts {
     uint32_t drain_ms;            /* SIGTERM: time for transactions in progress */
 };
 
+/* Where that is unless the file says otherwise: as nobody asked for it there, Postern does
+ * without if it cannot be made. */
+#define CONFIG_ADMIN_SOCKET "/run/postern/control"
+
+struct config_admin {
+    char *socket;  /* a unix socket's path; empty: none */
+    char *group;   /* whose members may use it */
+    char *metrics; /* a loopback address for figures alone; empty: none */
+};
+
 struct config {
     char *path; /* the file it came from */
     char *hostname;
@@ -177,6 +187,7 @@ struct config {
     char *shared;                  /* where limits are shared: shared_place.h; empty: nowhere */
     struct config_limits limits;
     struct config_timeouts timeouts;
+    struct config_admin admin;
     struct log_options log;
 };
 

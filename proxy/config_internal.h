@@ -66,7 +66,7 @@ struct config_section {
     const char *untitled; /* the title of one without a title; NULL: it must have one */
 };
 
-#define CONFIG_SECTIONS 8
+#define CONFIG_SECTIONS 9
 extern const struct config_section config_sections[CONFIG_SECTIONS];
 
 /* NULL: there is none. */

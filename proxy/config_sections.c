@@ -18,6 +18,7 @@ const struct config_section config_sections[CONFIG_SECTIONS] = {
     {"backend", ELEMENTS(backends, backend_count, config_backend), "default"},
     {"limits"},
     {"timeouts"},
+    {"admin"},
     {"log"},
 };
 #define IS_ELEMENT(type)                                                                       \

@@ -3,19 +3,12 @@
  * reads files by it, the manual and the sample are tested against it. Adding an option is
  * adding a row (and its paragraph in postern.conf(5)); nothing here looks at a file.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "auth/sasl.h"
 #include "proxy/config_internal.h"
+#include "proxy/config_rules.h"
 #include "proxy/identity.h"
-#include "proxy/program_line.h"
-#include "proxy/shared_place.h"
-#include "proxy/smtp/command.h"
 #include "proxy/smtp/xclient.h"
 
 #define CIPHERS                                                                                \
@@ -64,106 +57,6 @@ static const char *attribute_word(unsigned index)
                                       : NULL;
 }
 
-static const char *check_not_empty(const void *value)
-{
-    return *(const char *)value ? NULL : "is empty";
-}
-
-/* What may stand in a greeting and in an EHLO line; empty is this host's name. */
-static const char *check_hostname(const void *value)
-{
-    const char *name = value;
-    size_t length = strlen(name);
-    bool literal = length > 2 && name[0] == '[' && name[length - 1] == ']';
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789-_.";
-    if (length > SMTP_DOMAIN_LIMIT)
-        return "is longer than 255 characters";
-    if (literal && strspn(name + 1, "0123456789abcdefABCDEFIPv.:") == length - 2)
-        return NULL;
-    return strspn(name, letters) == length ? NULL
-                                           : "is not a host name or an address in brackets";
-}
-
-/* PAM takes it as the name of a file in its directory. */
-static const char *check_pam_service(const void *value)
-{
-    const char *name = value;
-    if (!*name)
-        return "is empty";
-    return strchr(name, '/') || name[0] == '.' ? "is not the name of a PAM service" : NULL;
-}
-
-static const char *check_nameserver(const void *value)
-{
-    struct address address;
-    struct in6_addr any;
-    const char *why = NULL;
-    if (inet_pton(AF_INET, value, &any) == 1 || inet_pton(AF_INET6, value, &any) == 1)
-        return NULL;
-    return address_parse(value, &address, &why) && address.any.sa_family != AF_UNIX
-               ? NULL
-               : "is not an IP address, with a port or without";
-}
-
-static const char *check_external(const void *value)
-{
-    static const char *const words[] = {"", "cn", "email", "dns"};
-    const char *text = value;
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strcmp(text, words[i]) == 0)
-            return NULL;
-    return text[0] == '/' ? NULL : "is none of \"cn\", \"email\", \"dns\", and no file's path";
-}
-
-/* Empty: this machine is alone. */
-static const char *check_shared(const void *value)
-{
-#ifdef HAVE_HIREDIS
-    struct shared_place place;
-    const char *fault = NULL;
-    return !*(const char *)value || shared_place_parse(value, &place, &fault) ? NULL : fault;
-#else
-    return *(const char *)value ? "cannot be had: this program was built without hiredis"
-                                : NULL;
-#endif
-}
-
-static const char *check_listen_address(const void *value)
-{
-    const struct address *address = value;
-    return address->any.sa_family == AF_UNIX ? "a listener has a TCP port" : NULL;
-}
-
-static const char *check_backend_address(const void *value)
-{
-    const struct address *address = value;
-    bool any =
-        (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == 0) ||
-        (address->any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr));
-    return any ? "\"any address\" is for listeners: name the one that the backend listens on"
-               : NULL;
-}
-
-/* Empty: the backend has an address. */
-static const char *check_program(const void *value)
-{
-    static char why[PROGRAM_WHY_SIZE];
-    struct program_line line;
-    struct stat file;
-    if (!*(const char *)value)
-        return NULL;
-    if (!program_line_parse(value, &line, why))
-        return why;
-    if (stat(program_line_path(&line), &file) < 0 || access(program_line_path(&line), X_OK) < 0)
-        snprintf(why, sizeof why, "cannot be executed: %s", strerrordesc_np(errno));
-    else if (!S_ISREG(file.st_mode))
-        snprintf(why, sizeof why, "is not a program");
-    else
-        return NULL;
-    return why;
-}
-
 #define AT(field)             .offset = offsetof(struct config, field)
 #define CERTIFICATE_AT(field) .offset = offsetof(struct config_certificate, field)
 #define LISTEN_AT(field)      .offset = offsetof(struct config_listen, field)
@@ -172,45 +65,54 @@ static const char *check_program(const void *value)
 #define DAY                   86400u
 
 const struct config_row config_rows[] = {
-    {{"", "hostname", "\"\""}, CONFIG_TEXT, AT(hostname), .check = check_hostname},
-    {{"", "user", "\"postern\""}, CONFIG_TEXT, AT(user), .check = check_not_empty},
+    {{"", "hostname", "\"\""}, CONFIG_TEXT, AT(hostname), .check = config_check_hostname},
+    {{"", "user", "\"postern\""}, CONFIG_TEXT, AT(user), .check = config_check_not_empty},
     {{"", "workers", "1"}, CONFIG_NUMBER, AT(workers), RANGE(1, 256)},
     {{"", "bare_newline", "\"normalize\""},
      CONFIG_CHOICE,
      AT(bare_newline),
      .word = bare_newline_word},
 
-    {{"", "nameservers", "{}"}, CONFIG_TEXTS, AT(nameservers), .check = check_nameserver},
+    {{"", "nameservers", "{}"},
+     CONFIG_TEXTS,
+     AT(nameservers),
+     .check = config_check_nameserver},
 
-    {{"tls", "certificate", NULL}, CONFIG_TEXT, AT(tls.certificate), .check = check_not_empty},
-    {{"tls", "key", NULL}, CONFIG_TEXT, AT(tls.key), .check = check_not_empty},
+    {{"tls", "certificate", NULL},
+     CONFIG_TEXT,
+     AT(tls.certificate),
+     .check = config_check_not_empty},
+    {{"tls", "key", NULL}, CONFIG_TEXT, AT(tls.key), .check = config_check_not_empty},
     {{"tls", "minimum", "\"1.2\""}, CONFIG_TEXT, AT(tls.minimum), .word = tls_version_word},
     {{"tls", "ciphers", "\"" CIPHERS "\""},
      CONFIG_TEXT,
      AT(tls.ciphers),
-     .check = check_not_empty},
+     .check = config_check_not_empty},
     {{"tls", "ciphersuites", "\"" CIPHERSUITES "\""},
      CONFIG_TEXT,
      AT(tls.ciphersuites),
-     .check = check_not_empty},
+     .check = config_check_not_empty},
     {{"tls", "groups", "\"X25519:P-256:P-384\""},
      CONFIG_TEXT,
      AT(tls.groups),
-     .check = check_not_empty},
+     .check = config_check_not_empty},
     {{"tls", "tickets", "true"}, CONFIG_FLAG, AT(tls.tickets)},
     {{"tls", "ticket_secret", "\"\""}, CONFIG_TEXT, AT(tls.ticket_secret)},
 
     {{"certificate", "certificate", NULL},
      CONFIG_TEXT,
      CERTIFICATE_AT(certificate),
-     .check = check_not_empty},
-    {{"certificate", "key", NULL}, CONFIG_TEXT, CERTIFICATE_AT(key), .check = check_not_empty},
+     .check = config_check_not_empty},
+    {{"certificate", "key", NULL},
+     CONFIG_TEXT,
+     CERTIFICATE_AT(key),
+     .check = config_check_not_empty},
 
     {{"listen", "address", NULL},
      CONFIG_ADDRESS,
      LISTEN_AT(address_text),
      .address_offset = offsetof(struct config_listen, address),
-     .check = check_listen_address},
+     .check = config_check_listen_address},
     {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
     {{"listen", "proxy_protocol", "{}"}, CONFIG_NETWORKS, LISTEN_AT(proxy_protocol)},
     {{"listen", "tls_minimum", "\"\""},
@@ -223,7 +125,10 @@ const struct config_row config_rows[] = {
      .word = client_certificates_word},
     {{"listen", "client_ca", "\"\""}, CONFIG_TEXT, LISTEN_AT(client_ca)},
     {{"listen", "client_crl", "\"\""}, CONFIG_TEXT, LISTEN_AT(client_crl)},
-    {{"listen", "external", "\"\""}, CONFIG_TEXT, LISTEN_AT(external), .check = check_external},
+    {{"listen", "external", "\"\""},
+     CONFIG_TEXT,
+     LISTEN_AT(external),
+     .check = config_check_external},
     {{"listen", "mechanisms", "{\"PLAIN\", \"LOGIN\", \"EXTERNAL\"}"},
      CONFIG_WORDS,
      LISTEN_AT(mechanisms),
@@ -244,7 +149,7 @@ const struct config_row config_rows[] = {
     {{"auth", "pam_service", "\"postern\""},
      CONFIG_TEXT,
      AT(auth.pam_service),
-     .check = check_pam_service},
+     .check = config_check_pam_service},
     {{"auth", "pam_confdir", "\"\""}, CONFIG_TEXT, AT(auth.pam_confdir)},
     {{"auth", "user", "\"\""}, CONFIG_TEXT, AT(auth.user)},
     {{"auth", "workers", "4"}, CONFIG_NUMBER, AT(auth.workers), RANGE(1, 1024)},
@@ -259,8 +164,11 @@ const struct config_row config_rows[] = {
      CONFIG_ADDRESS,
      BACKEND_AT(address_text),
      .address_offset = offsetof(struct config_backend, address),
-     .check = check_backend_address},
-    {{"backend", "program", "\"\""}, CONFIG_TEXT, BACKEND_AT(program), .check = check_program},
+     .check = config_check_backend_address},
+    {{"backend", "program", "\"\""},
+     CONFIG_TEXT,
+     BACKEND_AT(program),
+     .check = config_check_program},
     {{"backend", "user", "\"\""}, CONFIG_TEXT, BACKEND_AT(user)},
     {{"backend", "relayclient", "\"unset\""}, CONFIG_TEXT, BACKEND_AT(relayclient)},
     {{"backend", "program_limit", "100"},
@@ -280,7 +188,7 @@ const struct config_row config_rows[] = {
     {{"backend", "tls_name", "\"\""},
      CONFIG_TEXT,
      BACKEND_AT(tls_name),
-     .check = check_hostname},
+     .check = config_check_hostname},
     {{"backend", "resolve", "false"}, CONFIG_FLAG, BACKEND_AT(resolve)},
     {{"backend", "trace", "false"}, CONFIG_FLAG, BACKEND_AT(trace)},
     {{"backend", "hide_login", "false"}, CONFIG_FLAG, BACKEND_AT(hide_login)},
@@ -324,7 +232,7 @@ const struct config_row config_rows[] = {
      CONFIG_TEXT,
      AT(shared),
      .is_secret = true,
-     .check = check_shared},
+     .check = config_check_shared},
     {{"limits", "errors", "10"}, CONFIG_NUMBER, AT(limits.errors), RANGE(1, 1000)},
 
     {{"timeouts", "handshake", "30"}, CONFIG_SECONDS, AT(timeouts.handshake_ms), RANGE(1, DAY)},
@@ -346,6 +254,16 @@ const struct config_row config_rows[] = {
      AT(timeouts.backend_reply_ms),
      RANGE(1, DAY)},
     {{"timeouts", "drain", "60"}, CONFIG_SECONDS, AT(timeouts.drain_ms), RANGE(0, DAY)},
+
+    {{"admin", "socket", "\"" CONFIG_ADMIN_SOCKET "\""},
+     CONFIG_TEXT,
+     AT(admin.socket),
+     .check = config_check_socket_path},
+    {{"admin", "group", "\"postern\""}, CONFIG_TEXT, AT(admin.group)},
+    {{"admin", "metrics", "\"\""},
+     CONFIG_TEXT,
+     AT(admin.metrics),
+     .check = config_check_figures_address},
 
     {{"log", "destination", "\"stderr\""},
      CONFIG_CHOICE,

@@ -18,9 +18,19 @@ enum control_type {
     CONTROL_OPENER, /* descriptor: the socket of a new opener */
     CONTROL_DRAIN,  /* accept no more; end when the last session has ended */
     CONTROL_STOP,   /* the same, and ask every session to end: the configured time at most */
+    CONTROL_ADMIN,  /* number: enum admin_kind; descriptor: the socket to listen on (none: not)
+                     */
+    CONTROL_PEERS,  /* forget other reactors: those that live now follow */
+    CONTROL_PEER,   /* descriptor: towards another reactor, to ask it */
+    CONTROL_ASKED,  /* descriptor: towards the reactor that will ask this one */
+    CONTROL_RELOADED, /* number: 1 done, 0 refused; descriptor: a file with the reasons */
+    /* both ways: wished by a reactor, and then told to all of them */
+    CONTROL_REFUSE,    /* number: 1 refuse new connections, 0 accept them again */
+    CONTROL_LOG_LEVEL, /* number: enum log_level */
     /* reactor to master */
     CONTROL_READY,        /* the listeners are being served */
     CONTROL_WORKER_FAULT, /* number: slot whose worker is to be killed and replaced */
+    CONTROL_RELOAD,       /* as by SIGHUP, and CONTROL_RELOADED when that is over */
     CONTROL_TYPE_COUNT,
 };
 

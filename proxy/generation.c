@@ -29,6 +29,7 @@ struct generation {
     bool ending;
     bool served; /* all reactors have been ready once */
     bool failed; /* a reactor ended before that */
+    bool news;   /* a reactor has become ready */
 };
 
 /* What reactor `index` listens on; the array is the caller's to free. */
@@ -72,6 +73,7 @@ static bool start_reactor(struct generation *generation, unsigned index)
                              ? generation->contexts->ticket_secret
                              : generation->environment->ticket_secret,
         .statistics = statistics_take_place(),
+        .refusing = generation->environment->refusing,
     };
     bool started = child_start_reactor(&reactor->process, &settings);
     free(listeners);
@@ -79,6 +81,7 @@ static bool start_reactor(struct generation *generation, unsigned index)
     reactor->control = pair[0];
     reactor->statistics = settings.statistics;
     reactor->ready = false;
+    reactor->reload = RELOAD_NOT_ASKED;
     if (started)
         reactor_child_start_helpers(reactor, generation->config);
     return started;
@@ -242,16 +245,34 @@ size_t generation_sockets(const struct generation *generation, int *out, size_t 
     return count;
 }
 
+static void take_wish(const struct generation *generation, const struct reactor_child *reactor,
+                      const struct control_message *message)
+{
+    uint32_t limit = message->type == CONTROL_REFUSE ? 1 : LOG_LEVEL_DEBUG;
+    if (message->number <= limit)
+        generation->environment->wish(generation->environment->wish_context, message);
+    else
+        log_error("reactor %d wishes for what does not exist", (int)reactor->process.pid);
+}
+
 static void take_message(struct generation *generation, struct reactor_child *reactor,
                          const struct control_message *message)
 {
     switch (message->type) {
     case CONTROL_READY:
-        reactor->ready = true;
+        reactor->ready = generation->news = true;
         generation->served |= generation_state(generation) == GENERATION_SERVING;
         break;
     case CONTROL_WORKER_FAULT:
         reactor_child_replace_worker(reactor, generation->config, message->number);
+        break;
+    case CONTROL_RELOAD:
+        reactor->reload = RELOAD_ASKED;
+        generation->environment->wish(generation->environment->wish_context, message);
+        break;
+    case CONTROL_REFUSE:
+    case CONTROL_LOG_LEVEL:
+        take_wish(generation, reactor, message);
         break;
     default:
         log_error("reactor %d sent a message that is not a reactor's",
@@ -309,4 +330,70 @@ uint64_t generation_tend(struct generation *generation)
             next_ms = due_ms;
     }
     return next_ms;
+}
+
+static void tell(const struct reactor_child *reactor, enum control_type type, uint32_t number,
+                 int descriptor)
+{
+    struct control_message message = {.type = type, .number = number};
+    if (reactor->control >= 0 && !control_send(reactor->control, &message, descriptor))
+        log_warning("reactor %d cannot be told of something: %s", (int)reactor->process.pid,
+                    strerrordesc_np(errno));
+}
+
+void generation_tell(const struct generation *generation, enum control_type type,
+                     uint32_t number)
+{
+    for (unsigned i = 0; i < generation->reactor_count; i++)
+        tell(&generation->reactors[i], type, number, -1);
+}
+
+void generation_take_charge(const struct generation *generation,
+                            const struct admin_sockets *sockets)
+{
+    const struct reactor_child *first = &generation->reactors[0];
+    for (uint32_t i = 0; i < ADMIN_KINDS; i++)
+        tell(first, CONTROL_ADMIN, i, admin_sockets_descriptor(sockets, (enum admin_kind)i));
+    tell(first, CONTROL_PEERS, 0, -1);
+}
+
+void generation_introduce(const struct generation *generation,
+                          const struct generation *in_charge)
+{
+    const struct reactor_child *asker = &in_charge->reactors[0];
+    for (unsigned i = 0; i < generation->reactor_count; i++) {
+        const struct reactor_child *asked = &generation->reactors[i];
+        int pair[2];
+        if (asked == asker || !asked->ready || asked->control < 0 || !control_pair(pair))
+            continue;
+        tell(asker, CONTROL_PEER, 0, pair[0]);
+        tell(asked, CONTROL_ASKED, 0, pair[1]);
+        close(pair[0]);
+        close(pair[1]);
+    }
+}
+
+bool generation_has_news(struct generation *generation)
+{
+    bool news = generation->news;
+    generation->news = false;
+    return news;
+}
+
+void generation_begin_reload(struct generation *generation)
+{
+    for (unsigned i = 0; i < generation->reactor_count; i++)
+        if (generation->reactors[i].reload == RELOAD_ASKED)
+            generation->reactors[i].reload = RELOAD_UNDER_WAY;
+}
+
+void generation_end_reload(struct generation *generation, bool done, int report)
+{
+    for (unsigned i = 0; i < generation->reactor_count; i++) {
+        struct reactor_child *reactor = &generation->reactors[i];
+        if (reactor->reload != RELOAD_UNDER_WAY)
+            continue;
+        reactor->reload = RELOAD_NOT_ASKED;
+        tell(reactor, CONTROL_RELOADED, done, report);
+    }
 }

@@ -13,8 +13,10 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "proxy/admin/sockets.h"
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
+#include "proxy/control.h"
 #include "proxy/listeners.h"
 #include "proxy/tally.h"
 
@@ -26,6 +28,11 @@ struct generation_environment {
     struct tally *tally;          /* which all reactors share */
     const uint8_t *ticket_secret; /* TLS_TICKET_SECRET_SIZE bytes */
     int log;                      /* the reactors' end of the log socket */
+    bool refusing;                /* new connections */
+    /* A reactor asks for something that is not its generation's alone: CONTROL_RELOAD,
+     * CONTROL_REFUSE or CONTROL_LOG_LEVEL, with a number that is allowed there. */
+    void (*wish)(void *context, const struct control_message *message);
+    void *wish_context;
 };
 
 /*
@@ -53,6 +60,25 @@ void generation_drain(struct generation *generation);
 /* The same, and within the configured time. */
 void generation_stop(struct generation *generation);
 void generation_kill(struct generation *generation);
+
+/* Tells all of its reactors. */
+void generation_tell(const struct generation *generation, enum control_type type,
+                     uint32_t number);
+
+/*
+ * Administration. The first reactor of the generation in charge gets the sockets, and is
+ * connected with every other reactor that lives, so that it can ask them.
+ */
+void generation_take_charge(const struct generation *generation,
+                            const struct admin_sockets *sockets);
+void generation_introduce(const struct generation *generation,
+                          const struct generation *in_charge);
+/* Has a reactor become ready since this was last asked? */
+bool generation_has_news(struct generation *generation);
+/* A reload begins, and has ended: those who asked before it began hear of it. `report` is a
+ * descriptor with the reasons, or -1. */
+void generation_begin_reload(struct generation *generation);
+void generation_end_reload(struct generation *generation, bool done, int report);
 
 /* A child of the master has ended. False: it is not of this generation. */
 bool generation_child_ended(struct generation *generation, pid_t pid, int status);

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proxy/administration.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/generation.h"
@@ -42,6 +43,7 @@
 struct master {
     struct listeners *listeners;
     struct generation_environment environment;
+    struct administration *administration;
     uint8_t ticket_secret[TLS_TICKET_SECRET_SIZE];
     int signals;
     int log; /* the master's end; the environment has the other */
@@ -79,7 +81,8 @@ static void check_descriptors(const struct config *config)
 
 static bool start_generation(struct master *master, struct config *config)
 {
-    if (!listeners_open(master->listeners, config)) {
+    if (!administration_open(master->administration, config) ||
+        !listeners_open(master->listeners, config)) {
         config_free(config);
         return false;
     }
@@ -90,6 +93,35 @@ static bool start_generation(struct master *master, struct config *config)
     return master->starting != NULL;
 }
 
+struct generations {
+    struct generation *list[GENERATIONS + 3];
+    struct administration_view view;
+};
+
+static const struct administration_view *all(const struct master *master,
+                                             struct generations *generations)
+{
+    size_t count = 0;
+    generations->list[count++] = master->serving;
+    generations->list[count++] = master->starting;
+    for (size_t i = 0; i < master->ending_count; i++)
+        generations->list[count++] = master->ending[i];
+    generations->view = (struct administration_view){generations->list, count};
+    return &generations->view;
+}
+
+static void begin_report(struct master *master)
+{
+    struct generations generations;
+    administration_begin_reload(master->administration, all(master, &generations));
+}
+
+static void tell_of_reload(struct master *master, bool done)
+{
+    struct generations generations;
+    administration_end_reload(master->administration, all(master, &generations), done);
+}
+
 static void reload_failed(struct master *master)
 {
     const struct config *config = generation_config(master->serving);
@@ -97,7 +129,9 @@ static void reload_failed(struct master *master)
     master->starting = NULL;
     log_configure(&master->log_before);
     listeners_trim(master->listeners, config);
+    administration_settle(master->administration, false);
     statistics_add(&statistics->reloads[STATISTICS_RELOAD_REFUSED], 1);
+    tell_of_reload(master, false);
     log_error("reload refused: the configuration that was running stays as it was");
     supervisor_ready();
 }
@@ -112,6 +146,7 @@ static void reload(struct master *master)
     supervisor_reloading();
     log_notice("reloading");
     master->reload_again = false;
+    begin_report(master);
     master->log_before = *log_options();
     struct config *config = config_load(generation_config(master->serving)->path);
     if (!config || !start_generation(master, config))
@@ -129,6 +164,8 @@ static void begin_serving(struct master *master)
     master->serving = master->starting;
     master->starting = NULL;
     listeners_trim(master->listeners, generation_config(master->serving));
+    administration_settle(master->administration, true);
+    tell_of_reload(master, true);
     log_notice("%s: %s", what, generation_config(master->serving)->path);
     supervisor_ready();
 }
@@ -145,7 +182,7 @@ static void start_failed(struct master *master)
 }
 
 /* What has become of the generations: ready, failed, ended. */
-static void review(struct master *master)
+static void review_generations(struct master *master)
 {
     size_t kept = 0;
     for (size_t i = 0; i < master->ending_count; i++) {
@@ -163,7 +200,16 @@ static void review(struct master *master)
         begin_serving(master);
     else if (state == GENERATION_ENDED)
         start_failed(master);
-    if (!master->starting && master->reload_again && !master->stopping)
+}
+
+static void review(struct master *master)
+{
+    struct generations generations;
+    review_generations(master);
+    administration_review(master->administration, all(master, &generations));
+    master->reload_again |= administration_wants_reload(master->administration);
+    if (master->reload_again && !master->starting && !master->stopping &&
+        master->ending_count < GENERATIONS)
         reload(master);
 }
 
@@ -337,13 +383,15 @@ static bool set_up(struct master *master)
         .ticket_secret = master->ticket_secret,
         .log = pair[1],
     };
-    return master->environment.tally && privileges_hide_memory();
+    master->administration = administration_new(&master->environment);
+    return master->environment.tally && master->administration && privileges_hide_memory();
 }
 
 static void end(struct master *master)
 {
     pass_log_on(master);
     each_generation(master, generation_free);
+    administration_free(master->administration);
     listeners_free(master->listeners);
     while (wait(NULL) > 0)
         continue;

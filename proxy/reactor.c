@@ -9,13 +9,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "proxy/abuse.h"
 #include "proxy/acceptor.h"
+#include "proxy/admin/admin.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
 #include "proxy/connections.h"
@@ -23,8 +23,8 @@
 #include "proxy/door.h"
 #include "proxy/identity.h"
 #include "proxy/opener_client.h"
-#include "proxy/privileges.h"
 #include "proxy/process_title.h"
+#include "proxy/reactor_process.h"
 #include "proxy/resolver.h"
 #include "proxy/session.h"
 #include "proxy/statistics_memory.h"
@@ -41,10 +41,10 @@ struct reactor {
     struct upstream **upstreams; /* by index into config->backends */
     struct door **doors;         /* by index into config->listens */
     struct acceptor **acceptors;
+    struct admin *admin;
     struct event ticket_timer, trim_timer, end_timer, stop_timer, terminated;
     uint64_t trimmed_at;  /* handshakes there had been */
     uint64_t lost_before; /* log records, by the master */
-    bool privileged;      /* was root: is in an empty root now */
     bool draining;
     bool orphaned; /* nobody is left who could replace a worker */
 };
@@ -94,7 +94,8 @@ static void on_end_timer(int fd, short what, void *argument)
     struct reactor *reactor = argument;
     struct timeval wait = {0, END_CHECK_MS * 1000};
     if (connections_count(reactor->service.connections) == 0 &&
-        stream_loop_finishing(reactor->service.streams) == 0)
+        stream_loop_finishing(reactor->service.streams) == 0 &&
+        (reactor->service.stopping || !admin_is_busy(reactor->admin)))
         event_base_loopbreak(reactor->service.base);
     else
         evtimer_add(&reactor->end_timer, &wait);
@@ -109,6 +110,7 @@ static void drain(struct reactor *reactor)
         acceptor_free(reactor->acceptors[i]);
     free(reactor->acceptors);
     reactor->acceptors = NULL;
+    admin_drain(reactor->admin);
     event_active(&reactor->end_timer, EV_TIMEOUT, 0);
 }
 
@@ -157,6 +159,7 @@ static void attach_worker(struct reactor *reactor, uint32_t slot, int descriptor
         auth_pool_attach(reactor->service.pool, slot, descriptor);
     else
         close(descriptor);
+    look_at_gauges(reactor);
 }
 
 static void on_control(void *context, const struct control_message *message, int descriptor)
@@ -176,6 +179,20 @@ static void on_control(void *context, const struct control_message *message, int
         if (descriptor >= 0)
             opener_client_attach(reactor->service.opener, descriptor);
         return;
+    case CONTROL_ADMIN:
+    case CONTROL_PEERS:
+    case CONTROL_PEER:
+    case CONTROL_ASKED:
+    case CONTROL_RELOADED:
+        admin_told(reactor->admin, message, descriptor);
+        return;
+    case CONTROL_LOG_LEVEL:
+        if (message->number <= LOG_LEVEL_DEBUG)
+            log_set_level((enum log_level)message->number);
+        break;
+    case CONTROL_REFUSE:
+        reactor->service.refusing = message->number == 1;
+        break;
     case CONTROL_DRAIN:
         drain(reactor);
         break;
@@ -196,50 +213,6 @@ static void on_worker_fault(void *context, unsigned slot, const char *reason)
         return;
     log_warning("auth worker %u is replaced: %s", slot, reason);
     control_client_tell(reactor->service.control, CONTROL_WORKER_FAULT, slot);
-}
-
-static void set_signals(void)
-{
-    sigset_t none;
-    sigemptyset(&none);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static bool keep_own_descriptors(const struct reactor_settings *settings)
-{
-    size_t count = 0;
-    int *keep = calloc(settings->listener_count + 2, sizeof *keep);
-    if (!keep)
-        return false;
-    for (size_t i = 0; i < settings->listener_count; i++)
-        keep[count++] = settings->listeners[i].fd;
-    keep[count++] = settings->control;
-    if (settings->log >= 0)
-        keep[count++] = settings->log;
-    privileges_keep_descriptors(keep, count);
-    free(keep);
-    return true;
-}
-
-static bool give_up_privileges(struct reactor *reactor)
-{
-    struct privileges_user user;
-    reactor->privileged = geteuid() == 0;
-    if (reactor->privileged && (!privileges_find_user(reactor->settings->config->user, &user) ||
-                                !privileges_drop(&user)))
-        return false;
-    return privileges_no_new() && privileges_hide_memory();
-}
-
-/* Memory that one burst of records took is kept for the next, instead of being mapped anew. */
-static void set_allocator(void)
-{
-    mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
-    mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
 }
 
 static bool wants_names(const struct config *config)
@@ -276,6 +249,7 @@ static bool make_service(struct reactor *reactor)
         .fault_context = reactor,
     };
     service->config = config;
+    service->refusing = reactor->settings->refusing;
     service->backend_contexts = reactor->settings->contexts->backends;
     service->streams = stream_loop_new(service->base);
     service->pool = auth_pool_new(service->base, &options);
@@ -365,6 +339,13 @@ static bool make_acceptors(struct reactor *reactor)
     return true;
 }
 
+static bool make_admin(struct reactor *reactor)
+{
+    reactor->admin =
+        admin_new(&reactor->service, reactor->settings->contexts, reactor->upstreams);
+    return reactor->admin;
+}
+
 static void make_timers(struct reactor *reactor)
 {
     struct event_base *base = reactor->service.base;
@@ -386,6 +367,7 @@ static void end(struct reactor *reactor)
     event_del(&reactor->end_timer);
     event_del(&reactor->stop_timer);
     event_del(&reactor->terminated);
+    admin_free(reactor->admin);
     for (size_t i = 0; i < service->config->listen_count; i++)
         door_free(reactor->doors[i]);
     for (size_t i = 0; i < service->config->backend_count; i++)
@@ -403,16 +385,6 @@ static void end(struct reactor *reactor)
     event_base_free(service->base);
 }
 
-/* A process in an empty root leaves at once: there is nothing left that could look for leaks.
- */
-static _Noreturn void leave(const struct reactor *reactor, int status)
-{
-    if (reactor->privileged)
-        _exit(status);
-    (void)prctl(PR_SET_DUMPABLE, 1L, 0L, 0L, 0L);
-    exit(status);
-}
-
 _Noreturn void reactor_run(const struct reactor_settings *settings)
 {
     static struct reactor reactor;
@@ -423,21 +395,21 @@ _Noreturn void reactor_run(const struct reactor_settings *settings)
     process_title_set("postern: reactor");
     if (settings->log >= 0)
         log_use_relay(settings->log);
-    set_signals();
-    set_allocator();
+    reactor_process_set_signals();
+    reactor_process_set_allocator();
     slab_serve_libevent();
-    if (!keep_own_descriptors(settings) || !make_first(&reactor) ||
-        !give_up_privileges(&reactor))
-        leave(&reactor, EXIT_FAILURE);
+    if (!reactor_process_keep_descriptors(settings) || !make_first(&reactor) ||
+        !reactor_process_give_up_privileges(settings->config->user))
+        reactor_process_leave(EXIT_FAILURE);
     if (!make_service(&reactor) || !make_upstreams(&reactor) || !make_doors(&reactor) ||
-        !make_acceptors(&reactor)) {
+        !make_acceptors(&reactor) || !make_admin(&reactor)) {
         log_error("out of memory");
-        leave(&reactor, EXIT_FAILURE);
+        reactor_process_leave(EXIT_FAILURE);
     }
     make_timers(&reactor);
     begin_probing(&reactor);
     control_client_tell(reactor.service.control, CONTROL_READY, 0);
     event_base_dispatch(reactor.service.base);
     end(&reactor);
-    leave(&reactor, EXIT_SUCCESS);
+    reactor_process_leave(EXIT_SUCCESS);
 }

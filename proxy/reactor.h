@@ -6,6 +6,7 @@
 #define POSTERN_REACTOR_H
 
 #include <openssl/ssl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ struct reactor_settings {
     int log;                      /* for log_use_relay(); -1: none */
     const uint8_t *ticket_secret; /* TLS_TICKET_SECRET_SIZE bytes */
     uint32_t statistics;          /* for statistics_use() */
+    bool refusing;                /* new connections, until CONTROL_REFUSE says otherwise */
 };
 
 /*

@@ -12,11 +12,15 @@
 #include "proxy/children.h"
 #include "proxy/config.h"
 
+/* A reload that the reactor has asked for. */
+enum reactor_child_reload { RELOAD_NOT_ASKED, RELOAD_ASKED, RELOAD_UNDER_WAY };
+
 struct reactor_child {
     struct child process;
     int control;         /* -1: gone */
     uint32_t statistics; /* its place */
     bool ready;
+    uint8_t reload;        /* enum reactor_child_reload */
     struct child *workers; /* config->auth.workers of them */
     struct child opener;   /* if a backend needs it */
 };

@@ -34,6 +34,7 @@ struct service {
     struct resolver *resolver;        /* NULL: no backend wants names */
     struct connections *connections;  /* who is there, and how many */
     char *scratch;                    /* SERVICE_SCRATCH_SIZE bytes, free between two turns */
+    bool refusing;                    /* new connections, because a postmaster wants it so */
     bool stopping;                    /* transactions may end, nothing new begins */
 };
 

@@ -66,8 +66,12 @@ enum statistics_limit {
     STATISTICS_LIMIT_TIME_LOGIN,
     STATISTICS_LIMIT_TIME_IDLE,
     STATISTICS_LIMIT_TIME_BACKEND,
+    STATISTICS_LIMIT_DRAINING,
     STATISTICS_LIMITS,
 };
+
+/* "connections_per_address" */
+const char *statistics_limit_name(enum statistics_limit limit);
 
 enum statistics_reload {
     STATISTICS_RELOAD_DONE,

@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "proxy/base/log.h"
 #include "tls/certificate.h"
 
 struct entry {
     SSL_CTX *holder;
+    char *file;
     char **names; /* of its subject, in lower case, sorted, without repetition */
     size_t name_count;
     size_t group; /* index of the first entry with the same names */
@@ -114,7 +116,8 @@ static bool load(struct entry *entry, const struct tls_certificate_files *files,
                  const char *hostname)
 {
     entry->holder = SSL_CTX_new(TLS_server_method());
-    if (!entry->holder) {
+    entry->file = strdup(files->certificate);
+    if (!entry->holder || !entry->file) {
         log_error("%s: out of memory", files->certificate);
         return false;
     }
@@ -150,9 +153,29 @@ void tls_certificates_free(struct tls_certificates *certificates)
         for (size_t j = 0; j < entry->name_count; j++)
             free(entry->names[j]);
         free(entry->names);
+        free(entry->file);
         SSL_CTX_free(entry->holder);
     }
     free(certificates);
+}
+
+size_t tls_certificates_count(const struct tls_certificates *certificates)
+{
+    return certificates->count;
+}
+
+const char *tls_certificates_file(const struct tls_certificates *certificates, size_t index)
+{
+    return certificates->entries[index].file;
+}
+
+int64_t tls_certificates_not_after(const struct tls_certificates *certificates, size_t index)
+{
+    const X509 *certificate = SSL_CTX_get0_certificate(certificates->entries[index].holder);
+    struct tm end = {0};
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1)
+        return 0;
+    return timegm(&end);
 }
 
 static bool has_name(const struct entry *entry, const char *name)

@@ -10,6 +10,7 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "proxy/base/compiler.h"
 
@@ -29,6 +30,11 @@ tls_certificates_new(const struct tls_certificate_files *files, size_t count,
                      const char *hostname);
 /* Contexts that use them must be gone. NULL is allowed. */
 void tls_certificates_free(struct tls_certificates *certificates);
+
+/* How many there are, and of each its file and its last second (since 1970; 0: not known). */
+size_t tls_certificates_count(const struct tls_certificates *certificates);
+const char *tls_certificates_file(const struct tls_certificates *certificates, size_t index);
+int64_t tls_certificates_not_after(const struct tls_certificates *certificates, size_t index);
 
 /* Gives a context the first ones, and has it choose by name from now on. */
 MUST_USE bool tls_certificates_use(const struct tls_certificates *certificates,

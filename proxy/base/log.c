@@ -41,6 +41,8 @@ static int relay = -1;
 static bool socket_output; /* standard error is a socket, as under a supervisor */
 static bool torn;          /* the last line was written in part: the next begins a new one */
 static uint64_t lost;
+static log_tap *tap; /* NULL: nobody else listens */
+static void *tap_context;
 
 /*
  * A pipe whose reader is stuck must not stop the server. Its non-blocking flag is shared with
@@ -83,6 +85,22 @@ void log_set_process(const char *name)
 void log_use_relay(int fd)
 {
     relay = fd;
+}
+
+void log_set_level(enum log_level level)
+{
+    options.level = level;
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return levels[level].name;
+}
+
+void log_set_tap(log_tap *new_tap, void *context)
+{
+    tap = new_tap;
+    tap_context = context;
 }
 
 uint64_t log_lost(void)
@@ -308,6 +326,8 @@ static void log_message(enum log_level level, const char *format, va_list argume
     begin(&record, level, "msg", length < 0 ? format : text);
     record.cut = record.cut || length >= (int)sizeof text;
     log_end(&record);
+    if (tap)
+        tap(tap_context, level, length < 0 ? format : text);
 }
 
 #define DEFINE_MESSAGE_FUNCTION(name, level)                                                   \

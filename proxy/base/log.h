@@ -72,6 +72,17 @@ void log_use_relay(int fd);
  */
 void log_pass_on(const char *datagram, size_t length);
 
+/* The rest of the options stays as it is. */
+void log_set_level(enum log_level level);
+
+/* "warning" */
+const char *log_level_name(enum log_level level);
+
+/* From now on each message of this process (not what begins with log_begin()) is also given to
+ * `tap`, as it is, without escapes. NULL: to nobody. */
+typedef void log_tap(void *context, enum log_level level, const char *text);
+void log_set_tap(log_tap *tap, void *context);
+
 /* How many records could not be written since the start. */
 uint64_t log_lost(void);
 

@@ -114,6 +114,7 @@ class Postern:
                      "failure_delay": 0},
             "backend": {"address": backend_address},
             "timeouts": {"drain": 10},
+            "admin": {"socket": self.directory / "control", "group": ""},
         }, settings)
         self._example = ""
         if example:

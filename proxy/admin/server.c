@@ -1,0 +1,291 @@
+/*
+ * Between evhttp and the routes. evhttp has no limit of connections, so it is given buffer
+ * events of which a reference is kept here: one that evhttp has freed has lost its callbacks,
+ * and its place is free again. While all are taken nobody is accepted.
+ *
+ * On the loopback address any user, and any page in a browser, of this machine may ask: there
+ * are figures only, and neither a foreign Host (DNS rebinding) nor an Origin is let in.
+ */
+#include "proxy/admin/server.h"
+
+#include <event2/bufferevent.h>
+#include <event2/event_struct.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "proxy/base/address.h"
+#include "proxy/base/log.h"
+
+#define CONNECTIONS        16
+#define HEADERS_SIZE_LIMIT 8192
+#define BODY_SIZE_LIMIT    1024
+#define TIMEOUT_S          20
+#define LOOK_MS            100
+
+struct admin_server {
+    struct event_base *base;
+    enum admin_kind kind;
+    void *context;
+    struct evhttp *http;
+    struct evhttp_bound_socket *bound;     /* NULL: accepts nobody */
+    struct bufferevent *open[CONNECTIONS]; /* NULL: free */
+    struct event timer;
+};
+
+/* evhttp ends the sending of a connection that it is done with; the descriptor is closed here.
+ */
+static void forget_closed(struct admin_server *server)
+{
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        bufferevent_data_cb on_read, on_write;
+        bufferevent_event_cb on_event;
+        if (!server->open[i])
+            continue;
+        bufferevent_getcb(server->open[i], &on_read, &on_write, &on_event, NULL);
+        if (on_read || on_write || on_event)
+            continue;
+        bufferevent_decref(server->open[i]);
+        server->open[i] = NULL;
+    }
+}
+
+static unsigned count_open(const struct admin_server *server)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < CONNECTIONS; i++)
+        count += server->open[i] != NULL;
+    return count;
+}
+
+unsigned admin_server_connections(struct admin_server *server)
+{
+    forget_closed(server);
+    return count_open(server);
+}
+
+static void enable(const struct admin_server *server, bool enabled)
+{
+    struct evconnlistener *listener =
+        server->bound ? evhttp_bound_socket_get_listener(server->bound) : NULL;
+    if (listener && enabled)
+        evconnlistener_enable(listener);
+    else if (listener)
+        evconnlistener_disable(listener);
+}
+
+static void on_timer(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct admin_server *server = argument;
+    struct timeval wait = {0, LOOK_MS * 1000};
+    unsigned open = admin_server_connections(server);
+    enable(server, open < CONNECTIONS);
+    if (open > 0)
+        evtimer_add(&server->timer, &wait);
+}
+
+/* For one more that evhttp has accepted; it gets its callbacks when this returns. */
+static struct bufferevent *make_connection(struct event_base *base, void *argument)
+{
+    struct admin_server *server = argument;
+    struct timeval wait = {0, LOOK_MS * 1000};
+    struct bufferevent *made = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    forget_closed(server);
+    for (size_t i = 0; made && i < CONNECTIONS; i++) {
+        if (server->open[i])
+            continue;
+        server->open[i] = made;
+        bufferevent_incref(made);
+        break;
+    }
+    enable(server, count_open(server) < CONNECTIONS);
+    if (!evtimer_pending(&server->timer, NULL))
+        evtimer_add(&server->timer, &wait);
+    return made;
+}
+
+static void reply(struct admin_request *request, int status, const char *content_type)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request->http);
+    evhttp_add_header(headers, "Content-Type", content_type);
+    evhttp_add_header(headers, "Cache-Control", "no-store");
+    evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+    evhttp_send_reply(request->http, status, NULL, request->body);
+    evbuffer_free(request->body);
+    free(request);
+}
+
+void admin_reply(struct admin_request *request, const char *content_type)
+{
+    reply(request, HTTP_OK, content_type);
+}
+
+void admin_reply_json(struct admin_request *request)
+{
+    json_finish(&request->json);
+    if (request->json.failed)
+        admin_reply_error(request, HTTP_INTERNAL, "out of memory");
+    else
+        reply(request, HTTP_OK, "application/json");
+}
+
+void admin_reply_error(struct admin_request *request, int status, const char *why)
+{
+    evbuffer_drain(request->body, evbuffer_get_length(request->body));
+    json_start(&request->json, request->body);
+    json_text(&request->json, "error", why);
+    json_finish(&request->json);
+    reply(request, status, "application/json");
+}
+
+/* "127.0.0.1:9125", "[::1]", "localhost": what a browser that was sent here by a foreign name
+ * does not say. */
+static bool host_is_own(const char *host)
+{
+    char with_port[ADDRESS_TEXT_SIZE];
+    struct address address;
+    const char *why, *colon = host ? strrchr(host, ':') : NULL;
+    size_t length = host ? strlen(host) : 0;
+    bool has_port =
+        colon && !strchr(colon, ']') && (host[0] == '[' || colon == strchr(host, ':'));
+    if (length == 0 || length > sizeof with_port - 4)
+        return false;
+    strcpy(with_port, host);
+    if (!has_port)
+        strcat(with_port, ":80");
+    return address_parse(with_port, &address, &why) &&
+           (address.any.sa_family == AF_INET || address.any.sa_family == AF_INET6) &&
+           host[0] != '*';
+}
+
+static bool is_foreign(const struct admin_server *server, struct evhttp_request *http)
+{
+    struct evkeyvalq *headers = evhttp_request_get_input_headers(http);
+    if (evhttp_find_header(headers, "Origin"))
+        return true;
+    return server->kind == ADMIN_FIGURES && !host_is_own(evhttp_find_header(headers, "Host"));
+}
+
+static const struct admin_route *find_route(const struct admin_server *server, const char *path,
+                                            size_t length)
+{
+    for (const struct admin_route *each = admin_routes; each->path; each++)
+        if (strlen(each->path) == length && memcmp(each->path, path, length) == 0 &&
+            (each->is_figures || server->kind == ADMIN_COMMANDS))
+            return each;
+    return NULL;
+}
+
+static bool method_fits(const struct admin_route *route, struct evhttp_request *http)
+{
+    enum evhttp_cmd_type method = evhttp_request_get_command(http);
+    return route->method == ADMIN_POST ? method == EVHTTP_REQ_POST
+                                       : method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD;
+}
+
+static void refuse_method(struct admin_request *request, const struct admin_route *route)
+{
+    evhttp_add_header(evhttp_request_get_output_headers(request->http), "Allow",
+                      route->method == ADMIN_POST ? "POST" : "GET, HEAD");
+    admin_reply_error(request, HTTP_BADMETHOD, "this path has another method");
+}
+
+static void take(struct admin_server *server, struct admin_request *request)
+{
+    const char *uri = evhttp_request_get_uri(request->http);
+    size_t path = strcspn(uri, "?"), query = uri[path] ? path + 1 : path;
+    const struct admin_route *route = find_route(server, uri, path);
+    const char *why = NULL;
+
+    if (is_foreign(server, request->http))
+        admin_reply_error(request, 403, "not from another site");
+    else if (!route)
+        admin_reply_error(request, HTTP_NOTFOUND, "there is nothing here");
+    else if (!method_fits(route, request->http))
+        refuse_method(request, route);
+    else if (evbuffer_get_length(evhttp_request_get_input_buffer(request->http)) > 0)
+        admin_reply_error(request, HTTP_BADREQUEST, "no content is taken here");
+    else if ((why = admin_query_parse(uri + query, strlen(uri + query), route->parameters,
+                                      &request->query)))
+        admin_reply_error(request, HTTP_BADREQUEST, why);
+    else
+        route->handler(request);
+}
+
+static void on_request(struct evhttp_request *http, void *argument)
+{
+    struct admin_server *server = argument;
+    struct admin_request *request = calloc(1, sizeof *request);
+    struct evbuffer *body = evbuffer_new();
+    if (!request || !body) {
+        free(request);
+        if (body)
+            evbuffer_free(body);
+        evhttp_send_error(http, HTTP_INTERNAL, NULL);
+        return;
+    }
+    request->http = http;
+    request->context = server->context;
+    request->body = body;
+    take(server, request);
+}
+
+/* All of them come here, to be told what would be right. */
+#define METHODS                                                                                \
+    (EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | \
+     EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH)
+
+struct admin_server *admin_server_new(struct event_base *base, enum admin_kind kind,
+                                      void *context)
+{
+    struct admin_server *server = calloc(1, sizeof *server);
+    struct evhttp *http = evhttp_new(base);
+    if (!server || !http) {
+        free(server);
+        if (http)
+            evhttp_free(http);
+        return NULL;
+    }
+    *server =
+        (struct admin_server){.base = base, .kind = kind, .context = context, .http = http};
+    evtimer_assign(&server->timer, base, on_timer, server);
+    evhttp_set_max_headers_size(http, HEADERS_SIZE_LIMIT);
+    evhttp_set_max_body_size(http, BODY_SIZE_LIMIT);
+    evhttp_set_timeout(http, TIMEOUT_S);
+    evhttp_set_allowed_methods(http, METHODS);
+    evhttp_set_bevcb(http, make_connection, server);
+    evhttp_set_gencb(http, on_request, server);
+    return server;
+}
+
+void admin_server_free(struct admin_server *server)
+{
+    if (!server)
+        return;
+    evhttp_free(server->http);
+    forget_closed(server);
+    event_del(&server->timer);
+    free(server);
+}
+
+void admin_server_listen(struct admin_server *server, int fd)
+{
+    if (server->bound)
+        evhttp_del_accept_socket(server->http, server->bound);
+    server->bound = NULL;
+    if (fd < 0)
+        return;
+    struct evconnlistener *listener = evconnlistener_new(
+        server->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    if (listener)
+        server->bound = evhttp_bind_listener(server->http, listener);
+    else
+        close(fd);
+    if (!server->bound)
+        log_error("the administration interface cannot be served: out of memory");
+}

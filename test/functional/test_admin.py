@@ -1,0 +1,320 @@
+"""The administration interface: figures, state, and who may ask for them."""
+
+import grp
+import os
+import pwd
+import re
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from conftest import needs_root
+from support import control, promtool, wait
+from support.client import Client
+
+MESSAGE = b"Subject: hello\r\n\r\nHello.\r\n.\r\n"
+
+
+def send_a_message(client):
+    client.command("MAIL FROM:<alice@example.org>", 250)
+    client.command("RCPT TO:<bob@example.org>", 250)
+    client.command("DATA", 354)
+    client.send(MESSAGE)
+    client.reply(250)
+
+
+def sessions_end(postern):
+    wait.until(lambda: control.get(postern, "/status")["sessions"]["total"] == 0,
+               "the end of all sessions")
+
+
+# who may ask
+
+def test_nobody_else_may_use_the_socket(postern):
+    mode = control.path_of(postern).stat().st_mode
+    assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o660
+
+
+@needs_root
+def test_the_group_may_use_the_socket(start, backend):
+    group = pwd.getpwnam("nobody").pw_gid
+    postern = start(backend, admin={"group": grp.getgrgid(group).gr_name})
+    assert control.path_of(postern).stat().st_gid == group
+    url = ["--unix-socket", control.path_of(postern), "http://postern/health"]
+    inside = subprocess.run(["curl", "-s", *url], user="nobody", group=group, extra_groups=[],
+                            capture_output=True, text=True, check=False)
+    assert inside.stdout == '{"state":"serving"}\n'
+    outside = subprocess.run(["curl", "-s", *url], user="nobody", group=65533, extra_groups=[],
+                             capture_output=True, text=True, check=False)
+    assert outside.returncode == 7 and not outside.stdout  # could not connect
+
+
+def test_the_socket_goes_with_its_master(postern):
+    postern.stop()
+    assert not control.path_of(postern).exists()
+
+
+def test_a_socket_that_was_left_behind_is_replaced(start, backend, scratch):
+    path = scratch / "left"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    start(backend, admin={"socket": path})
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+
+
+def test_a_socket_of_somebody_who_lives_is_not_taken_away(start, backend, scratch):
+    path = scratch / "taken"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen(5)
+        postern = start(backend, admin={"socket": path}, ready=False)
+        postern.wait_for_record(level="error", msg=re.compile("taken cannot be opened: Address"))
+        assert postern.wait() != 0
+        postern.abandon()
+        assert path.is_socket()
+
+
+def test_without_a_socket_there_is_no_interface(start, backend):
+    postern = start(backend, admin={"socket": ""})
+    assert not control.path_of(postern).exists()
+
+
+def test_a_reload_moves_the_socket(postern):
+    moved = postern.directory / "moved"
+    postern.configure(admin={"socket": moved})
+    postern.reload()
+    assert moved.is_socket() and not control.path_of(postern).exists()
+
+
+def test_a_refused_reload_leaves_the_socket(postern):
+    postern.configure(admin={"socket": postern.directory / "moved"}, tls={"key": "/nowhere"})
+    postern.reload_refused()
+    assert control.get(postern, "/health") == {"state": "serving"}
+    assert not (postern.directory / "moved").exists()
+
+
+# figures for everybody on this host
+
+@pytest.fixture
+def figures(start, backend):
+    address = ("127.0.0.1", wait.free_port())
+    return start(backend, admin={"metrics": "%s:%d" % address}), address
+
+
+def test_figures_are_shown_on_a_loopback_address(figures):
+    postern, address = figures
+    assert "postern_sessions" in control.request(postern, "/metrics", address=address)[1]
+    assert control.request(postern, "/health", address=address)[0] == 200
+
+
+def test_nothing_else_is_there(figures):
+    postern, address = figures
+    for target in ("/status", "/sessions", "/"):
+        assert control.request(postern, target, address=address)[0] == 404
+    for target in ("/kick?user=alice", "/drain", "/reload", "/log?level=debug"):
+        assert control.request(postern, target, "POST", address=address)[0] == 404
+
+
+@pytest.mark.parametrize("headers", [
+    {"Host": "attacker.example"}, {"Host": "attacker.example:9125"}, {"Host": "127.0.0.1.nip.io"},
+    {"Origin": "http://attacker.example"}, {"Origin": "null"}, {"Host": ""}])
+def test_a_page_in_a_browser_cannot_read_them(figures, headers):
+    postern, address = figures
+    assert control.request(postern, "/metrics", headers=headers, address=address)[0] == 403
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9125", "192.0.2.1:9125", "[::]:9125", "*:9125",
+                                     "unix:/tmp/x", "nonsense"])
+def test_figures_are_for_this_host_alone(start, backend, address):
+    postern = start(backend)
+    postern.configure(admin={"metrics": address})
+    error, *_ = postern.reload_refused()
+    assert "admin: metrics" in error
+
+
+# what is shown
+
+def test_the_state_tells_what_has_happened(start, backend):
+    postern = start(backend)
+    with postern.log_in() as client:
+        send_a_message(client)
+        during = control.get(postern, "/status")
+        assert during["sessions"]["relay"] == during["sessions"]["total"] == 1
+        client.quit()
+    with postern.connect() as other:
+        other.ehlo()
+        other.login("alice", "wrong", 535)
+        other.quit()
+    sessions_end(postern)
+    after = control.get(postern, "/status")
+    counters = after["counters"]
+    assert (counters["connections"], counters["logins"], counters["logins_failed"]) == (2, 1, 1)
+    assert (counters["messages"], counters["recipients"]) == (1, 1)
+    assert counters["bytes_in"] > len(MESSAGE) and counters["bytes_out"] > 0
+    assert after["state"] == "serving" and after["hostname"] == "mail.example.org"
+    certificate, = after["certificates"]
+    assert certificate["days_left"] > 0
+    server, = after["backends"]
+    assert (server["state"], server["opened"]) == ("up", 1)
+
+
+def test_reactors_are_added_up(start, backend):
+    postern = start(backend, workers=2)
+    held = [postern.log_in() for _ in range(12)]
+    assert control.get(postern, "/status")["sessions"]["relay"] == 12
+    for client in held:
+        client.quit()
+    sessions_end(postern)
+    with_each = {record["pid"] for record in postern.find_records(event="session ended")}
+    assert len(with_each) == 2, "twelve connections went to one reactor"
+    assert control.metrics(postern)['postern_logins_total{mechanism="PLAIN",result="accepted"}'] \
+        == 12
+
+
+def test_counters_never_go_back_over_a_reload(start, backend):
+    postern = start(backend, workers=2)
+    held = postern.log_in()
+    with postern.log_in() as client:
+        send_a_message(client)
+        client.quit()
+    for _ in range(3):
+        postern.reload()
+        figures = control.metrics(postern)
+        assert figures["postern_messages_total"] == 1
+        assert figures['postern_sessions{state="relay"}'] == 1  # of the first generation
+    held.quit()
+    sessions_end(postern)
+    assert control.metrics(postern)['postern_reloads_total{result="done"}'] == 3
+
+
+def test_what_a_killed_reactor_had_counted_is_kept(postern):
+    postern.forgive()
+    client = postern.log_in()
+    send_a_message(client)
+    reactor, = postern.pids("reactor")
+    os.kill(reactor, 9)
+    client.close()
+    postern.wait_for_record(msg=re.compile("^reactor 0 is now"))
+    figures = wait.until(lambda: _metrics_or_none(postern), "the next reactor")
+    assert figures["postern_messages_total"] == 1
+    assert figures['postern_sessions{state="relay"}'] == 0
+    assert figures['postern_processes_lost_total{process="reactor"}'] == 1
+
+
+def _metrics_or_none(postern):
+    try:
+        return control.metrics(postern)
+    except OSError:
+        return None
+
+
+def test_smuggling_and_rejected_commands_are_counted(postern):
+    with postern.log_in() as client:
+        client.command("XCLIENT LOGIN=root", 550)
+        client.command("MAIL FROM:<a@example.org>", 250)
+        client.command("RCPT TO:<b@example.org>", 250)
+        client.command("DATA", 354)
+        client.send(b"x\n.\nMAIL FROM:<evil@example.org>\r\n.\r\n")
+        client.reply(250)
+        client.quit()
+    figures = control.metrics(postern)
+    assert figures["postern_repaired_line_ends_total"] >= 2
+    assert figures['postern_rejected_commands_total{kind="only_proxies"}'] == 1
+
+
+def test_failed_handshakes_and_limits_are_counted(start, backend):
+    postern = start(backend, limits={"connections_per_address": 1})
+    with Client(postern.implicit) as client:
+        client.send(b"EHLO not.tls\r\n")
+        client.reset()
+    held = wait.until(lambda: _connected(postern), "room for one more")
+    with Client(postern.starttls) as refused:
+        assert refused.reply().code == 421
+    held.close()
+    figures = control.metrics(postern)
+    assert figures["postern_tls_handshake_failures_total"] == 1
+    assert figures['postern_limits_hit_total{limit="connections_per_address"}'] >= 1
+
+
+def _connected(postern):
+    try:
+        return postern.connect(None)
+    except AssertionError:
+        return None
+
+
+def test_prometheus_takes_the_figures(start, backend):
+    """With samples of everything that a session can cause."""
+    postern = start(backend)
+    with postern.log_in() as client:
+        client.command("NONSENSE", 500)
+        send_a_message(client)
+        client.quit()
+    _, text, headers = control.request(postern, "/metrics")
+    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert promtool.run("check", "metrics", text=text) == ""
+
+
+# what is not understood
+
+@pytest.mark.parametrize("request_bytes, status", [
+    (b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    (b"GET /status?user=alice HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"GET /%73tatus HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+    (b"GET /../status HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+    (b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405),
+    (b"OPTIONS /status HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+    (b"BREW /status HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+    (b"GET /status HTTP/1.1\r\nHost: x\r\nOrigin: http://a.example\r\n\r\n", 403),
+    (b"GET /status HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000, None),
+    (b"GET /status HTTP/1.1\r\nX: " + b"x" * 20000 + b"\r\n\r\n", None),
+    (b"GET /status HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx", None),
+    (b"EHLO postern\r\n", None),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", None),
+    (b"\0" * 100, None),
+])
+def test_malformed_requests_harm_nobody(postern, request_bytes, status):
+    with postern.log_in() as client:
+        reply = control.raw(postern, request_bytes)
+        if status:
+            assert reply.startswith(b"HTTP/1.1 %d " % status), reply[:200]
+        elif reply:
+            assert re.match(rb"HTTP/1.[01] [45]\d\d ", reply), reply[:200]
+        client.command("NOOP", 250)
+    assert control.get(postern, "/health") == {"state": "serving"}
+
+
+def test_many_connections_take_no_descriptors_from_mail(postern):
+    """More than are served at once wait; when they leave, the next are."""
+    reactor, = postern.pids("reactor")
+    before = len(os.listdir(f"/proc/{reactor}/fd"))
+    held = []
+    for _ in range(30):
+        made = socket.socket(socket.AF_UNIX)
+        made.setblocking(False)
+        try:
+            made.connect(str(control.path_of(postern)))
+        except BlockingIOError:
+            pass  # the queue is full
+        held.append(made)
+    with postern.log_in() as client:
+        client.quit()
+    assert len(os.listdir(f"/proc/{reactor}/fd")) <= before + 18
+    for made in held:
+        made.close()
+    assert control.get(postern, "/health") == {"state": "serving"}
+    wait.until(lambda: len(os.listdir(f"/proc/{reactor}/fd")) <= before,
+               "the descriptors of connections that have ended")
+
+
+def test_a_connection_that_stays_does_not_hold_an_old_generation(postern):
+    with socket.socket(socket.AF_UNIX) as held:
+        held.connect(str(control.path_of(postern)))
+        control.get(postern, "/health")
+        old, = postern.pids("reactor")
+        postern.reload()
+        assert control.get(postern, "/health") == {"state": "serving"}
+    wait.until(lambda: old not in postern.pids("reactor"), "the end of the old reactor")
