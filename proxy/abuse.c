@@ -152,10 +152,18 @@ static void hold_against(struct abuse *abuse, enum abuse_kind kind,
 enum abuse_judgement abuse_judge_login(struct abuse *abuse, const struct address *client,
                                        const char *user)
 {
+    if (!is_exempt(abuse, client)) {
+        ask(abuse, ABUSE_FAILED_USER, client, user);
+        ask(abuse, ABUSE_TRUSTED_FAILED, client, user);
+    }
+    return abuse_judge_verdict(abuse, client, user);
+}
+
+enum abuse_judgement abuse_judge_verdict(struct abuse *abuse, const struct address *client,
+                                         const char *user)
+{
     if (is_exempt(abuse, client))
         return ABUSE_NONE;
-    ask(abuse, ABUSE_FAILED_USER, client, user);
-    ask(abuse, ABUSE_TRUSTED_FAILED, client, user);
     if (is_trusted(abuse, client, user))
         return ABUSE_NONE;
     enum abuse_judgement judgement = judge(abuse, client, user);

@@ -37,6 +37,9 @@ const char *abuse_reason(enum abuse_judgement judgement);
  * as a failed one of its address, so that who goes on waits longer. */
 MUST_USE enum abuse_judgement abuse_judge_login(struct abuse *abuse,
                                                 const struct address *client, const char *user);
+/* The same once more when PAM has answered, before the answer is counted. */
+MUST_USE enum abuse_judgement
+abuse_judge_verdict(struct abuse *abuse, const struct address *client, const char *user);
 void abuse_login_failed(struct abuse *abuse, const struct address *client, const char *user);
 void abuse_login_succeeded(struct abuse *abuse, const struct address *client, const char *user);
 

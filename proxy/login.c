@@ -82,6 +82,34 @@ static void report_outage(struct session *session)
     dialogue_continue(session);
 }
 
+/* What PAM says, or would say, is nobody's to know now. */
+static bool put_off(struct session *session, enum abuse_judgement judgement)
+{
+    static const enum statistics_limit limits[] = {
+        [ABUSE_ADDRESS] = STATISTICS_LIMIT_FAILED_ADDRESS,
+        [ABUSE_NETWORK] = STATISTICS_LIMIT_FAILED_NETWORK,
+        [ABUSE_USER] = STATISTICS_LIMIT_FAILED_USER,
+    };
+    struct sasl *sasl = &session->dialogue->sasl;
+    if (judgement == ABUSE_NONE)
+        return false;
+    log_failure(session, sasl->user, STATISTICS_LOGIN_PUT_OFF, abuse_reason(judgement));
+    sasl_wipe(sasl);
+    session_exceed(session, limits[judgement], REPLY_AUTH_PUT_OFF, abuse_reason(judgement));
+    return true;
+}
+
+/* Others may have failed, here or at another machine, while PAM was asked: guesses at the same
+ * time are no more than those in turn. */
+static bool is_put_off_meanwhile(struct session *session)
+{
+    if (!put_off(session, abuse_judge_verdict(session->service->abuse, &session->client_address,
+                                              session->dialogue->sasl.user)))
+        return false;
+    session_settle(session);
+    return true;
+}
+
 static void on_verdict(void *context, const struct auth_message_verdict *verdict,
                        uint64_t elapsed_ms)
 {
@@ -94,6 +122,8 @@ static void on_verdict(void *context, const struct auth_message_verdict *verdict
 
     dialogue->request = NULL;
     statistics_observe(&statistics->login_duration, elapsed_ms);
+    if (verdict->result != AUTH_UNAVAILABLE && is_put_off_meanwhile(session))
+        return;
     if (verdict->result == AUTH_ACCEPTED)
         abuse_login_succeeded(session->service->abuse, &session->client_address,
                               dialogue->sasl.user);
@@ -113,29 +143,11 @@ static void on_verdict(void *context, const struct auth_message_verdict *verdict
     session_settle(session);
 }
 
-/* PAM is not asked: what would come of it is nobody's to know now. */
-static bool put_off(struct session *session)
-{
-    static const enum statistics_limit limits[] = {
-        [ABUSE_ADDRESS] = STATISTICS_LIMIT_FAILED_ADDRESS,
-        [ABUSE_NETWORK] = STATISTICS_LIMIT_FAILED_NETWORK,
-        [ABUSE_USER] = STATISTICS_LIMIT_FAILED_USER,
-    };
-    struct sasl *sasl = &session->dialogue->sasl;
-    enum abuse_judgement judgement =
-        abuse_judge_login(session->service->abuse, &session->client_address, sasl->user);
-    if (judgement == ABUSE_NONE)
-        return false;
-    log_failure(session, sasl->user, STATISTICS_LOGIN_PUT_OFF, abuse_reason(judgement));
-    sasl_wipe(sasl);
-    session_exceed(session, limits[judgement], REPLY_AUTH_PUT_OFF, abuse_reason(judgement));
-    return true;
-}
-
 static void submit(struct session *session)
 {
     struct sasl *sasl = &session->dialogue->sasl;
-    if (put_off(session))
+    if (put_off(session, abuse_judge_login(session->service->abuse, &session->client_address,
+                                           sasl->user)))
         return;
     session->dialogue->request =
         auth_pool_submit(session->service->pool, sasl->user, sasl->password,

@@ -13,6 +13,7 @@
 #include "proxy/master.h"
 #include "proxy/opener.h"
 #include "proxy/process_title.h"
+#include "proxy/shared.h"
 #include "proxy/supervisor.h"
 #include "tls/memory.h"
 
@@ -52,8 +53,9 @@ static int print_usage(FILE *out, int status)
 
 static int print_version(void)
 {
-    printf("postern %s (%s, libsystemd: %s)\n", POSTERN_VERSION,
-           OpenSSL_version(OPENSSL_VERSION), supervisor_supported() ? "yes" : "no");
+    printf("postern %s (%s, libsystemd: %s, hiredis: %s)\n", POSTERN_VERSION,
+           OpenSSL_version(OPENSSL_VERSION), supervisor_supported() ? "yes" : "no",
+           shared_supported() ? "yes" : "no");
     return EXIT_SUCCESS;
 }
 

@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from support.client import plain_response
+
 LIMITS = {"failed_logins": 3, "failed_logins_network": 0, "failed_logins_user": 0, "exempt": []}
 
 
@@ -45,6 +47,21 @@ def test_pam_is_not_asked_for_those_who_are_put_off(limited, backend):
     fail(postern, 3, "127.0.1.1")
     assert is_put_off(postern, "127.0.1.1")
     assert not backend.sessions
+
+
+def test_guesses_at_the_same_time_are_no_more_than_those_in_turn(limited):
+    """The right one among them is not told from the others."""
+    postern = limited()
+    guessing = [postern.connect(source="127.0.1.1") for _ in range(7)]
+    for one in guessing:
+        one.ehlo()
+    passwords = ["wrong"] * 6 + ["wonderland"]
+    for one, password in zip(guessing, passwords):
+        one.send(f"AUTH PLAIN {plain_response('alice', password)}\r\n")
+    codes = [one.reply().code for one in guessing]
+    assert codes.count(535) == 3 and codes.count(454) == 4 and codes[-1] == 454
+    for one in guessing:
+        one.close()
 
 
 def test_failures_are_forgotten(limited):

@@ -4,11 +4,15 @@ import re
 
 import pytest
 
+from support import postern as posterns
 from support.redis import Redis
 from test_abuse import LIMITS, fail, is_put_off
 
 SHARED = re.compile("^limits are shared through Redis at ")
 ALONE = re.compile("^limits are not shared: ")
+
+pytestmark = pytest.mark.skipif("hiredis: yes" not in posterns.run("-V").stdout,
+                                reason="built without hiredis")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import threading
 
 from support import package, processes, wait
 
@@ -93,3 +94,46 @@ def _receive(stream):
     if kind == "*":
         return [_receive(stream) for _ in range(int(rest))]
     return rest
+
+
+class OddRedis:
+    """What takes connections like Redis. `answer(data)` gives what is sent back to each piece
+    that arrives: bytes, or None for nothing."""
+
+    def __init__(self, answer, greeting=b""):
+        self._answer, self._greeting = answer, greeting
+        self.connections = 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = "redis://127.0.0.1:%d" % self._socket.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                link, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(link,), daemon=True).start()
+
+    def _serve(self, link):
+        with link:
+            try:
+                link.sendall(self._greeting)
+                while data := link.recv(65536):
+                    link.sendall(self._answer(data) or b"")
+            except OSError:
+                pass
+
+    def close(self):
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+
+
+def commands(data):
+    """The names of the commands in a piece that arrived."""
+    words = data.split(b"\r\n")
+    return [words[at + 2].decode() for at, word in enumerate(words[:-2]) if word[:1] == b"*"]
