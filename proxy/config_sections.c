@@ -1,7 +1,7 @@
 /*
- * The sections of the file, and what is asked of the table of rows (config_table.c): a row by its
- * name, all of them for manual and tests, and libconfuse's parser for them. Adding a section is
- * adding a line here.
+ * The sections of the file, and what is asked of the table of rows (config_table.c): a row by
+ * its name, all of them for manual and tests, and libconfuse's parser for them. Adding a
+ * section is adding a line here.
  */
 #include <string.h>
 

@@ -168,6 +168,7 @@ static void on_control(void *context, const struct control_message *message, int
     if (!message) {
         log_error("the master is gone: no more connections are accepted, sessions may finish");
         reactor->orphaned = true;
+        admin_left_alone(reactor->admin);
         drain(reactor);
         return;
     }
@@ -189,10 +190,12 @@ static void on_control(void *context, const struct control_message *message, int
     case CONTROL_LOG_LEVEL:
         if (message->number <= LOG_LEVEL_DEBUG)
             log_set_level((enum log_level)message->number);
-        break;
+        admin_told(reactor->admin, message, descriptor);
+        return;
     case CONTROL_REFUSE:
         reactor->service.refusing = message->number == 1;
-        break;
+        admin_told(reactor->admin, message, descriptor);
+        return;
     case CONTROL_DRAIN:
         drain(reactor);
         break;

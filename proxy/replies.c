@@ -71,6 +71,7 @@ static const struct reply_text texts[REPLY_COUNT] = {
     ROW(REPLY_GIVE_WAY, "421 4.3.2 Too many connections, try again later and log in sooner"),
     ROW(REPLY_SHUTTING_DOWN, "421 4.3.2 Service is shutting down"),
     ROW(REPLY_DRAINING, "421 4.3.2 No new connections are accepted now, try again later"),
+    ROW(REPLY_ENDED_BY_POSTMASTER, "421 4.7.0 The session was ended by the postmaster"),
     ROW(REPLY_BACKEND_CLOSED, "421 4.3.2 The mail server closed the session"),
     ROW(REPLY_BACKEND_TIMEOUT, "421 4.4.2 The mail server does not answer"),
     ROW(REPLY_BACKEND_NONSENSE, "421 4.3.5 The mail server does not speak SMTP as expected"),

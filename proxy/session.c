@@ -307,6 +307,32 @@ struct session *session_of(struct connection *connection)
     return (struct session *)connection;
 }
 
+void session_view(const struct session *session, struct session_view *out)
+{
+    struct relay_counts counts = {0};
+    if (session->relay)
+        counts = *relay_counts(session->relay);
+    *out = (struct session_view){
+        .client = session->client_address,
+        .listener = door_listen(session->door)->name,
+        .user = session->login,
+        .mechanism = session->login
+                         ? sasl_mechanism_name((enum sasl_mechanism)session->mechanism)
+                         : NULL,
+        .helo = session->helo,
+        .tls = stream_tls_version(session->client),
+        .cipher = stream_tls_cipher(session->client),
+        .backend = session->upstream ? upstream_config(session->upstream)->name : NULL,
+        .state = session->counted_phase,
+        .messages = counts.messages,
+        .recipients = counts.recipients,
+        .age_ms = clock_now_ms() - session->started_ms,
+        .bytes_in = session->bytes_in + counts.bytes_in,
+        .bytes_out = session->bytes_out + counts.bytes_out,
+    };
+    session_id(session, out->id);
+}
+
 void session_abort(struct session *session, enum reply reply, const char *cause)
 {
     session_finish(session, reply, cause);

@@ -13,6 +13,9 @@
 struct session;
 struct connection;
 
+/* "a1b2c3d4e5f6" and its NUL. */
+#define SESSION_ID_SIZE 17
+
 /* How many states a session may be in, and their names: "handshake". */
 #define SESSION_STATES 10u
 const char *session_state_name(unsigned state);
@@ -26,6 +29,17 @@ void session_begin(struct service *service, struct door *door, int fd,
 
 /* The session that a connection is part of. */
 struct session *session_of(struct connection *connection);
+
+/* What is to be known of a session; texts are its own, or NULL. */
+struct session_view {
+    char id[SESSION_ID_SIZE];
+    struct address client;
+    const char *listener, *user, *mechanism, *helo, *tls, *cipher, *backend;
+    unsigned state;
+    uint32_t messages, recipients;
+    uint64_t age_ms, bytes_in, bytes_out;
+};
+void session_view(const struct session *session, struct session_view *out);
 
 /* Ends it now: says `reply`, logs `cause` (static text), frees it. */
 void session_abort(struct session *session, enum reply reply, const char *cause);

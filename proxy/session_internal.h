@@ -95,9 +95,6 @@ struct session {
 
 struct log_record;
 
-/* "a1b2c3d4e5f6" and its NUL. */
-#define SESSION_ID_SIZE 17
-
 /* session.c */
 void session_id(const struct session *session, char out[static SESSION_ID_SIZE]);
 /* The fields that say whose record it is: id, listener, client, port. */

@@ -9,40 +9,77 @@
 
 #include "proxy/admin/internal.h"
 
+static bool make_servers(struct admin *admin)
+{
+    for (int i = 0; i < ADMIN_KINDS; i++) {
+        admin->servers[i] = admin_server_new(admin->service->base, (enum admin_kind)i, admin);
+        if (!admin->servers[i])
+            return false;
+    }
+    return true;
+}
+
 struct admin *admin_new(struct service *service, const struct contexts *contexts,
                         struct upstream *const *upstreams)
 {
     struct admin *admin = calloc(1, sizeof *admin);
     if (!admin)
         return NULL;
-    *admin = (struct admin){.service = service, .contexts = contexts, .upstreams = upstreams};
-    for (int i = 0; i < ADMIN_KINDS; i++) {
-        admin->servers[i] = admin_server_new(service->base, (enum admin_kind)i, admin);
-        if (!admin->servers[i]) {
-            admin_free(admin);
-            return NULL;
-        }
-    }
-    return admin;
+    *admin = (struct admin){.service = service,
+                            .contexts = contexts,
+                            .upstreams = upstreams,
+                            .peers = admin_peers_new(service),
+                            .asked = admin_asked_new(service)};
+    LIST_INIT(&admin->orders);
+    if (admin->peers && admin->asked && make_servers(admin))
+        return admin;
+    admin_free(admin);
+    return NULL;
 }
 
 void admin_free(struct admin *admin)
 {
     if (!admin)
         return;
+    admin_orders_fail(admin);
+    admin_peers_free(admin->peers);
+    admin_asked_free(admin->asked);
     for (int i = 0; i < ADMIN_KINDS; i++)
         admin_server_free(admin->servers[i]);
     free(admin);
 }
 
+/* True: the descriptor has been taken. */
+static bool take_descriptor(struct admin *admin, const struct control_message *message,
+                            int descriptor)
+{
+    if (message->type == CONTROL_ADMIN && message->number < ADMIN_KINDS)
+        admin_server_listen(admin->servers[message->number], descriptor);
+    else if (message->type == CONTROL_PEER && descriptor >= 0)
+        admin_peers_add(admin->peers, descriptor);
+    else if (message->type == CONTROL_ASKED && descriptor >= 0)
+        admin_asked_add(admin->asked, descriptor);
+    else
+        return false;
+    return true;
+}
+
 void admin_told(struct admin *admin, const struct control_message *message, int descriptor)
 {
-    if (message->type == CONTROL_ADMIN && message->number < ADMIN_KINDS) {
-        admin_server_listen(admin->servers[message->number], descriptor);
+    if (take_descriptor(admin, message, descriptor))
         return;
-    }
+    if (message->type == CONTROL_PEERS)
+        admin_peers_forget(admin->peers);
+    else
+        admin_orders_told(admin, message, descriptor);
     if (descriptor >= 0)
         close(descriptor);
+}
+
+void admin_left_alone(struct admin *admin)
+{
+    admin->is_orphan = true;
+    admin_orders_fail(admin);
 }
 
 void admin_drain(struct admin *admin)

@@ -25,6 +25,9 @@ void admin_free(struct admin *admin);
 /* A message of the master's that is about administration; takes the descriptor. */
 void admin_told(struct admin *admin, const struct control_message *message, int descriptor);
 
+/* The master is gone. */
+void admin_left_alone(struct admin *admin);
+
 /* Takes no more requests; those that are under way are answered. */
 void admin_drain(struct admin *admin);
 /* Is anything under way? */

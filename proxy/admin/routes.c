@@ -1,9 +1,18 @@
-/* The table of what the administration interface knows; postern(8) tells of each. */
+/* The table of what the administration interface knows; posternctl(8) tells of each. */
 #include "proxy/admin/internal.h"
+
+#define FILTERS                                                                                \
+    (1u << ADMIN_PARAMETER_ID | 1u << ADMIN_PARAMETER_USER | 1u << ADMIN_PARAMETER_ADDRESS)
 
 const struct admin_route admin_routes[] = {
     {"/health", ADMIN_GET, true, 0, admin_show_health},
     {"/metrics", ADMIN_GET, true, 0, admin_show_metrics},
     {"/status", ADMIN_GET, false, 0, admin_show_status},
+    {"/sessions", ADMIN_GET, false, FILTERS | 1u << ADMIN_PARAMETER_LIMIT, admin_show_sessions},
+    {"/kick", ADMIN_POST, false, FILTERS, admin_end_sessions},
+    {"/drain", ADMIN_POST, false, 0, admin_order_drain},
+    {"/resume", ADMIN_POST, false, 0, admin_order_resume},
+    {"/reload", ADMIN_POST, false, 0, admin_order_reload},
+    {"/log", ADMIN_POST, false, 1u << ADMIN_PARAMETER_LEVEL, admin_order_level},
     {0},
 };

@@ -114,6 +114,7 @@ static void reply(struct admin_request *request, int status, const char *content
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request->http);
     evhttp_add_header(headers, "Content-Type", content_type);
     evhttp_add_header(headers, "Cache-Control", "no-store");
+    evhttp_add_header(headers, "Connection", "close"); /* so that no generation waits for it */
     evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
     evhttp_send_reply(request->http, status, NULL, request->body);
     evbuffer_free(request->body);
@@ -125,13 +126,18 @@ void admin_reply(struct admin_request *request, const char *content_type)
     reply(request, HTTP_OK, content_type);
 }
 
-void admin_reply_json(struct admin_request *request)
+void admin_reply_json_as(struct admin_request *request, int status)
 {
     json_finish(&request->json);
     if (request->json.failed)
         admin_reply_error(request, HTTP_INTERNAL, "out of memory");
     else
-        reply(request, HTTP_OK, "application/json");
+        reply(request, status, "application/json");
+}
+
+void admin_reply_json(struct admin_request *request)
+{
+    admin_reply_json_as(request, HTTP_OK);
 }
 
 void admin_reply_error(struct admin_request *request, int status, const char *why)

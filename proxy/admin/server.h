@@ -56,6 +56,7 @@ unsigned admin_server_connections(struct admin_server *server);
 void admin_reply(struct admin_request *request, const char *content_type);
 /* The same with JSON: the object that json_start() began in `request->json` is ended. */
 void admin_reply_json(struct admin_request *request);
+void admin_reply_json_as(struct admin_request *request, int status);
 /* Replies with {"error": why}, and frees the request. */
 void admin_reply_error(struct admin_request *request, int status, const char *why);
 

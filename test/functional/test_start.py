@@ -317,6 +317,7 @@ def test_works_without_root_and_says_so(start, backend, certificates, scratch):
     for path in (certificate, key):
         os.chown(path, 65534, 65534)
     postern = start(backend, tls={"certificate": certificate, "key": key}, timeouts={"drain": 1},
+                    admin=None,  # the default place, which takes root
                     command=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"])
     postern.wait_for_record(level="warning", msg=re.compile("not started as root"))
     with postern.log_in() as one:
