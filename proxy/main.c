@@ -13,6 +13,7 @@
 #include "proxy/master.h"
 #include "proxy/opener.h"
 #include "proxy/process_title.h"
+#include "proxy/setup.h"
 #include "proxy/shared.h"
 #include "proxy/supervisor.h"
 #include "tls/memory.h"
@@ -35,12 +36,14 @@ static const struct {
     {"--auth-worker", child_worker_main},
     {"--opener", opener_main},
     {"doctor", doctor_main},
+    {"setup", setup_main},
 };
 
 static int print_usage(FILE *out, int status)
 {
     fprintf(out,
             "usage: postern [-c FILE] [-n]\n"
+            "       postern setup [OPTION ...]\n"
             "       postern doctor [-c FILE] [--json]\n"
             "\n"
             "  -c, --config FILE  read FILE (default: %s)\n"

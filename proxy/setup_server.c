@@ -1,0 +1,290 @@
+/*
+ * The mail servers that Postern is tested with, as a table of the facts in etc/examples: how to
+ * know one, what Postern's configuration says of it, and what goes into its own. Called by
+ * setup.c. Asks with EHLO only.
+ */
+#include "proxy/setup_server.h"
+
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/doctor_smtp.h"
+#include "proxy/doctor_sockets.h"
+
+/* Milliseconds for something on this host to greet. */
+#define GREETING_TIME_MS 3000
+
+/* Ports that mail servers are found at, behind what process names tell. */
+static const uint16_t usual_ports[] = {25, 10025, 24, 26, 1025};
+
+struct setup_server_kind {
+    const char *name;
+    const char *banner;     /* a word of its greeting */
+    const char *process[3]; /* that listens, as ps -o comm has it */
+    const char *installed[3];
+    const char
+        *own_address;      /* of the port that is for Postern alone; NULL: where it was found */
+    const char *arguments; /* of a program in place of an address; NULL: it is a server */
+    const char *users[2];  /* whom the program runs as: the first that there is */
+    const char *settings;  /* further lines of section backend */
+    const char *needs;     /* what goes where in its own configuration; NULL: nothing */
+};
+
+static const struct setup_server_kind kinds[] = {
+    {.name = "Postfix",
+     .banner = "Postfix",
+     .process = {"master"},
+     .installed = {"/etc/postfix/main.cf"},
+     .settings = "",
+     .needs =
+         "In /etc/postfix/main.cf, then \"postfix reload\":\n"
+         "\n"
+         "    smtpd_authorized_xclient_hosts = 127.0.0.1\n"
+         "    smtpd_sasl_auth_enable = yes\n"
+         "    smtpd_relay_restrictions = permit_sasl_authenticated, "
+         "reject_unauth_destination\n"
+         "\n"
+         "A SASL mechanism has to work there (Debian: libsasl2-modules); nobody needs to be\n"
+         "able to log in. In /etc/postfix/master.cf, submission and submissions (smtps) must\n"
+         "be commented out: their ports are Postern's now.\n"},
+    {.name = "Exim",
+     .banner = "Exim",
+     .process = {"exim4", "exim"},
+     .installed = {"/usr/sbin/exim4", "/usr/sbin/exim"},
+     .arguments = " -bs -oMa %{address}.%{port} -oMaa %{mechanism} -oMai %{login}",
+     .users = {"Debian-exim", "exim"},
+     .settings = "  identity = \"program\"\n",
+     .needs = "In the ACL of acl_smtp_rcpt, then restart Exim:\n"
+              "\n"
+              "    accept authenticated = *\n"
+              "\n"
+              "The user in section backend must be the one that Exim runs as.\n"},
+    {.name = "sendmail",
+     .banner = "Sendmail",
+     .process = {"sendmail-mta", "sendmail"},
+     .installed = {"/etc/mail/sendmail.cf"},
+     .settings =
+         "\n"
+         "  # Address and login stand in a Received field at the head of each message.\n"
+         "  identity = \"trace\"\n",
+     .needs =
+         "Nothing. As sendmail relays for all of this host, nothing else here may take mail\n"
+         "from outside and hand it to sendmail.\n"},
+    {.name = "OpenSMTPD",
+     .banner = "OpenSMTPD",
+     .process = {"smtpd"},
+     .installed = {"/etc/smtpd.conf"},
+     .own_address = "127.0.0.1:10025",
+     .settings =
+         "  identity = \"proxy-v2\"\n"
+         "\n"
+         "  # The PROXY header tells the address; the login stands in a Received field.\n"
+         "  trace = true\n",
+     .needs =
+         "In /etc/smtpd.conf, with your own action for what goes out, then restart it:\n"
+         "\n"
+         "    listen on 127.0.0.1 port 10025 proxy-v2 tag FRONT\n"
+         "    match tag FRONT from any for any action \"outside\"\n"
+         "\n"
+         "\"match from local for any\" must not be there: with it everything on this host may\n"
+         "relay.\n"},
+    {.name = "Courier",
+     .banner = "Courier",
+     .process = {"courieresmtpd"},
+     .installed = {"/usr/sbin/courieresmtpd"},
+     .arguments = "",
+     .users = {"courier", "daemon"},
+     .settings = "  identity = \"program\"\n"
+                 "\n"
+                 "  # Whoever has logged in may send to anywhere.\n"
+                 "  relayclient = \"\"\n",
+     .needs = "Nothing but that courier-msa and courier-mta-ssl are stopped: their ports are\n"
+              "Postern's now.\n"},
+};
+
+#define KINDS (sizeof kinds / sizeof kinds[0])
+
+static bool is_one_of(const char *const words[static 3], const char *word)
+{
+    for (size_t i = 0; i < 3 && words[i]; i++)
+        if (strcmp(words[i], word) == 0)
+            return true;
+    return false;
+}
+
+static const struct setup_server_kind *kind_of_process(const char *name)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        if (is_one_of(kinds[i].process, name))
+            return &kinds[i];
+    return NULL;
+}
+
+static const char *installed_path(const struct setup_server_kind *kind)
+{
+    for (size_t i = 0; i < 3 && kind->installed[i]; i++)
+        if (access(kind->installed[i], F_OK) == 0)
+            return kind->installed[i];
+    return NULL;
+}
+
+/* A greeting can be anything that a postmaster likes; only Postfix offers XCLIENT. */
+static const struct setup_server_kind *kind_of_greeting(const struct doctor_reply *greeting,
+                                                        const struct doctor_reply *hello)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        if (strcasestr(greeting->text, kinds[i].banner))
+            return &kinds[i];
+    return hello->ehlo.xclient ? &kinds[0] : NULL;
+}
+
+/* Does something there speak SMTP? Then what is it? */
+static bool ask(const struct address *address, const struct setup_server_kind **kind)
+{
+    struct doctor_smtp smtp;
+    struct doctor_reply greeting, hello;
+    if (!doctor_smtp_open(&smtp, address))
+        return false;
+    smtp.deadline_ms = clock_now_ms() + GREETING_TIME_MS;
+    bool speaks = doctor_smtp_read(&smtp, &greeting) && greeting.code == 220 &&
+                  doctor_smtp_say(&smtp, &hello, "EHLO postern-setup.invalid");
+    if (speaks) {
+        *kind = kind_of_greeting(&greeting, &hello);
+        (void)!doctor_smtp_say(&smtp, &hello, "QUIT");
+    }
+    doctor_smtp_close(&smtp);
+    return speaks;
+}
+
+struct search {
+    struct setup_server *server;
+    unsigned rank; /* of the best so far; lower is better */
+};
+
+/* Where a port is that this host reaches by loopback; ranks port 25 first, known processes
+ * next.
+ */
+static unsigned rank_of(const struct doctor_socket *socket,
+                        const struct setup_server_kind *owner)
+{
+    char host[ADDRESS_HOST_SIZE];
+    uint16_t port = address_port(&socket->address);
+    address_host(&socket->address, host);
+    if (strncmp(host, "127.", 4) != 0 && strcmp(host, "0.0.0.0") != 0 &&
+        strcmp(host, "::") != 0 && strcmp(host, "::1") != 0)
+        return UINT16_MAX;
+    for (unsigned i = 0; i < sizeof usual_ports / sizeof usual_ports[0]; i++)
+        if (usual_ports[i] == port)
+            return i;
+    return owner ? 100 : UINT16_MAX;
+}
+
+static void by_loopback(const struct address *socket, struct address *out)
+{
+    char host[ADDRESS_HOST_SIZE], text[ADDRESS_TEXT_SIZE];
+    const char *why;
+    address_host(socket, host);
+    bool any = strcmp(host, "::") == 0 || strcmp(host, "0.0.0.0") == 0;
+    snprintf(text, sizeof text, strchr(host, ':') && !any ? "[%s]:%u" : "%s:%u",
+             any ? "127.0.0.1" : host, (unsigned)address_port(socket));
+    if (!address_parse(text, out, &why))
+        memset(out, 0, sizeof *out);
+}
+
+static bool consider(void *context, const struct doctor_socket *socket)
+{
+    struct search *search = context;
+    const struct setup_server_kind *owner = NULL, *kind = NULL;
+    struct doctor_process process;
+    struct address address;
+    if (doctor_sockets_owner(socket, &process)) {
+        if (process.postern)
+            return true;
+        owner = kind_of_process(process.name);
+    }
+    unsigned rank = rank_of(socket, owner);
+    by_loopback(&socket->address, &address);
+    if (rank >= search->rank || !ask(&address, &kind))
+        return true;
+    search->rank = rank;
+    search->server->answers = true;
+    search->server->kind = kind ? kind : owner;
+    address_text(&address, search->server->address);
+    return true;
+}
+
+static void look_for_installed(struct setup_server *server)
+{
+    for (size_t i = 0; i < KINDS && !server->kind; i++)
+        if (installed_path(&kinds[i]))
+            server->kind = &kinds[i];
+}
+
+void setup_server_find(struct setup_server *server, const char *text)
+{
+    struct search search = {.server = server, .rank = UINT16_MAX};
+    struct address address;
+    const char *why;
+    memset(server, 0, sizeof *server);
+    snprintf(server->address, sizeof server->address, "%s", text ? text : "127.0.0.1:25");
+    server->chosen = text != NULL;
+    if (text) {
+        if (address_parse(text, &address, &why))
+            server->answers = ask(&address, &server->kind);
+        return;
+    }
+    (void)!doctor_sockets_each(consider, &search);
+    if (!server->kind && !server->answers)
+        look_for_installed(server);
+}
+
+const char *setup_server_name(const struct setup_server *server)
+{
+    return server->kind ? server->kind->name : NULL;
+}
+
+/* Programs are of this host only. */
+static bool is_local(const struct setup_server *server)
+{
+    return strncmp(server->address, "127.", 4) == 0 ||
+           strncmp(server->address, "[::1]", 5) == 0 ||
+           strncmp(server->address, "localhost:", 10) == 0;
+}
+
+static void write_program(const struct setup_server_kind *kind, const char *path, FILE *out)
+{
+    const char *user =
+        kind->users[getpwnam(kind->users[0]) || !getpwnam(kind->users[1]) ? 0 : 1];
+    fprintf(out, "  program  = \"%s%s\"\n  user     = \"%s\"\n", path, kind->arguments, user);
+}
+
+void setup_server_write(const struct setup_server *server, FILE *out)
+{
+    const struct setup_server_kind *kind = server->kind;
+    const char *path = kind && is_local(server) ? installed_path(kind) : NULL;
+    bool own = kind && kind->own_address && !server->chosen;
+    fputs("backend {\n", out);
+    if (kind && kind->arguments && path)
+        write_program(kind, path, out);
+    else
+        fprintf(out, "  address  = \"%s\"\n", own ? kind->own_address : server->address);
+    if (kind && (!kind->arguments || path))
+        fputs(kind->settings, out);
+    fputs("}\n", out);
+}
+
+void setup_server_explain(const struct setup_server *server, FILE *out)
+{
+    const struct setup_server_kind *kind = server->kind;
+    if (kind)
+        fprintf(out, "What %s needs\n\n%s\n", kind->name, kind->needs);
+    else
+        fputs("What the mail server needs\n\n"
+              "It must let Postern say who its clients are, by XCLIENT. If it cannot, choose\n"
+              "another \"identity\" in section backend: postern.conf(5) has them, and "
+              "etc/examples\n"
+              "the configurations of several servers.\n\n",
+              out);
+}

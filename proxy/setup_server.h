@@ -1,0 +1,32 @@
+/* The mail server of this host, for `postern setup`: finding it, and what it and Postern need
+ * to know of each other. */
+#ifndef POSTERN_SETUP_SERVER_H
+#define POSTERN_SETUP_SERVER_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "proxy/base/address.h"
+
+struct setup_server_kind;
+
+struct setup_server {
+    bool answers;                         /* something that speaks SMTP is at the address */
+    char address[ADDRESS_TEXT_SIZE];      /* of the backend */
+    bool chosen;                          /* the postmaster has named the address */
+    const struct setup_server_kind *kind; /* NULL: none that we know */
+};
+
+/* Looks at `address`, or if it is NULL for whatever mail server listens on this host. */
+void setup_server_find(struct setup_server *server, const char *address);
+
+/* "Postfix"; NULL: it is not known. */
+const char *setup_server_name(const struct setup_server *server);
+
+/* The section backend of the configuration. */
+void setup_server_write(const struct setup_server *server, FILE *out);
+
+/* What it needs, for people. */
+void setup_server_explain(const struct setup_server *server, FILE *out);
+
+#endif

@@ -1,0 +1,295 @@
+"""`postern setup`: a first configuration, by flags or by asking, that works as it is."""
+
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from conftest import needs_root
+from support import example, wait
+from support import postern as posterns
+
+HOSTNAME = "mail.example.org"
+
+
+@pytest.fixture
+def target(scratch):
+    return scratch / "postern.conf"
+
+
+@pytest.fixture
+def setup(target, backend):
+    """setup("--flag", …, answers=None) -> the result; asks nothing without answers."""
+    def run(*flags, answers=None, hostname=HOSTNAME, **options):
+        words = ["setup", "--output", target]
+        if hostname:
+            words += ["--hostname", hostname]
+        if answers is None:
+            words += ["--yes"]
+            if "--backend" not in flags:
+                words += ["--backend", backend.address]
+        else:
+            options["input"] = "".join(f"{each}\n" for each in answers)
+        return posterns.run(*words, *flags, **options)
+    return run
+
+
+def succeeded(result):
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def failed(result, *words):
+    assert result.returncode == 1, result.stdout
+    for word in words:
+        assert str(word) in result.stderr, result.stderr
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# what is written
+
+def test_self_signed_pair_is_usable_at_once(setup, target, scratch):
+    said = succeeded(setup("--self-signed"))
+    assert f"postern doctor -c {target}" in said
+    assert posterns.run("-n", "-c", target).returncode == 0
+    assert mode(scratch / "privkey.pem") == 0o600
+    assert sorted(path.name for path in scratch.iterdir()) == \
+        ["fullchain.pem", "postern.conf", "privkey.pem"]
+
+
+def test_server_starts_with_it_and_clients_that_know_the_certificate_believe_it(
+        setup, scratch, start, backend):
+    succeeded(setup("--self-signed"))
+    front = start(backend, hostname=HOSTNAME,
+                  tls={"certificate": scratch / "fullchain.pem", "key": scratch / "privkey.pem"})
+    trusting = ssl.create_default_context(cafile=str(scratch / "fullchain.pem"))
+    with socket.create_connection(front.implicit) as plain, \
+            trusting.wrap_socket(plain, server_hostname=HOSTNAME) as secured:
+        assert secured.recv(4).startswith(b"220")
+
+
+def test_file_itself_starts_a_server_that_delivers(setup, target, scratch, start, pam, backend):
+    succeeded(setup("--self-signed"))
+    written = target.read_text()
+    front = start(backend, example=written)
+    with front.log_in() as one:
+        one.command("MAIL FROM:<alice@mail.test>", 250)
+    assert backend.session().identity["LOGIN"] == "alice"
+
+
+def test_request_names_the_host_and_fits_its_key(setup, scratch, target):
+    said = succeeded(setup("--csr"))
+    assert "request.pem" in said and "fullchain.pem" in said
+    request = subprocess.run(
+        ["openssl", "req", "-in", scratch / "request.pem", "-noout", "-text", "-verify"],
+        capture_output=True, text=True, check=True)
+    assert "verify OK" in request.stdout + request.stderr
+    assert f"DNS:{HOSTNAME}" in request.stdout
+    publics = [subprocess.run(["openssl", *words], capture_output=True, check=True).stdout
+               for words in (["req", "-in", scratch / "request.pem", "-noout", "-pubkey"],
+                             ["pkey", "-in", scratch / "privkey.pem", "-pubout"])]
+    assert publics[0] == publics[1]
+    assert mode(scratch / "privkey.pem") == 0o600
+    assert f'certificate = "{scratch}/fullchain.pem"' in target.read_text()
+
+
+def test_certificate_of_ones_own_is_pointed_at(setup, target, certificates):
+    succeeded(setup("--certificate", certificates.certificate, "--key", certificates.key))
+    assert f'"{certificates.certificate}"' in target.read_text()
+    assert posterns.run("-n", "-c", target).returncode == 0
+
+
+def test_certificate_that_cannot_be_used_is_told(setup, certificates):
+    failed(setup("--certificate", certificates.certificate, "--key", certificates.other_key),
+           "does not belong")
+
+
+@pytest.fixture
+def certbot(scratch, certificates):
+    """A directory as certbot makes it."""
+    live = scratch / "letsencrypt" / "live" / HOSTNAME
+    live.mkdir(parents=True)
+    (scratch / "letsencrypt/renewal-hooks/deploy").mkdir(parents=True)
+    for name, source in (("fullchain", certificates.certificate), ("privkey", certificates.key)):
+        archived = scratch / "letsencrypt" / f"{name}1.pem"
+        archived.write_bytes(source.read_bytes())
+        archived.chmod(0o600)
+        (live / f"{name}.pem").symlink_to(archived)
+    return scratch / "letsencrypt"
+
+
+@pytest.mark.parametrize("given", [".", f"live/{HOSTNAME}"])
+def test_directory_of_lets_encrypt_is_used_with_its_hook(setup, target, certbot, given):
+    succeeded(setup("--letsencrypt", certbot / given))
+    assert f'"{certbot}/live/{HOSTNAME}/fullchain.pem"' in target.read_text()
+    assert posterns.run("-n", "-c", target).returncode == 0
+    hook = certbot / "renewal-hooks/deploy/postern"
+    assert mode(hook) == 0o755
+    assert "systemctl reload postern" in hook.read_text()
+
+
+def test_hook_that_is_there_stays(setup, certbot):
+    hook = certbot / "renewal-hooks/deploy/postern"
+    hook.write_text("mine")
+    succeeded(setup("--letsencrypt", certbot))
+    assert hook.read_text() == "mine"
+
+
+def test_directory_without_certificate_is_told(setup, scratch, target):
+    failed(setup("--letsencrypt", scratch), "fullchain.pem", "certbot")
+    assert not target.exists()
+
+
+def test_relative_path_counts_from_the_root_in_the_file(scratch, backend):
+    succeeded(posterns.run("setup", "--yes", "--hostname", HOSTNAME, "--self-signed", "--backend",
+                           backend.address, "--output", "here.conf", cwd=scratch))
+    assert f'"{scratch}/privkey.pem"' in (scratch / "here.conf").read_text()
+
+
+# nothing is lost
+
+@pytest.mark.parametrize("name", ["postern.conf", "fullchain.pem", "privkey.pem"])
+def test_no_file_is_overwritten(setup, scratch, name):
+    (scratch / name).write_text("precious")
+    failed(setup("--self-signed"), name, "--force")
+    assert [path.name for path in scratch.iterdir()] == [name]
+    assert (scratch / name).read_text() == "precious"
+
+
+def test_link_to_nowhere_is_not_written_through(setup, scratch):
+    (scratch / "privkey.pem").symlink_to(scratch / "elsewhere")
+    failed(setup("--self-signed"), "privkey.pem")
+    assert not (scratch / "elsewhere").exists()
+
+
+def test_force_replaces(setup, scratch, target):
+    key = scratch / "privkey.pem"
+    target.write_text("old")
+    key.write_text("old")
+    key.chmod(0o644)
+    succeeded(setup("--self-signed", "--force"))
+    assert mode(key) == 0o600
+    assert posterns.run("-n", "-c", target).returncode == 0
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--self-signed", "--csr"], "one is possible"),
+    (["--certificate", "/x"], "belong together"),
+    (["--self-signed", "--backend", "mail.example.org:25"], "--backend"),
+    (["--self-signed", "--backend", '127.0.0.1:25"\n'], "--backend"),
+    (["--self-signed", "superfluous"], "usage"),
+    (["--no-such"], "usage"),
+])
+def test_wrong_flag_writes_nothing(setup, scratch, flags, said):
+    failed(setup(*flags), said)
+    assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize("name", ["", "two words", 'x"; user = "root', "a\nb", "-a.example.org",
+                                  "a" * 300])
+def test_name_that_is_none_writes_nothing(setup, scratch, name):
+    failed(setup("--self-signed", hostname=None, *["--hostname", name]), "--hostname")
+    assert not list(scratch.iterdir())
+
+
+# asking
+
+def test_everything_can_be_asked_for(setup, target, backend):
+    said = succeeded(setup(hostname=None, answers=[HOSTNAME, "3", backend.address]))
+    for question in ("Name that clients connect to", "Which", "Address of the mail server"):
+        assert question in said
+    assert f'hostname = "{HOSTNAME}"' in target.read_text()
+    assert f'"{backend.address}"' in target.read_text()
+    assert posterns.run("-n", "-c", target).returncode == 0
+
+
+def test_answer_that_is_no_good_is_asked_for_again(setup, target, backend):
+    said = succeeded(setup(hostname=None, answers=[
+        "two words", HOSTNAME, "5", "3", "nowhere", backend.address]))
+    assert "that is not a host's name" in said and "1, 2, 3 or 4" in said
+    assert f'hostname = "{HOSTNAME}"' in target.read_text()
+
+
+def test_files_can_be_asked_for(setup, target, certificates, backend):
+    succeeded(setup(answers=["1", certificates.certificate, certificates.key, backend.address]))
+    assert f'"{certificates.key}"' in target.read_text()
+
+
+@pytest.mark.parametrize("answers", [[], [HOSTNAME], [HOSTNAME, "3"]])
+def test_answers_that_end_early_write_nothing(setup, scratch, answers):
+    failed(setup(hostname=None, answers=answers), "nothing was written")
+    assert not list(scratch.iterdir())
+
+
+# the mail server
+
+def test_postfix_is_found_and_told_what_it_needs(setup, target, postfix):
+    said = succeeded(setup("--self-signed", "--backend", "%s:%d" % postfix.address))
+    assert "Postfix answers at %s:%d" % postfix.address in said
+    for line in example.text("postfix/main.cf", {}).splitlines():
+        if line and not line.startswith("#"):
+            assert line in said
+
+
+@pytest.mark.parametrize("greeting, name, settings", [
+    ("220 x ESMTP Postfix (Debian/GNU)", "Postfix", []),
+    ("220 x ESMTP Sendmail 8.17.1.9/8.17.1.9", "sendmail", ['identity = "trace"']),
+    ("220 x ESMTP OpenSMTPD", "OpenSMTPD", ['identity = "proxy-v2"', "trace = true"]),
+    ("220 x ESMTP ready", "Postfix", []),
+])
+def test_server_is_known_by_what_it_says(setup, target, backend, greeting, name, settings):
+    backend.on("connect", greeting)
+    said = succeeded(setup("--self-signed"))
+    assert f"{name} answers at {backend.address}" in said
+    assert f"What {name} needs" in said
+    for line in settings:
+        assert line in target.read_text()
+    assert not any("MAIL" in each.verbs for each in backend.connections)
+
+
+def test_server_that_nobody_knows_is_not_guessed(setup, target, backend):
+    backend.attributes = None
+    assert "A mail server answers" in succeeded(setup("--self-signed"))
+
+
+def test_silent_server_does_not_hold_it_up(setup):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        said = succeeded(setup("--self-signed", "--backend",
+                               "127.0.0.1:%d" % silent.getsockname()[1]))
+    assert "No mail server answers" in said
+
+
+ALONE = """
+import socket, subprocess, sys, threading
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+listener = socket.socket()
+listener.bind(("127.0.0.1", 26))
+listener.listen()
+def serve():
+    while True:
+        one, _ = listener.accept()
+        one.sendall(b"220 x ESMTP Exim 4.96\\r\\n")
+        one.recv(100)
+        one.sendall(b"250 x\\r\\n")
+threading.Thread(target=serve, daemon=True).start()
+sys.exit(subprocess.run(sys.argv[1:]).returncode)
+"""
+
+
+@needs_root
+def test_server_is_found_by_its_port(target):
+    """In a network of its own, where nobody else's servers are."""
+    result = subprocess.run(
+        ["unshare", "-n", sys.executable, "-c", ALONE, posterns.BINARY, "setup", "--yes", "--hostname", HOSTNAME, "--self-signed",
+         "--output", str(target)],
+        env={**posterns.SANITIZERS, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        capture_output=True, text=True, timeout=wait.PATIENCE * 3, check=False)
+    assert "Exim answers at 127.0.0.1:26" in succeeded(result)
