@@ -154,6 +154,15 @@ void generation_free(struct generation *generation)
     free(generation);
 }
 
+size_t generation_processes(const struct generation *generation, pid_t *out, size_t size)
+{
+    size_t count = 0;
+    for (unsigned i = 0; i < generation->reactor_count && count < size; i++)
+        if (generation->reactors[i].process.pid > 0)
+            out[count++] = generation->reactors[i].process.pid;
+    return count;
+}
+
 const struct config *generation_config(const struct generation *generation)
 {
     return generation->config;

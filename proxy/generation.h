@@ -45,6 +45,9 @@ MUST_USE struct generation *generation_start(const struct generation_environment
 /* Kills what is left of it and gives everything back. NULL is allowed. */
 void generation_free(struct generation *generation);
 
+/* Its reactors: writes at most `size` process numbers, and returns how many. */
+size_t generation_processes(const struct generation *generation, pid_t *out, size_t size);
+
 const struct config *generation_config(const struct generation *generation);
 
 enum generation_state {

@@ -233,3 +233,33 @@ size_t listeners_of(const struct listeners *listeners, const struct config_liste
     }
     return found;
 }
+
+size_t listeners_count(const struct listeners *listeners)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < listeners->count; i++)
+        count += listeners->list[i].count;
+    return count;
+}
+
+int listeners_socket(const struct listeners *listeners, size_t index,
+                     char address[static ADDRESS_TEXT_SIZE])
+{
+    const struct listener *listener = listeners->list;
+    for (; index >= listener->count; listener++)
+        index -= listener->count;
+    address_text(&listener->address, address);
+    return listener->fds[index];
+}
+
+bool listeners_inherit(struct listeners *listeners, int fd, const struct address *address)
+{
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+        return false;
+    struct listener *listener = find(listeners, address);
+    if (!listener)
+        listener = add(listeners, address);
+    return listener && keep(listener, fd);
+}

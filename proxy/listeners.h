@@ -23,6 +23,18 @@ void listeners_free(struct listeners *listeners);
  * used. */
 MUST_USE bool listeners_adopt(struct listeners *listeners);
 
+/* All sockets that are open, for the program that takes over; writes the address that it is
+ * for.
+ */
+size_t listeners_count(const struct listeners *listeners);
+int listeners_socket(const struct listeners *listeners, size_t index,
+                     char address[static ADDRESS_TEXT_SIZE]);
+
+/* One of the former program's, which is the listeners' from now on. False: it does not listen,
+ * or no memory. */
+MUST_USE bool listeners_inherit(struct listeners *listeners, int fd,
+                                const struct address *address);
+
 /*
  * Opens what `config` names and is not open yet. False, having logged each that failed; the
  * ones that were open before are as they were.

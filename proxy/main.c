@@ -16,6 +16,7 @@
 #include "proxy/setup.h"
 #include "proxy/shared.h"
 #include "proxy/supervisor.h"
+#include "proxy/upgrade.h"
 #include "tls/memory.h"
 
 static const char default_path[] = POSTERN_SYSCONFDIR "/postern/postern.conf";
@@ -110,6 +111,7 @@ int main(int argc, char **argv)
     if (optind < argc)
         return print_usage(stderr, EXIT_FAILURE);
     tls_memory_serve_openssl();
+    upgrade_remember(argc, argv);
     process_title_init(argc, argv);
     return start(path, only_check);
 }

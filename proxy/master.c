@@ -3,9 +3,11 @@
  * for syslog. poll() is enough: its descriptors are few, and there is no library between it and
  * the kernel.
  *
- *   SIGHUP   the file is read and checked, a new generation starts beside the serving one, and
- * when it is ready the old one drains; if anything is wrong, nothing has happened SIGTERM  the
- * listeners close, transactions finish, all end; a second one ends them now
+ *   SIGHUP   a reload: the file is read and checked, a new generation starts beside the serving
+ *            one, and when it is ready the old one drains; if anything is wrong, nothing has
+ *            happened
+ *   SIGUSR2  an upgrade: the same with the program that stands in the place of this one now
+ *   SIGTERM  the listeners close, transactions finish, all end; a second one ends them now
  */
 #include "proxy/master.h"
 
@@ -23,41 +25,16 @@
 #include "proxy/administration.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
-#include "proxy/generation.h"
-#include "proxy/listeners.h"
+#include "proxy/master_internal.h"
 #include "proxy/privileges.h"
 #include "proxy/process_title.h"
 #include "proxy/statistics_memory.h"
 #include "proxy/supervisor.h"
-#include "tls/context.h"
 
-#define GENERATIONS 16 /* that finish their sessions, at most */
 /* For poll(): what every generation may have, at the most that "workers" may be, and two. */
 #define DESCRIPTORS    ((GENERATIONS + 2) * 256 + 2)
 #define KILL_AFTER_MS  5000
 #define LOG_PASS_LIMIT 64 /* records in one turn */
-
-/* Addresses, users and pairs of them that are remembered: 2 MiB, as far as they are in use. */
-#define TALLY_PLACES (128 * 1024)
-
-struct master {
-    struct listeners *listeners;
-    struct generation_environment environment;
-    struct administration *administration;
-    uint8_t ticket_secret[TLS_TICKET_SECRET_SIZE];
-    int signals;
-    int log; /* the master's end; the environment has the other */
-    struct generation *serving;
-    struct generation *starting; /* NULL: none */
-    struct generation
-        *ending[GENERATIONS + 1]; /* the last place is for the one that SIGTERM ends */
-    size_t ending_count;
-    bool reload_again; /* SIGHUP while a generation was starting */
-    bool stopping;
-    uint64_t kill_ms;              /* when stopping: when patience ends */
-    struct log_options log_before; /* while a reload may still fail */
-    int status;
-};
 
 static void each_generation(struct master *master, void (*act)(struct generation *generation))
 {
@@ -228,6 +205,7 @@ static void stop(struct master *master)
     if (master->stopping) {
         log_notice("told twice to stop: sessions are cut off");
         each_generation(master, generation_kill);
+        master_signal_former(master, SIGKILL);
         return;
     }
     log_notice("stopping: transactions may finish");
@@ -240,6 +218,7 @@ static void stop(struct master *master)
         master->ending[master->ending_count++] = master->serving;
     master->starting = master->serving = NULL;
     each_generation(master, generation_stop);
+    master_signal_former(master, SIGTERM);
     master->kill_ms = clock_now_ms() + longest_drain_ms(master) + KILL_AFTER_MS;
 }
 
@@ -257,6 +236,8 @@ static void reap(struct master *master)
                        claim_child(master->starting, pid, status);
         for (size_t i = 0; i < master->ending_count && !claimed; i++)
             claimed = claim_child(master->ending[i], pid, status);
+        if (!claimed)
+            master_forget_former(master, pid);
     }
 }
 
@@ -270,6 +251,10 @@ static void take_signals(struct master *master)
             break;
         case SIGHUP:
             if (!master->stopping)
+                reload(master);
+            break;
+        case SIGUSR2:
+            if (master_upgrade(master))
                 reload(master);
             break;
         default:
@@ -348,8 +333,10 @@ static void turn(struct master *master)
     int ready = poll(list, count, wait);
     if (ready > 0)
         dispatch(master, list, count);
-    if (master->stopping && clock_now_ms() >= master->kill_ms)
+    if (master->stopping && clock_now_ms() >= master->kill_ms) {
         each_generation(master, generation_kill);
+        master_signal_former(master, SIGKILL);
+    }
     review(master);
 }
 
@@ -358,6 +345,7 @@ static bool set_up_signals(struct master *master)
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR2);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGCHLD);
@@ -369,22 +357,13 @@ static bool set_up_signals(struct master *master)
 
 static bool set_up(struct master *master)
 {
-    int pair[2];
     master->listeners = listeners_new();
-    if (!master->listeners || !listeners_adopt(master->listeners) || !set_up_signals(master) ||
-        socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0 ||
+    if (!master->listeners || !master_make_environment(master) || !set_up_signals(master) ||
         getrandom(master->ticket_secret, sizeof master->ticket_secret, 0) < 0 ||
         !statistics_share())
         return false;
-    master->log = pair[0];
-    master->environment = (struct generation_environment){
-        .listeners = master->listeners,
-        .tally = tally_new(TALLY_PLACES),
-        .ticket_secret = master->ticket_secret,
-        .log = pair[1],
-    };
     master->administration = administration_new(&master->environment);
-    return master->environment.tally && master->administration && privileges_hide_memory();
+    return master->administration && privileges_hide_memory();
 }
 
 static void end(struct master *master)
@@ -404,7 +383,8 @@ static void end(struct master *master)
 
 static bool has_work(const struct master *master)
 {
-    return master->serving || master->starting || master->ending_count > 0;
+    bool former = master->stopping && master->former_count > 0;
+    return master->serving || master->starting || master->ending_count > 0 || former;
 }
 
 int master_run(struct config *config)

@@ -166,7 +166,9 @@ static void on_control(void *context, const struct control_message *message, int
 {
     struct reactor *reactor = context;
     if (!message) {
-        log_error("the master is gone: no more connections are accepted, sessions may finish");
+        if (!reactor->draining)
+            log_error(
+                "the master is gone: no more connections are accepted, sessions may finish");
         reactor->orphaned = true;
         admin_left_alone(reactor->admin);
         drain(reactor);

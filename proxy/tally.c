@@ -5,10 +5,13 @@
  */
 #include "proxy/tally.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "proxy/base/hash.h"
 
@@ -24,35 +27,90 @@ struct place {
     uint64_t value; /* level << 32 | ticks */
 };
 
+/* What another program's table must begin with; the number changes with the shape. */
+static const char shape[16] = "postern tally 1";
+
 struct tally {
+    char shape[sizeof shape];
+    int descriptor;
     uint8_t hash_key[HASH_KEY_SIZE];
     size_t bytes;
     uint64_t sets; /* a power of two */
     struct place places[] __attribute__((aligned(64)));
 };
 
+static struct tally *map(int descriptor, size_t bytes)
+{
+    struct tally *tally = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    return tally == MAP_FAILED ? NULL : tally;
+}
+
+static size_t bytes_of(uint64_t sets)
+{
+    return sizeof(struct tally) + sets * NEIGHBOURS * sizeof(struct place);
+}
+
+static bool set_up(struct tally *tally, int descriptor, uint64_t sets)
+{
+    memcpy(tally->shape, shape, sizeof shape);
+    tally->bytes = bytes_of(sets);
+    tally->sets = sets;
+    tally->descriptor = descriptor;
+    return getrandom(tally->hash_key, sizeof tally->hash_key, 0) == sizeof tally->hash_key;
+}
+
 struct tally *tally_new(size_t places)
 {
     uint64_t sets = 1;
     while (sets * NEIGHBOURS < places)
         sets *= 2;
-    size_t bytes = sizeof(struct tally) + sets * NEIGHBOURS * sizeof(struct place);
-    struct tally *tally =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (tally == MAP_FAILED)
+    int descriptor = memfd_create("postern-tally", MFD_CLOEXEC);
+    if (descriptor < 0)
         return NULL;
-    tally->bytes = bytes;
-    tally->sets = sets;
-    if (getrandom(tally->hash_key, sizeof tally->hash_key, 0) == sizeof tally->hash_key)
+    struct tally *tally = ftruncate(descriptor, (off_t)bytes_of(sets)) == 0
+                              ? map(descriptor, bytes_of(sets))
+                              : NULL;
+    if (!tally)
+        close(descriptor);
+    else if (set_up(tally, descriptor, sets))
         return tally;
-    tally_free(tally);
+    else
+        tally_free(tally);
     return NULL;
+}
+
+int tally_descriptor(const struct tally *tally)
+{
+    return tally->descriptor;
+}
+
+struct tally *tally_adopt(int descriptor)
+{
+    struct stat status;
+    if (fstat(descriptor, &status) < 0 || status.st_size < (off_t)sizeof(struct tally))
+        return NULL;
+    struct tally *tally = map(descriptor, (size_t)status.st_size);
+    if (!tally)
+        return NULL;
+    uint64_t sets = tally->sets;
+    bool good = memcmp(tally->shape, shape, sizeof shape) == 0 && sets > 0 &&
+                (sets & (sets - 1)) == 0 && sets < (uint64_t)status.st_size &&
+                bytes_of(sets) == (size_t)status.st_size;
+    if (!good || fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0) {
+        munmap(tally, (size_t)status.st_size);
+        return NULL;
+    }
+    tally->bytes = (size_t)status.st_size;
+    tally->descriptor = descriptor;
+    return tally;
 }
 
 void tally_free(struct tally *tally)
 {
-    if (tally)
-        munmap(tally, tally->bytes);
+    if (!tally)
+        return;
+    close(tally->descriptor);
+    munmap(tally, tally->bytes);
 }
 
 uint64_t tally_key(const struct tally *tally, unsigned kind, const void *bytes, size_t length)

@@ -23,6 +23,11 @@ struct tally;
 /* Room for `places` (rounded up to a power of two); processes that are forked later share it.
  * NULL: no memory. */
 MUST_USE struct tally *tally_new(size_t places);
+/* The memory as a descriptor, which stays the tally's, and a tally from another program's,
+ * which takes it over; NULL: it is not one. */
+int tally_descriptor(const struct tally *tally);
+MUST_USE struct tally *tally_adopt(int descriptor);
+
 /* In this process; NULL is allowed. */
 void tally_free(struct tally *tally);
 

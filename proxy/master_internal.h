@@ -1,0 +1,51 @@
+/* The master's struct, shared by master.c and master_upgrade.c only. */
+#ifndef POSTERN_MASTER_INTERNAL_H
+#define POSTERN_MASTER_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proxy/base/log.h"
+#include "proxy/generation.h"
+#include "proxy/listeners.h"
+#include "proxy/upgrade.h"
+#include "tls/context.h"
+
+#define GENERATIONS 16 /* that finish their sessions, at most */
+
+struct administration;
+
+struct master {
+    struct listeners *listeners;
+    struct generation_environment environment;
+    struct administration *administration;
+    uint8_t ticket_secret[TLS_TICKET_SECRET_SIZE];
+    int signals;
+    int log; /* the master's end; the environment has the other */
+    struct generation *serving;
+    struct generation *starting; /* NULL: none */
+    struct generation
+        *ending[GENERATIONS + 1]; /* the last place is for the one that SIGTERM ends */
+    size_t ending_count;
+    pid_t former[UPGRADE_PROCESSES]; /* reactors of the program before this one */
+    size_t former_count;
+    bool reload_again; /* SIGHUP while a generation was starting */
+    bool stopping;
+    uint64_t kill_ms;              /* when stopping: when patience ends */
+    struct log_options log_before; /* while a reload may still fail */
+    int status;
+};
+
+/* What generations have from the master: new, or what another program has left. */
+MUST_USE bool master_make_environment(struct master *master);
+
+/* Becomes the program that stands where this one was started from. Returns true if that cannot
+ * be executed after all, and the reactors have been told to end: a reload is due. */
+MUST_USE bool master_upgrade(struct master *master);
+
+/* The former program's reactors: a signal for all of them, and one that has ended. */
+void master_signal_former(const struct master *master, int number);
+void master_forget_former(struct master *master, pid_t pid);
+
+#endif

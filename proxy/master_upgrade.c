@@ -1,0 +1,80 @@
+/*
+ * From one program to the next, as the master sees it: what is handed on, what was taken over,
+ * and the reactors of the former program, which are children still and finish their sessions.
+ */
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "proxy/master_internal.h"
+#include "proxy/supervisor.h"
+
+/* Addresses, users and pairs of them that are remembered: 2 MiB, as far as they are in use. */
+#define TALLY_PLACES (128 * 1024)
+
+/* New, or what another program has left. */
+bool master_make_environment(struct master *master)
+{
+    struct upgrade_estate estate = {.listeners = master->listeners, .log = {-1, -1}};
+    bool upgraded = upgrade_take_over(&estate);
+    if (!estate.tally)
+        estate.tally = tally_new(TALLY_PLACES);
+    if (!estate.tally || (estate.log[0] < 0 &&
+                          socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, estate.log) < 0))
+        return false;
+    memcpy(master->former, estate.processes, sizeof master->former);
+    master->former_count = estate.process_count;
+    master->log = estate.log[0];
+    master->environment = (struct generation_environment){
+        .listeners = master->listeners,
+        .tally = estate.tally,
+        .ticket_secret = master->ticket_secret,
+        .log = estate.log[1],
+    };
+    return upgraded || listeners_adopt(master->listeners);
+}
+
+/* What the next program takes over; the reactors stop accepting, and finish their sessions. */
+bool master_upgrade(struct master *master)
+{
+    if (!master->serving || master->starting || master->stopping) {
+        log_notice("no upgrade while something else is under way");
+        return false;
+    }
+    if (!upgrade_check())
+        return false;
+    supervisor_reloading();
+    struct upgrade_estate estate = {
+        .listeners = master->listeners,
+        .tally = master->environment.tally,
+        .log = {master->log, master->environment.log},
+        .process_count = master->former_count,
+    };
+    memcpy(estate.processes, master->former, sizeof master->former);
+    for (size_t i = 0; i <= master->ending_count; i++) {
+        struct generation *each = i == 0 ? master->serving : master->ending[i - 1];
+        estate.process_count +=
+            generation_processes(each, estate.processes + estate.process_count,
+                                 UPGRADE_PROCESSES - estate.process_count);
+    }
+    generation_drain(master->serving);
+    upgrade_become(&estate);
+    return true;
+}
+
+void master_signal_former(const struct master *master, int number)
+{
+    for (size_t i = 0; i < master->former_count; i++)
+        kill(master->former[i], number);
+}
+
+/* A reactor of the former program's has finished its sessions. */
+void master_forget_former(struct master *master, pid_t pid)
+{
+    for (size_t i = 0; i < master->former_count; i++)
+        if (master->former[i] == pid) {
+            master->former[i] = master->former[--master->former_count];
+            log_info("reactor %d of the former program has ended", (int)pid);
+            return;
+        }
+}

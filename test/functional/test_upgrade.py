@@ -1,0 +1,159 @@
+"""A new program in place of the running one: nobody is refused, nobody is cut off, and a program
+that is no good changes nothing."""
+
+import os
+import shutil
+import signal
+import threading
+
+import pytest
+
+from support import postern as posterns, processes, wait
+from support.client import Client
+
+
+@pytest.fixture
+def program(scratch, monkeypatch):
+    """A copy of the binary, for a test to replace."""
+    path = scratch / "postern"
+    shutil.copy(posterns.BINARY, path)
+    path.chmod(0o755)
+    monkeypatch.setattr(posterns, "BINARY", str(path))
+    return path
+
+
+def replace(program, content=None):
+    """As a package does it: another file, of the same name."""
+    new = program.with_suffix(".new")
+    if content is None:
+        shutil.copy(program, new)
+    else:
+        new.write_text(content)
+    new.chmod(0o755)
+    new.rename(program)
+
+
+def upgrade(postern):
+    before = len(postern.find_records(msg=posterns.re.compile("^serving: ")))
+    postern.signal(signal.SIGUSR2)
+    postern.wait_for_record(msg=posterns.re.compile("^serving: "), count=before + 1)
+
+
+def binary_of(pid):
+    return os.stat(f"/proc/{pid}/exe").st_ino
+
+
+def test_new_program_runs_and_sessions_of_the_old_one_go_on(start, backend, program):
+    postern = start(backend)
+    old_reactors = set(postern.pids("reactor"))
+    with postern.log_in() as one:
+        one.command("MAIL FROM:<a@b.test>", 250)
+        replace(program)
+        upgrade(postern)
+        assert binary_of(postern.pid) == os.stat(program).st_ino
+        with postern.log_in() as two:
+            two.send_message("a@b.test", ["c@d.test"], b"two\r\n")
+            two.quit()
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.command("DATA", 354)
+        one.send("one\r\n.\r\n")
+        one.reply(250)
+        one.quit()
+    wait.until(lambda: not any(processes.alive(pid) for pid in old_reactors),
+               "the end of the old reactor")
+    postern.wait_for_record(msg=posterns.re.compile("of the former program has ended"))
+    assert len(backend.sessions) == 2 and all(len(s.messages) == 1 for s in backend.sessions)
+
+
+def test_nobody_is_refused_while_the_program_changes(start, backend, program):
+    postern = start(backend)
+    failures, done, count = [], threading.Event(), [0]
+
+    def visit():
+        while not done.is_set():
+            try:
+                with Client(postern.implicit, tls=True) as one:
+                    one.greeting()
+                    one.ehlo()
+                    one.quit()
+                count[0] += 1
+            except Exception as error:  # every kind of it is a refusal
+                failures.append(repr(error))
+    visitors = [threading.Thread(target=visit) for _ in range(4)]
+    for each in visitors:
+        each.start()
+    try:
+        for _ in range(3):
+            seen = count[0]
+            replace(program)
+            upgrade(postern)
+            wait.until(lambda seen=seen: count[0] > seen + 10, "some visits")
+    finally:
+        done.set()
+        for each in visitors:
+            each.join()
+    assert not failures
+
+
+@pytest.mark.parametrize("content", ["#!/bin/sh\nexit 1\n", "not a program", None])
+def test_program_that_is_no_good_changes_nothing(start, backend, program, content):
+    """Refusing the configuration, not executable, missing."""
+    postern = start(backend)
+    reactors, inode = postern.pids("reactor"), binary_of(postern.pid)
+    if content is None:
+        program.unlink()
+    else:
+        replace(program, content)
+    postern.signal(signal.SIGUSR2)
+    postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
+    assert postern.pids("reactor") == reactors and binary_of(postern.pid) == inode
+    with postern.log_in() as one:
+        one.quit()
+
+
+def test_bad_configuration_changes_nothing(start, backend, program):
+    """Promise 10."""
+    postern = start(backend)
+    reactors = postern.pids("reactor")
+    postern.write_configuration("this is none")
+    postern.signal(signal.SIGUSR2)
+    postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
+    assert postern.pids("reactor") == reactors
+    postern.configure()
+    with postern.log_in() as one:
+        one.quit()
+
+
+def test_what_was_held_against_somebody_is_not_forgotten(start, backend, program):
+    postern = start(backend, auth={"attempts": 9}, limits={"failed_logins": 1, "exempt": []})
+    with postern.connect(source="127.0.1.1") as one:
+        one.ehlo()
+        one.login("alice", "wrong", 535)
+    upgrade(postern)
+    with postern.connect(source="127.0.1.1") as one:
+        one.ehlo()
+        one.login("alice", "wonderland", 454)
+
+
+def test_end_ends_what_the_former_program_has_left(start, backend, program):
+    """SIGTERM after an upgrade: sessions of before get their 421, and nothing stays behind."""
+    postern = start(backend)
+    with postern.log_in() as one:
+        old = postern.pids("reactor")
+        upgrade(postern)
+        postern.signal(signal.SIGTERM)
+        one.reply(421)
+        one.expect_closed()
+    wait.until(lambda: not any(processes.alive(pid) for pid in old), "the end of the old reactor")
+    assert postern.wait() == 0
+
+
+def test_upgrade_after_upgrade_leaks_nothing(start, backend, program):
+    postern = start(backend)
+    upgrade(postern)
+    wait.until(lambda: len(postern.pids("reactor")) == 1, "one reactor")
+    before = len(os.listdir(f"/proc/{postern.pid}/fd"))
+    for _ in range(5):
+        upgrade(postern)
+    wait.until(lambda: len(postern.pids("reactor")) == 1, "one reactor")
+    assert len(os.listdir(f"/proc/{postern.pid}/fd")) == before
