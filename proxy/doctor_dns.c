@@ -56,7 +56,8 @@ static bool ask(struct doctor *doctor, const char *name, ns_type type, struct an
     state.retrans = ANSWER_TIME_S;
     state.retry = ATTEMPTS;
     use_nameservers(&state, &doctor->config->nameservers);
-    int length = res_nquery(&state, name, ns_c_in, type, answer->bytes, sizeof answer->bytes);
+    int length =
+        res_nquery(&state, name, ns_c_in, (int)type, answer->bytes, sizeof answer->bytes);
     doctor->dns_silent = length < 0 && state.res_h_errno == TRY_AGAIN;
     if (length > 0 && length <= (int)sizeof answer->bytes &&
         ns_initparse(answer->bytes, length, &answer->message) == 0)
