@@ -10,7 +10,8 @@ struct word {
     size_t length;
 };
 
-/* The next word, or what stands in [brackets]; empty at the end. */
+/* The next word, or what stands in [brackets]; empty at the end, or where they are not closed.
+ */
 static struct word next_word(const char **at, const char *end)
 {
     const char *start = *at;
@@ -21,7 +22,7 @@ static struct word next_word(const char **at, const char *end)
     if (bracket) {
         while (stop < end && *stop != ']')
             stop += *stop == '\\' && stop + 1 < end ? 2 : 1;
-        stop += stop < end;
+        stop = stop < end ? stop + 1 : start;
     }
     while (!bracket && stop < end && *stop != ' ' && *stop != '\t')
         stop++;
@@ -69,7 +70,7 @@ void doctor_pam_line_parse(const char *line, size_t length, struct doctor_pam_li
     const char *end = comment ? comment : line + length;
     memset(out, 0, sizeof *out);
     struct word word = next_word(&line, end);
-    if (word.length == 0)
+    if (word.length == 0 && word.start == end)
         return;
     out->kind = DOCTOR_PAM_BROKEN;
     if (is(word, "@include")) {
