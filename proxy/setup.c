@@ -81,12 +81,18 @@ static bool find_files(struct setup *setup)
     }
 }
 
+/* The sample that was installed is nobody's work, as long as it was not edited. */
+static bool may_replace(const struct setup_answers *answers)
+{
+    return answers->force || setup_file_is_sample(answers->output);
+}
+
 /* Before anything is written: is there room for all of it? */
 static bool may_write(const struct setup *setup)
 {
     const struct setup_answers *answers = &setup->answers;
     bool makes_key = answers->way == SETUP_SELF_SIGNED || answers->way == SETUP_REQUEST;
-    return setup_file_allowed(answers->output, answers->force) &&
+    return setup_file_allowed(answers->output, may_replace(answers)) &&
            (!makes_key || setup_file_allowed(setup->key, answers->force)) &&
            (answers->way != SETUP_SELF_SIGNED ||
             setup_file_allowed(setup->certificate, answers->force)) &&
@@ -134,7 +140,7 @@ static bool write_configuration(const struct setup *setup)
 {
     const struct setup_answers *answers = &setup->answers;
     struct setup_file file;
-    if (!setup_file_begin(&file, answers->output, 0644, answers->force))
+    if (!setup_file_begin(&file, answers->output, 0644, may_replace(answers)))
         return false;
     fprintf(file.stream,
             "# Postern's configuration. What is not said here has its default, such as the\n"
@@ -216,7 +222,7 @@ int setup_main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (!setup_answers_read(&setup.answers, argc, argv, &status))
         return status;
-    if (!setup_file_allowed(setup.answers.output, setup.answers.force) ||
+    if (!setup_file_allowed(setup.answers.output, may_replace(&setup.answers)) ||
         !setup_answers_complete(&setup.answers) || !find_server(&setup) ||
         !find_files(&setup) || !may_write(&setup) || !write_certificate(&setup) ||
         !write_configuration(&setup))

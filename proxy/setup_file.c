@@ -3,10 +3,13 @@
 #include "proxy/setup_file.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "proxy/config_internal.h"
 
 static bool refuse(const char *path, int error)
 {
@@ -28,6 +31,22 @@ bool setup_file_allowed(const char *path, bool force)
 {
     struct stat status;
     return force || lstat(path, &status) < 0 || refuse(path, EEXIST);
+}
+
+bool setup_file_is_sample(const char *path)
+{
+    static const char sample[] = POSTERN_SAMPLE_SHA256;
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    char text[2 * EVP_MAX_MD_SIZE + 1] = "";
+    size_t length = 0;
+    unsigned size = 0;
+    const char *why;
+    char *content = config_text_read(path, &length, &why);
+    if (content && EVP_Digest(content, length, digest, &size, EVP_sha256(), NULL) == 1)
+        for (unsigned i = 0; i < size; i++)
+            snprintf(text + (size_t)2 * i, 3, "%02x", digest[i]);
+    free(content);
+    return strcmp(text, sample) == 0;
 }
 
 /* The directory that the file is in may be missing, but not the one above it. */

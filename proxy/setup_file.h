@@ -18,6 +18,9 @@ struct setup_file {
 /* May a file be written there? False, having said why on standard error. */
 MUST_USE bool setup_file_allowed(const char *path, bool force);
 
+/* Is it the sample configuration, as it was installed? */
+bool setup_file_is_sample(const char *path);
+
 /* Both return false, having said why on standard error. Between them the file has another name;
  * finish() closes it in any case, and takes it away if anything went wrong. */
 MUST_USE bool setup_file_begin(struct setup_file *file, const char *path, mode_t mode,

@@ -1,5 +1,6 @@
 """`postern setup`: a first configuration, by flags or by asking, that works as it is."""
 
+import pathlib
 import socket
 import ssl
 import stat
@@ -176,6 +177,22 @@ def test_force_replaces(setup, scratch, target):
     succeeded(setup("--self-signed", "--force"))
     assert mode(key) == 0o600
     assert posterns.run("-n", "-c", target).returncode == 0
+
+
+SAMPLE = pathlib.Path(__file__).parents[2] / "etc/postern.conf"
+
+
+def test_sample_that_was_installed_is_replaced(setup, target):
+    target.write_bytes(SAMPLE.read_bytes())
+    succeeded(setup("--self-signed"))
+    assert posterns.run("-n", "-c", target).returncode == 0
+
+
+def test_sample_that_was_edited_stays(setup, target):
+    edited = SAMPLE.read_text().replace("#workers = 1", "workers = 1")
+    target.write_text(edited)
+    failed(setup("--self-signed"), "--force")
+    assert target.read_text() == edited
 
 
 @pytest.mark.parametrize("flags, said", [
