@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include "proxy/abuse.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/connections.h"
+#include "proxy/permits.h"
 #include "proxy/session.h"
 #include "proxy/statistics.h"
 
@@ -64,6 +66,8 @@ static void take(struct acceptor *acceptor, int fd, const struct address *client
 
     if (service->refusing)
         refuse(acceptor, fd, client, REPLY_DRAINING, STATISTICS_LIMIT_DRAINING, "draining");
+    else if (permits_find(service->permits, PERMIT_DENY, client, clock_now_ms(), NULL))
+        refuse(acceptor, fd, client, REPLY_ADDRESS_DENIED, STATISTICS_LIMIT_DENIED, "denied");
     else if (limits->connections_per_address > 0 && !door_is_balanced(acceptor->door, client) &&
              connections_count_from(service->connections, client) >=
                  limits->connections_per_address)

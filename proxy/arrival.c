@@ -8,6 +8,7 @@
 
 #include "proxy/abuse.h"
 #include "proxy/base/clock.h"
+#include "proxy/permits.h"
 #include "proxy/session_internal.h"
 #include "proxy/smtp/proxy_header.h"
 
@@ -88,13 +89,16 @@ static struct address address_of(const struct proxy_header_endpoint *endpoint)
     return address;
 }
 
-/* The limit that the acceptor could not keep, as it knew the balancer's address only. */
+/* The limits that the acceptor could not keep, as it knew the balancer's address only. */
 static void check_limit(struct session *session)
 {
     const struct service *service = session->service;
     unsigned limit = service->config->limits.connections_per_address;
-    if (limit > 0 &&
-        connections_count_from(service->connections, &session->client_address) > limit)
+    if (permits_find(service->permits, PERMIT_DENY, &session->client_address, clock_now_ms(),
+                     NULL))
+        session_exceed(session, STATISTICS_LIMIT_DENIED, REPLY_ADDRESS_DENIED, "denied");
+    else if (limit > 0 &&
+             connections_count_from(service->connections, &session->client_address) > limit)
         session_exceed(session, STATISTICS_LIMIT_PER_ADDRESS, REPLY_ADDRESS_FULL,
                        "too many connections from this address");
     else if (!session->is_check &&

@@ -138,10 +138,10 @@ static void do_transaction(struct session *session, const struct smtp_command *c
         dialogue_refuse(session, is_mx(session) ? REPLY_MAIL_FIRST : REPLY_AUTH_FIRST);
 }
 
-/* An mx has nobody to wait for: the line itself is the first that the backend gets. */
+/* Who needs no AUTH is not waited for: the line itself is the first that the backend gets. */
 static void do_mail(struct session *session, const struct smtp_command *command)
 {
-    if (session->helo && is_mx(session))
+    if (session->helo && (is_mx(session) || permission_take(session)))
         handover_begin(session);
     else
         do_transaction(session, command);
@@ -242,10 +242,10 @@ static bool skip_line(struct session *session)
     return end != NULL;
 }
 
-/* To the backend, with the line that has just been read: an mx's first MAIL. */
+/* To the backend, with the line that has just been read: a first MAIL without AUTH. */
 static bool has_left(const struct session *session)
 {
-    return !session->login &&
+    return (!session->login || session->is_permitted) &&
            (session->phase == SESSION_RESOLVING || session->phase == SESSION_OPENING);
 }
 
@@ -275,7 +275,7 @@ static bool take_line(struct session *session)
         login_continue(session, line, text);
     else
         take_command(session, line, text);
-    bool is_for_backend = has_left(session);  /* an mx's MAIL */
+    bool is_for_backend = has_left(session);
     if (input->length > 0 && !is_for_backend) /* STARTTLS has emptied it */
         buffer_take_secret(input, length + 1);
     return true;

@@ -65,6 +65,7 @@ static bool start_reactor(struct generation *generation, unsigned index)
         .config = generation->config,
         .contexts = generation->contexts,
         .tally = generation->environment->tally,
+        .permits = generation->environment->permits,
         .listeners = listeners,
         .listener_count = count,
         .control = pair[1],

@@ -18,6 +18,7 @@
 #include "proxy/config.h"
 #include "proxy/control.h"
 #include "proxy/listeners.h"
+#include "proxy/permits.h"
 #include "proxy/tally.h"
 
 struct generation;
@@ -26,6 +27,7 @@ struct generation;
 struct generation_environment {
     const struct listeners *listeners;
     struct tally *tally;          /* which all reactors share */
+    struct permits *permits;      /* likewise */
     const uint8_t *ticket_secret; /* TLS_TICKET_SECRET_SIZE bytes */
     int log;                      /* the reactors' end of the log socket */
     bool refusing;                /* new connections */

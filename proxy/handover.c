@@ -36,7 +36,7 @@ static void log_refusal(const struct session *session, const char *cause)
 static void say_refusal(struct session *session, enum reply reply)
 {
     const struct reply_text *text = reply_text(reply);
-    if (session->login) {
+    if (session->login && !session->is_permitted) {
         session_say(session, text->text, text->length);
     } else {
         session_say(session, "421", 3);
@@ -81,7 +81,7 @@ static size_t write_trace(void *context, char out[static SMTP_TRACE_SIZE])
         .address = host,
         .hostname = session->service->config->hostname,
         .esmtp = session->esmtp,
-        .authenticated = session->login != NULL,
+        .authenticated = session->login && !session->is_permitted,
         .login = hidden ? NULL : session->login,
         .tls_version = stream_tls_version(session->client),
         .tls_cipher = cipher,
@@ -127,7 +127,7 @@ static void begin_relay(struct session *session, const struct backend_result *re
         return;
     }
     bool client_ended = session->dialogue->input_ended;
-    if (session->login)
+    if (session->login && !session->is_permitted)
         session_reply(session, REPLY_AUTHENTICATED);
     dialogue_free(session->dialogue);
     session->dialogue = NULL;
@@ -187,9 +187,7 @@ static bool open_next(struct session *session)
     session_id(session, id);
     struct identity identity = {
         .login = session->login,
-        .mechanism = session->login
-                         ? sasl_mechanism_name((enum sasl_mechanism)session->mechanism)
-                         : NULL,
+        .mechanism = session_mechanism(session),
         .helo = session->helo,
         .esmtp = session->esmtp,
         .name = session->name,

@@ -378,6 +378,7 @@ static void end(struct master *master)
     close(master->log);
     close(master->environment.log);
     tally_free(master->environment.tally);
+    permits_free(master->environment.permits);
     explicit_bzero(master->ticket_secret, sizeof master->ticket_secret);
 }
 

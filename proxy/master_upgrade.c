@@ -19,8 +19,11 @@ bool master_make_environment(struct master *master)
     bool upgraded = upgrade_take_over(&estate);
     if (!estate.tally)
         estate.tally = tally_new(TALLY_PLACES);
-    if (!estate.tally || (estate.log[0] < 0 &&
-                          socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, estate.log) < 0))
+    if (!estate.permits)
+        estate.permits = permits_new();
+    if (!estate.tally || !estate.permits ||
+        (estate.log[0] < 0 &&
+         socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, estate.log) < 0))
         return false;
     memcpy(master->former, estate.processes, sizeof master->former);
     master->former_count = estate.process_count;
@@ -28,6 +31,7 @@ bool master_make_environment(struct master *master)
     master->environment = (struct generation_environment){
         .listeners = master->listeners,
         .tally = estate.tally,
+        .permits = estate.permits,
         .ticket_secret = master->ticket_secret,
         .log = estate.log[1],
     };
@@ -47,6 +51,7 @@ bool master_upgrade(struct master *master)
     struct upgrade_estate estate = {
         .listeners = master->listeners,
         .tally = master->environment.tally,
+        .permits = master->environment.permits,
         .log = {master->log, master->environment.log},
         .process_count = master->former_count,
     };

@@ -262,6 +262,7 @@ static bool make_service(struct reactor *reactor)
         control_client_new(service->base, reactor->settings->control, on_control, reactor);
     service->opener = opener_client_new(service->base);
     service->connections = connections_new();
+    service->permits = reactor->settings->permits;
     service->abuse = abuse_new(service->base, config, reactor->settings->tally);
     service->scratch = malloc(SERVICE_SCRATCH_SIZE);
     return service->streams && service->pool && service->control && service->opener &&

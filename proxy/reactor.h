@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "proxy/contexts.h"
+#include "proxy/permits.h"
 #include "proxy/tally.h"
 
 /* A listening socket and what belongs to it. */
@@ -22,7 +23,8 @@ struct reactor_listener {
 struct reactor_settings {
     const struct config *config;
     const struct contexts *contexts;
-    struct tally *tally; /* shared by all reactors */
+    struct tally *tally;     /* shared by all reactors */
+    struct permits *permits; /* likewise */
     const struct reactor_listener *listeners;
     size_t listener_count;
     int control;                  /* socket to the master */

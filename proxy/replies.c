@@ -64,6 +64,7 @@ static const struct reply_text texts[REPLY_COUNT] = {
     ROW(REPLY_TIMEOUT_LOGIN, "421 4.4.2 No authentication came in time"),
     ROW(REPLY_TIMEOUT_IDLE, "421 4.4.2 Idle for too long"),
     ROW(REPLY_FULL, "421 4.3.2 Too many connections, try again later"),
+    ROW(REPLY_ADDRESS_DENIED, "554 5.7.1 No connections from your address are accepted now"),
     ROW(REPLY_ADDRESS_FULL, "421 4.7.0 Too many connections from your address"),
     ROW(REPLY_ADDRESS_BUSY, "421 4.7.0 Too many connections in a short time, try again later"),
     ROW(REPLY_LOGIN_MESSAGES, "450 4.7.1 Too many messages in an hour, try again later"),

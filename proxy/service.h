@@ -17,6 +17,7 @@ struct abuse;
 struct connections;
 struct control_client;
 struct opener_client;
+struct permits;
 struct resolver;
 
 /* Input of one turn is read into one shared buffer of this size. */
@@ -28,6 +29,7 @@ struct service {
     struct stream_loop *streams;
     struct auth_pool *pool;
     struct abuse *abuse;              /* who tries too often */
+    struct permits *permits;          /* whom the postmaster refuses, and lets in */
     struct control_client *control;   /* to the master */
     struct opener_client *opener;     /* to who opens what a reactor cannot */
     SSL_CTX *const *backend_contexts; /* by index into config->backends; NULL: without TLS */

@@ -68,6 +68,14 @@ const char *session_certified_name(const struct session *session)
     return name && sasl_name_valid(name, strlen(name)) ? name : NULL;
 }
 
+const char *session_mechanism(const struct session *session)
+{
+    if (!session->login)
+        return NULL;
+    return session->is_permitted ? "PERMIT"
+                                 : sasl_mechanism_name((enum sasl_mechanism)session->mechanism);
+}
+
 enum door_stage session_stage(const struct session *session)
 {
     if (!stream_is_secure(session->client))
@@ -138,9 +146,7 @@ static void log_end_of(const struct session *session)
     log_text(&record, "cipher", stream_tls_cipher(session->client));
     if (stream_peer(session->client))
         log_text(&record, "certificate", stream_peer(session->client)->fingerprint);
-    log_text(&record, "mechanism",
-             session->login ? sasl_mechanism_name((enum sasl_mechanism)session->mechanism)
-                            : NULL);
+    log_text(&record, "mechanism", session_mechanism(session));
     log_text(&record, "user", session->login);
     log_text(&record, "name", session->name);
     log_text(&record, "helo", session->helo);

@@ -88,6 +88,7 @@ struct session {
     struct resolver_request *lookup; /* NULL: none is under way */
     char *name;                      /* of the client's address, confirmed; NULL: unknown */
     char *login;                     /* PAM's; NULL: not authenticated */
+    bool is_permitted;               /* that is the postmaster's word, without AUTH */
     uint64_t bytes_in, bytes_out;    /* before the relay */
     const char *cause;               /* how it ended, for the log */
     char *cause_text;                /* the same, where it is not static */
@@ -99,6 +100,8 @@ struct log_record;
 void session_id(const struct session *session, char out[static SESSION_ID_SIZE]);
 /* The fields that say whose record it is: id, listener, client, port. */
 void session_log_client(const struct session *session, struct log_record *record);
+/* How the login was proved, for logs and the backend; NULL: there is none. */
+const char *session_mechanism(const struct session *session);
 /* What has been reached, for door_ehlo(). */
 enum door_stage session_stage(const struct session *session);
 /* Who the client is by its certificate; NULL: nobody whom the mapping knows. */
@@ -138,7 +141,10 @@ void login_continue(struct session *session, const char *line, size_t length);
 void login_line_too_long(struct session *session);
 void login_tell_refusal(struct session *session);
 
-/* handover.c: from the verdict, or an mx's first MAIL, to the relay */
+/* permission.c: may the client send without AUTH, as somebody who is its login from now on? */
+MUST_USE bool permission_take(struct session *session);
+
+/* handover.c: from the verdict, or a first MAIL without AUTH, to the relay */
 void handover_begin(struct session *session);
 /* Asks for the client's name, if a backend wants it. */
 void handover_look_up(struct session *session);

@@ -49,6 +49,7 @@ WORDS(recipient_word, "accepted", "refused")
 WORDS(direction_word, "in", "out")
 WORDS(
     limit_word, [STATISTICS_LIMIT_CONNECTIONS] = "connections",
+    [STATISTICS_LIMIT_DENIED] = "denied",
     [STATISTICS_LIMIT_PER_ADDRESS] = "connections_per_address",
     [STATISTICS_LIMIT_PER_MINUTE] = "connections_per_minute",
     [STATISTICS_LIMIT_GAVE_WAY] = "gave_way", [STATISTICS_LIMIT_ERRORS] = "errors",

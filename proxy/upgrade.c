@@ -97,14 +97,15 @@ static void close_later(int fd)
         (void)fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
 }
 
-/* "log 5 6\ntally 7\nlisten 8 [::]:465\nprocess 81\n" */
+/* "log 5 6\ntally 7\npermits 9\nlisten 8 [::]:465\nprocess 81\n" */
 static bool write_estate(const struct upgrade_estate *estate, FILE *out)
 {
-    fprintf(out, "log %d %d\ntally %d\n", estate->log[0], estate->log[1],
-            tally_descriptor(estate->tally));
+    fprintf(out, "log %d %d\ntally %d\npermits %d\n", estate->log[0], estate->log[1],
+            tally_descriptor(estate->tally), permits_descriptor(estate->permits));
     keep_open(estate->log[0]);
     keep_open(estate->log[1]);
     keep_open(tally_descriptor(estate->tally));
+    keep_open(permits_descriptor(estate->permits));
     for (size_t i = 0; i < listeners_count(estate->listeners); i++) {
         char text[ADDRESS_TEXT_SIZE];
         int fd = listeners_socket(estate->listeners, i, text);
@@ -122,6 +123,7 @@ static void take_back(const struct upgrade_estate *estate)
     close_later(estate->log[0]);
     close_later(estate->log[1]);
     close_later(tally_descriptor(estate->tally));
+    close_later(permits_descriptor(estate->permits));
     for (size_t i = 0; i < listeners_count(estate->listeners); i++)
         close_later(listeners_socket(estate->listeners, i, text));
 }
@@ -164,6 +166,15 @@ static bool take_tally(struct upgrade_estate *estate, const char *line)
     return estate->tally != NULL;
 }
 
+static bool take_permits(struct upgrade_estate *estate, const char *line)
+{
+    int fd;
+    if (sscanf(line, "permits %d", &fd) != 1)
+        return false;
+    estate->permits = permits_adopt(fd);
+    return estate->permits != NULL;
+}
+
 static bool take_listener(struct upgrade_estate *estate, const char *line)
 {
     int fd, at = 0;
@@ -192,6 +203,7 @@ static bool take_line(struct upgrade_estate *estate, const char *line)
         bool (*take)(struct upgrade_estate *estate, const char *line);
     } kinds[] = {{"log ", take_log},
                  {"tally ", take_tally},
+                 {"permits ", take_permits},
                  {"listen ", take_listener},
                  {"process ", take_process}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)

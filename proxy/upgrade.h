@@ -14,6 +14,7 @@
 
 #include "proxy/base/compiler.h"
 #include "proxy/listeners.h"
+#include "proxy/permits.h"
 #include "proxy/tally.h"
 
 /* Processes of the former program that are remembered. */
@@ -23,6 +24,7 @@
 struct upgrade_estate {
     struct listeners *listeners;
     struct tally *tally;
+    struct permits *permits;
     int log[2];                         /* the pair on which the old reactors' records come */
     pid_t processes[UPGRADE_PROCESSES]; /* old reactors, which finish their sessions */
     size_t process_count;
