@@ -37,6 +37,7 @@ static const struct {
     {"backend-open-relay", doctor_check_strangers, DOCTOR_ERROR, true},
     {"backend-local-relay", doctor_check_local, DOCTOR_WARNING, true},
     {"port", doctor_check_ports, DOCTOR_ERROR, true},
+    {"certificate-served", doctor_check_served, DOCTOR_WARNING, true},
     {"listener-open-relay", doctor_check_listeners, DOCTOR_ERROR, true},
     {"dns", doctor_check_dns, DOCTOR_WARNING, true},
     {"dns-reverse", doctor_check_reverse, DOCTOR_WARNING, true},

@@ -50,6 +50,17 @@ static void free_chain(STACK_OF(X509) * chain)
     sk_X509_pop_free(chain, X509_free);
 }
 
+bool doctor_has_certificate(const struct doctor *doctor, const X509 *certificate)
+{
+    bool found = false;
+    for (size_t i = 0; i < doctor_pair_count(doctor) && !found; i++) {
+        STACK_OF(X509) *chain = read_chain(doctor_pair(doctor, i).certificate);
+        found = chain && X509_cmp(sk_X509_value(chain, 0), certificate) == 0;
+        free_chain(chain);
+    }
+    return found;
+}
+
 /* What a check asks of the first certificate of a file, with the others behind it. */
 typedef void look(struct doctor *doctor, const struct doctor_pair *pair, X509 *certificate,
                   STACK_OF(X509) * chain);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "proxy/doctor_internal.h"
+#include "proxy/doctor_sockets.h"
 
 /* A session has its client's and its backend's; the rest is for what every process has. */
 #define DESCRIPTORS_PER_SESSION 2
@@ -42,18 +43,34 @@ void doctor_check_users(struct doctor *doctor)
             check_user(doctor, "backend: user", doctor->config->backends[i].user);
 }
 
+/* Of the Postern that runs; 0, this process, if none is seen. */
+static pid_t running_process(const struct doctor *doctor)
+{
+    struct doctor_socket socket;
+    struct doctor_process owner;
+    for (size_t i = 0; i < doctor->config->listen_count; i++)
+        if (doctor_sockets_find(&doctor->config->listens[i].address, &socket) &&
+            doctor_sockets_owner(&socket, &owner) && owner.postern)
+            return owner.pid;
+    return 0;
+}
+
+/* A reactor raises its limit as far as it may. */
 void doctor_check_descriptors(struct doctor *doctor)
 {
     struct rlimit limit;
+    pid_t process = running_process(doctor);
     unsigned connections = doctor->config->limits.connections;
     rlim_t wanted = (rlim_t)connections * DESCRIPTORS_PER_SESSION + DESCRIPTORS_OF_PROCESS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        doctor_skip(doctor, "the limit of descriptors cannot be read");
+    if (prlimit(process, RLIMIT_NOFILE, NULL, &limit) < 0) {
+        doctor_skip(doctor, "process %d's limit of descriptors is for root to read",
+                    (int)process);
         return;
     }
     if (limit.rlim_max >= wanted) {
-        doctor_good(doctor, "%llu descriptors are enough for %u connections",
-                    (unsigned long long)limit.rlim_max, connections);
+        doctor_good(doctor, "%llu descriptors are enough for %u connections%s",
+                    (unsigned long long)limit.rlim_max, connections,
+                    process ? "" : ", where Postern is started as this program was");
         return;
     }
     doctor_fault(doctor, "%llu descriptors are too few for %u connections, which take %llu",

@@ -3,6 +3,7 @@
 #ifndef POSTERN_DOCTOR_INTERNAL_H
 #define POSTERN_DOCTOR_INTERNAL_H
 
+#include <openssl/x509.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -39,6 +40,8 @@ size_t doctor_pair_count(const struct doctor *doctor);
 struct doctor_pair doctor_pair(const struct doctor *doctor, size_t index);
 
 /* doctor_certificate.c */
+/* Is it the first one in one of those files? */
+bool doctor_has_certificate(const struct doctor *doctor, const X509 *certificate);
 doctor_check doctor_check_certificates, doctor_check_validity, doctor_check_renewal;
 doctor_check doctor_check_names, doctor_check_chains;
 /* doctor_files.c */
@@ -49,7 +52,7 @@ doctor_check doctor_check_pam_service, doctor_check_pam_modules;
 doctor_check doctor_check_backends, doctor_check_identities, doctor_check_strangers;
 doctor_check doctor_check_local;
 /* doctor_listen.c */
-doctor_check doctor_check_ports, doctor_check_listeners;
+doctor_check doctor_check_ports, doctor_check_listeners, doctor_check_served;
 /* doctor_dns.c */
 doctor_check doctor_check_dns, doctor_check_reverse, doctor_check_services;
 /* doctor_host.c */

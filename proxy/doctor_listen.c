@@ -174,29 +174,65 @@ static bool start_tls(struct probe *probe)
            doctor_smtp_secure(&probe->smtp, probe->context, NULL) && hello(probe);
 }
 
-/* Up to where it can be asked at all, and asks. */
-static bool talk(struct probe *probe, bool tls)
+static bool greet(struct probe *probe, bool tls)
 {
     bool implicit = probe->listen->tls == CONFIG_TLS_IMPLICIT;
-    if (!announce(probe) ||
-        (implicit && !doctor_smtp_secure(&probe->smtp, probe->context, NULL)) ||
-        !doctor_smtp_read(&probe->smtp, &probe->reply) || probe->reply.code != 220 ||
-        !hello(probe) || (tls && !implicit && !start_tls(probe)))
+    return announce(probe) &&
+           (!implicit || doctor_smtp_secure(&probe->smtp, probe->context, NULL)) &&
+           doctor_smtp_read(&probe->smtp, &probe->reply) && probe->reply.code == 220 &&
+           hello(probe) && (!tls || implicit || start_tls(probe));
+}
+
+/* Up to where it can be asked something; false: there is nothing to be closed. */
+static bool begin(struct probe *probe, bool tls)
+{
+    struct address target = target_of(probe->listen);
+    probe->announced = false;
+    if (!doctor_smtp_open(&probe->smtp, &target))
         return false;
-    if (ask(probe))
-        (void)!say(probe, "QUIT");
-    return true;
+    if (greet(probe, tls))
+        return true;
+    doctor_smtp_close(&probe->smtp);
+    return false;
 }
 
 static bool probe_once(struct probe *probe, bool tls)
 {
-    struct address target = target_of(probe->listen);
-    if (!doctor_smtp_open(&probe->smtp, &target))
+    if (!begin(probe, tls))
         return false;
-    probe->announced = false;
-    bool asked = talk(probe, tls);
+    if (ask(probe))
+        (void)!say(probe, "QUIT");
     doctor_smtp_close(&probe->smtp);
-    return asked;
+    return true;
+}
+
+static void tell_served(struct doctor *doctor, struct probe *probe)
+{
+    const char *name = probe->listen->name;
+    X509 *shown = SSL_get1_peer_certificate(probe->smtp.ssl);
+    if (shown && doctor_has_certificate(doctor, shown)) {
+        doctor_good(doctor, "%s: shows the certificate that is in the file", name);
+    } else {
+        doctor_fault(doctor, "%s: shows another certificate than is in the file", name);
+        doctor_advise(doctor, "reload Postern: systemctl reload postern, after each renewal "
+                              "(certbot: by a deploy hook)");
+    }
+    X509_free(shown);
+}
+
+/* What could not be asked, the check of relaying tells. */
+void doctor_check_served(struct doctor *doctor)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    for (size_t i = 0; context && i < doctor->config->listen_count; i++) {
+        struct probe probe = {.listen = &doctor->config->listens[i], .context = context};
+        if (!is_served(probe.listen) || !begin(&probe, true))
+            continue;
+        tell_served(doctor, &probe);
+        (void)!say(&probe, "QUIT");
+        doctor_smtp_close(&probe.smtp);
+    }
+    SSL_CTX_free(context);
 }
 
 static void tell(struct doctor *doctor, const struct probe *probe, bool asked)

@@ -12,9 +12,9 @@ import pytest
 
 from conftest import needs_root
 from support import certificates as certificates_module
-from support import dns
+from support import dns, processes, wait
 from support import postern as posterns
-from support import wait
+from support.program import Program
 
 GOOD, WARNING, ERROR = 0, 1, 2
 
@@ -142,6 +142,12 @@ def test_too_few_descriptors_are_told(doctor):
     findings = doctor(limits={"connections": 5000}, run={
         "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))})
     check_fault(findings, "descriptors", "warning", "512", "LimitNOFILE=")
+
+
+@needs_root
+def test_descriptors_are_those_of_the_server_that_runs(running):
+    findings = running(command=["prlimit", "--nofile=700:700"], limits={"connections": 600})
+    check_fault(findings, "descriptors", "warning", "700", "LimitNOFILE=1264")
 
 
 def test_clock_is_looked_at(doctor):
@@ -448,6 +454,40 @@ def test_wrong_certificate_of_a_backend_is_told(doctor, authority, server_pair):
                 "does not offer STARTTLS", "section backend")
 
 
+@pytest.fixture
+def program(scratch):
+    return Program(scratch / "program")
+
+
+def as_program(program, **keys):
+    return {"address": None, "program": program.line("-oMa %{address} -oMai %{login}"),
+            "user": "daemon" if os.geteuid() == 0 else "", **keys}
+
+
+def test_program_is_started_as_its_user_and_gets_no_mail(doctor, program):
+    findings = doctor(backend=as_program(program))
+    assert findings.severities("backend") == findings.severities("backend-identity") == ["ok"], \
+        findings.text
+    assert all(each.arguments == ["-oMa", "192.0.2.1", "-oMai", "postern-doctor"]
+               and not each.messages for each in program.all)
+    if os.geteuid() == 0:
+        daemon = pwd.getpwnam("daemon").pw_uid
+        assert program.all[0].ids[0] == [daemon] * 3
+
+
+def test_program_that_does_not_end_is_ended(doctor, program):
+    program.tell("hang")
+    assert doctor(backend=as_program(program)).severities("backend") == ["ok"]
+    wait.until(lambda: not any(processes.alive(each.pid) for each in program.all),
+               "the end of all programs")
+
+
+def test_program_that_cannot_run_is_told(doctor, program):
+    program.path.write_text("#!/no/such/interpreter\n")
+    findings = doctor(backend=as_program(program))
+    check_fault(findings, "backend", "error", "cannot be started", "program")
+
+
 # a real Postfix
 
 @pytest.fixture
@@ -532,8 +572,10 @@ def running(start, backend, settings, authority):
     """running(…) -> the Findings of a Postern that serves with these settings."""
     def examine(**changes):
         front = start(backend, hostname="mail.example.org", tls=settings["tls"], **changes)
-        return Findings(posterns.run("doctor", "--json", "-c", front.configuration_path,
-                                     environment={"SSL_CERT_FILE": str(authority.root)}))
+        examine.again = lambda: Findings(posterns.run(
+            "doctor", "--json", "-c", front.configuration_path,
+            environment={"SSL_CERT_FILE": str(authority.root)}))
+        return examine.again()
     return examine
 
 
@@ -543,6 +585,17 @@ def test_running_server_is_asked_and_relays_for_nobody(running, backend):
     assert all("Postern listens" in each["message"] for each in findings.of("port"))
     assert findings.severities("listener-open-relay") == ["ok", "ok"], findings.text
     no_mail_was_sent(backend)
+
+
+def test_server_that_shows_an_old_certificate_is_told(running, settings, certificates, scratch):
+    """It was renewed, and nobody has reloaded."""
+    certificate, key = certificates.install("good", scratch)
+    settings["tls"] = {"certificate": certificate, "key": key}
+    assert running().severities("certificate-served") == ["ok", "ok"]
+    certificates.install("other", scratch)
+    findings = running.again()
+    assert findings.severities("certificate-served") == ["warning", "warning"]
+    check_fault(findings, "certificate-served", "warning", "reload")
 
 
 def test_listener_behind_a_balancer_is_asked_as_a_stranger(running):
