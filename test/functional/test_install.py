@@ -29,7 +29,11 @@ def test_all_is_in_its_usual_place(install):
     prefix = install()
     for path in ("sbin/postern", "etc/postern/postern.conf", "etc/pam.d/postern",
                  "lib/systemd/system/postern.service", "share/man/man8/postern.8",
-                 "share/man/man5/postern.conf.5"):
+                 "share/man/man5/postern.conf.5", "share/man/man7/postern-metrics.7",
+                 "share/man/man8/posternctl.8", "bin/posternctl",
+                 "share/bash-completion/completions/posternctl",
+                 "share/zsh/vendor-completions/_posternctl",
+                 "share/doc/postern/monitoring/alerts.yml"):
         assert (prefix / path).is_file(), path
     assert os.access(prefix / "sbin/postern", os.X_OK)
 

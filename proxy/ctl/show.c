@@ -1,0 +1,164 @@
+/* Answers of the administration interface as people read them. */
+#include "proxy/ctl/show.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/ctl/print.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static int64_t number(struct ctl_value object, const char *key)
+{
+    return ctl_json_number(ctl_json_member(object, key));
+}
+
+static void print_text(const char *label, struct ctl_value object, const char *key)
+{
+    char text[CTL_CELL_SIZE];
+    ctl_format_text(ctl_json_member(object, key), text);
+    printf("%s%s", label, text);
+}
+
+/* "relay 10, commands 2": those that are not zero, but for the one that is left out. */
+static void print_counts(struct ctl_value object, const char *but)
+{
+    struct ctl_value key, value;
+    const char *between = "";
+    while ((value = ctl_json_next(&object, &key)).length > 0) {
+        char name[CTL_CELL_SIZE];
+        ctl_format_text(key, name);
+        if (ctl_json_number(value) == 0 || strcmp(name, but) == 0)
+            continue;
+        for (char *each = name; *each; each++)
+            *each = *each == '_' ? ' ' : *each;
+        printf("%s%s %" PRId64, between, name, ctl_json_number(value));
+        between = ", ";
+    }
+    puts(*between ? "" : "none");
+}
+
+static void print_head(struct ctl_value answer)
+{
+    char age[CTL_CELL_SIZE];
+    ctl_format_age(number(answer, "uptime_s") * 1000, age);
+    print_text("", answer, "hostname");
+    print_text(": ", answer, "state");
+    print_text(", version ", answer, "version");
+    print_text(", since ", answer, "since");
+    printf(" (%s)\n", age);
+    print_text("configuration  ", answer, "configuration");
+    puts("");
+}
+
+static void print_figures(struct ctl_value answer)
+{
+    struct ctl_value sessions = ctl_json_member(answer, "sessions");
+    struct ctl_value auth = ctl_json_member(answer, "auth");
+    struct ctl_value counters = ctl_json_member(answer, "counters");
+    char in[CTL_CELL_SIZE], out[CTL_CELL_SIZE];
+    ctl_format_bytes(number(counters, "bytes_in"), in);
+    ctl_format_bytes(number(counters, "bytes_out"), out);
+    printf("sessions       %" PRId64 "  ", number(sessions, "total"));
+    print_counts(sessions, "total");
+    printf("logins         %" PRId64 ", failed %" PRId64 ", put off %" PRId64
+           ", not possible %" PRId64 "\n",
+           number(counters, "logins"), number(counters, "logins_failed"),
+           number(counters, "logins_put_off"), number(counters, "logins_unavailable"));
+    printf("auth workers   ");
+    print_counts(auth, "");
+    printf("mail           %" PRId64 " messages, %" PRId64 " recipients, %s in, %s out\n",
+           number(counters, "messages"), number(counters, "recipients"), in, out);
+    printf("limits hit     ");
+    print_counts(ctl_json_member(answer, "limits_hit"), "");
+}
+
+enum ctl_exit ctl_show_status(struct ctl_value answer)
+{
+    static const struct ctl_column listeners[] = {{"LISTENER", "name", CTL_TEXT},
+                                                  {"ADDRESS", "address", CTL_TEXT},
+                                                  {"TLS", "tls", CTL_TEXT},
+                                                  {"ROLE", "role", CTL_TEXT}};
+    static const struct ctl_column backends[] = {{"BACKEND", "name", CTL_TEXT},
+                                                 {"ADDRESS", "address", CTL_TEXT},
+                                                 {"STATE", "state", CTL_TEXT},
+                                                 {"OPENED", "opened", CTL_NUMBER},
+                                                 {"FAILED", "failed", CTL_NUMBER}};
+    static const struct ctl_column certificates[] = {{"CERTIFICATE", "file", CTL_TEXT},
+                                                     {"ENDS", "not_after", CTL_TEXT},
+                                                     {"DAYS LEFT", "days_left", CTL_NUMBER}};
+    print_head(answer);
+    print_figures(answer);
+    puts("");
+    ctl_print_table(ctl_json_member(answer, "listeners"), listeners, COUNT(listeners));
+    puts("");
+    ctl_print_table(ctl_json_member(answer, "backends"), backends, COUNT(backends));
+    puts("");
+    ctl_print_table(ctl_json_member(answer, "certificates"), certificates, COUNT(certificates));
+    return CTL_DONE;
+}
+
+static void warn_of_silent(struct ctl_value answer)
+{
+    int64_t silent = number(answer, "silent_reactors");
+    if (silent > 0)
+        fprintf(stderr, "posternctl: %" PRId64 " %s did not answer\n", silent,
+                silent == 1 ? "reactor" : "reactors");
+}
+
+enum ctl_exit ctl_show_sessions(struct ctl_value answer)
+{
+    static const struct ctl_column columns[] = {
+        {"ID", "id", CTL_TEXT},           {"CLIENT", "client", CTL_TEXT},
+        {"USER", "user", CTL_TEXT},       {"HELO", "helo", CTL_TEXT},
+        {"TLS", "tls", CTL_TEXT},         {"BACKEND", "backend", CTL_TEXT},
+        {"STATE", "state", CTL_TEXT},     {"AGE", "age_ms", CTL_AGE},
+        {"MSGS", "messages", CTL_NUMBER}, {"RCPTS", "recipients", CTL_NUMBER},
+        {"IN", "bytes_in", CTL_BYTES},    {"OUT", "bytes_out", CTL_BYTES}};
+    struct ctl_value list = ctl_json_member(answer, "sessions"), rest = list;
+    int64_t shown = 0, total = number(answer, "total");
+    ctl_print_table(list, columns, COUNT(columns));
+    while (ctl_json_next(&rest, NULL).length > 0)
+        shown++;
+    if (shown < total)
+        fprintf(stderr, "posternctl: %" PRId64 " of %" PRId64 " sessions are shown\n", shown,
+                total);
+    warn_of_silent(answer);
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_show_ended(struct ctl_value answer)
+{
+    int64_t ended = number(answer, "ended");
+    printf("%" PRId64 " %s ended\n", ended, ended == 1 ? "session" : "sessions");
+    warn_of_silent(answer);
+    return ended > 0 ? CTL_DONE : CTL_REFUSED;
+}
+
+enum ctl_exit ctl_show_state(struct ctl_value answer)
+{
+    print_text("", answer, "state");
+    puts("");
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_show_level(struct ctl_value answer)
+{
+    print_text("", answer, "log_level");
+    puts("");
+    return CTL_DONE;
+}
+
+enum ctl_exit ctl_show_reload(struct ctl_value answer)
+{
+    struct ctl_value lines = ctl_json_member(answer, "messages"), line;
+    bool done = ctl_json_is_true(ctl_json_member(answer, "reloaded"));
+    while ((line = ctl_json_next(&lines, NULL)).length > 0)
+        ctl_print_line(stderr, line);
+    if (done)
+        puts("reloaded");
+    else
+        fputs("refused: the configuration that was running stays as it was\n", stderr);
+    return done ? CTL_DONE : CTL_REFUSED;
+}

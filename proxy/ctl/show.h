@@ -1,0 +1,20 @@
+/* What people see of each answer. Each returns the exit status. */
+#ifndef POSTERN_CTL_SHOW_H
+#define POSTERN_CTL_SHOW_H
+
+#include "proxy/ctl/json.h"
+
+/* Exit status. */
+enum ctl_exit {
+    CTL_DONE,
+    CTL_REFUSED,     /* Postern answered, and it was not done */
+    CTL_USAGE,       /* not understood, and nothing was asked */
+    CTL_UNREACHABLE, /* nobody answered */
+};
+
+typedef enum ctl_exit ctl_show(struct ctl_value answer);
+
+ctl_show ctl_show_status, ctl_show_sessions, ctl_show_ended, ctl_show_state, ctl_show_reload,
+    ctl_show_level;
+
+#endif

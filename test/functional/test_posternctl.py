@@ -1,0 +1,227 @@
+"""posternctl: what people see, what scripts get, and what is said when nobody answers."""
+
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from conftest import needs_root
+from support import control, postern as posterns
+
+BINARY = pathlib.Path(os.environ.get("POSTERNCTL_BINARY")
+                      or pathlib.Path(posterns.BINARY).parent / "posternctl")
+ROOT = pathlib.Path(__file__).parents[2]
+
+DONE, REFUSED, USAGE, UNREACHABLE = range(4)
+
+
+def ctl(socket_path, *arguments, **options):
+    """(exit status, standard output, standard error)"""
+    environment = {**os.environ, **posterns.SANITIZERS}
+    result = subprocess.run([BINARY, "--socket", socket_path, *arguments], env=environment,
+                            capture_output=True, text=True, timeout=60, check=False, **options)
+    return result.returncode, result.stdout, result.stderr
+
+
+@pytest.fixture
+def ask(postern):
+    return lambda *arguments: ctl(control.path_of(postern), *arguments)
+
+
+def test_the_state_is_shown_to_people(postern, ask):
+    with postern.log_in():
+        status, out, err = ask("status")
+    assert (status, err) == (DONE, "")
+    assert re.search(r"^mail\.example\.org: serving, version ", out)
+    assert re.search(r"^sessions +1  relay 1$", out, re.MULTILINE)
+    assert re.search(r"^submissions +127\.0\.0\.1:\d+ +implicit +submission$", out, re.MULTILINE)
+    assert re.search(r"good\.pem +\d{4}-\S+Z +\d+$", out, re.MULTILINE)
+
+
+def test_sessions_are_a_table(postern, ask):
+    with postern.log_in() as client:
+        status, out, err = ask("sessions")
+        titles, line = out.splitlines()
+        assert (status, err) == (DONE, "")
+        assert titles.split()[:3] == ["ID", "CLIENT", "USER"]
+        identity, address, user = line.split()[:3]
+        assert (address, user) == ("127.0.0.9", "alice")
+        assert ask("sessions", identity)[1] == ask("sessions", "--user", "alice")[1]
+        assert ask("sessions", "--user", "bob") == (DONE, "", "")
+        assert ask("kick", identity) == (DONE, "1 session ended\n", "")
+        assert client.reply().code == 421
+    assert ask("kick", "--user", "alice") == (REFUSED, "0 sessions ended\n", "")
+
+
+def test_scripts_get_json(postern, ask):
+    with postern.log_in():
+        status, out, _ = ask("--json", "sessions")
+        assert status == DONE and json.loads(out)["sessions"][0]["user"] == "alice"
+        assert json.loads(ask("-j", "status")[1])["sessions"]["total"] == 1
+    assert json.loads(ask("-j", "kick", "--address", "x")[1])["error"]
+
+
+def test_a_long_list_says_that_it_is_cut(postern, ask):
+    held = [postern.log_in() for _ in range(3)]
+    status, out, err = ask("sessions", "--limit", "2")
+    assert (status, len(out.splitlines()), err) == (DONE, 3,
+                                                    "posternctl: 2 of 3 sessions are shown\n")
+    for client in held:
+        client.close()
+
+
+def test_draining_and_resuming(ask):
+    assert ask("drain") == (DONE, "draining\n", "")
+    assert "draining" in ask("status")[1]
+    assert ask("resume") == (DONE, "serving\n", "")
+
+
+def test_the_level_of_the_log(ask):
+    assert ask("log", "debug") == (DONE, "debug\n", "")
+    status, _, err = ask("log", "loud")
+    assert status == REFUSED and "error, warning" in err
+
+
+def test_a_reload_says_what_is_wrong(postern, ask):
+    status, out, _ = ask("reload")
+    assert (status, out) == (DONE, "reloaded\n")
+    postern.configure(tls={"key": "/nowhere/key.pem"})
+    status, out, err = ask("reload")
+    assert (status, out) == (REFUSED, "")
+    assert "error: /nowhere/key.pem: cannot read the key" in err and "stays as it was" in err
+
+
+def test_figures(ask):
+    status, out, _ = ask("metrics")
+    assert status == DONE and out.startswith("# HELP postern_")
+
+
+def test_a_terminal_is_safe_from_clients(postern, ask):
+    with postern.connect() as client:
+        client.command("EHLO \\x1b[2J\"<b>", 250)
+        out = ask("sessions")[1]
+    assert "\\x1b[2J\"<b>" in out and out.replace("\n", "").isprintable()
+
+
+# when nobody answers
+
+def test_no_socket_is_explained(tmp_path):
+    status, out, err = ctl(tmp_path / "none", "status")
+    assert (status, out) == (UNREACHABLE, "") and "is Postern running" in err
+
+
+def test_a_dead_socket_is_explained(tmp_path):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "dead"))
+    status, _, err = ctl(tmp_path / "dead", "status")
+    assert status == UNREACHABLE and "Postern is not running" in err
+
+
+@needs_root
+def test_a_missing_permission_names_the_group(start, backend):
+    postern = start(backend, admin={"group": "mail"})
+    status, _, err = ctl(control.path_of(postern), "status", user="nobody", group=65534,
+                         extra_groups=[])
+    assert status == UNREACHABLE and 'members of the group "mail"' in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["stats"], ["status", "now"], ["kick"], ["log"],
+                                       ["kick", "a", "b"], ["drain", "--user", "alice"],
+                                       ["kick", "--limit", "3", "x"], ["--nonsense"],
+                                       ["kick", "x" * 5000]])
+def test_what_is_not_understood_is_not_asked(tmp_path, arguments):
+    status, out, err = ctl(tmp_path / "none", *arguments)
+    assert (status, out) == (USAGE, "") and err
+
+
+@pytest.mark.parametrize("answer", [
+    b"", b"HTTP/1.1 200 OK\r\n", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\n{\"sessions\":[{", b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100000])
+def test_an_answer_that_is_none_is_not_shown(tmp_path, answer):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen(1)
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        status, out, err = ctl(tmp_path / "s", "sessions")
+        thread.join()
+    assert (status, out) == (UNREACHABLE, "") and err
+
+
+def test_an_answer_cannot_move_the_cursor(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen(1)
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b'HTTP/1.1 400 Bad\r\n\r\n{"error":"\\u001b[2J\\u202e\x1b\\n"}')
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        _, out, err = ctl(tmp_path / "s", "status")
+        thread.join()
+    assert (out + err).replace("\n", "").isprintable()
+
+
+# what the manual and the completion say
+
+def manual_commands():
+    text = (ROOT / "etc/posternctl.8.in").read_text(encoding="utf-8")
+    return re.findall(r"^((?:posternctl|curl) .*)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", manual_commands())
+def test_the_manuals_commands_work(postern, line):
+    path = str(control.path_of(postern))
+    with postern.log_in() as client:
+        command = line.replace("/run/postern/control", path).replace(
+            "posternctl ", f"{BINARY} --socket {path} ")
+        result = subprocess.run(["sh", "-ec", command], capture_output=True, text=True,
+                                timeout=60, check=False)
+        assert result.returncode == 0 and '{"error"' not in result.stdout, result
+        assert result.stdout or "198.51.100" in line
+        client.close()
+
+
+def complete(*words):
+    """What bash would offer for the last of these words."""
+    script = (f'source {ROOT}/etc/completion/posternctl.bash; COMP_WORDS=("$@"); '
+              'COMP_CWORD=$(($# - 1)); _posternctl; printf "%s\\n" "${COMPREPLY[@]}"')
+    result = subprocess.run(["bash", "-c", script, "bash", "posternctl", *words],
+                            env={**os.environ, "PATH": f"{BINARY.parent}:{os.environ['PATH']}"},
+                            capture_output=True, text=True, timeout=60, check=True)
+    assert result.stderr == ""
+    return result.stdout.split()
+
+
+def test_bash_completes_commands_and_sessions(postern):
+    path = str(control.path_of(postern))
+    assert complete("se") == ["sessions"]
+    assert complete("log", "de") == ["debug"]
+    with postern.log_in():
+        identity = control.get(postern, "/sessions")["sessions"][0]["id"]
+        assert complete("-s", path, "kick", "--user", "") == ["alice"]
+        assert complete("-s", path, "kick", identity[:2]) == [identity]
+
+
+@pytest.mark.parametrize("path", ["etc/completion/posternctl.bash", "etc/completion/_posternctl"])
+def test_completion_knows_every_command(path):
+    known = re.findall(r"^  (\w+)", subprocess.run([BINARY, "--help"], capture_output=True,
+                                                   text=True, check=True).stdout, re.MULTILINE)
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert known and all(re.search(rf"\b{command}\b", text) for command in known)
