@@ -13,6 +13,7 @@ from conftest import needs_root
 from support import behind, example, processes
 from support.behind import mail
 from support.client import Client
+from support.doctor import examine
 
 pytestmark = needs_root
 
@@ -135,3 +136,11 @@ def esmtpds(front):
     """Pids of those that Postern has started."""
     return [pid for pid in processes.descendants(front.pid)
             if processes.title(pid).startswith("/usr/sbin/courieresmtpd")]
+
+
+def test_doctor_finds_the_example_good(front, courier):
+    findings = examine(front.configuration_path, courier.command)
+    assert findings.severities("backend") == findings.severities("backend-identity") == ["ok"], \
+        findings.text
+    for check in ("backend-open-relay", "backend-local-relay", "listener-open-relay"):
+        assert not {"warning", "error"} & set(findings.severities(check)), findings.text

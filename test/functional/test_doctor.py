@@ -1,6 +1,5 @@
 """`postern doctor`: each fault of an installation is made, and must be told with what to do."""
 
-import json
 import os
 import pathlib
 import pwd
@@ -14,29 +13,10 @@ from conftest import needs_root
 from support import certificates as certificates_module
 from support import dns, processes, wait
 from support import postern as posterns
+from support.doctor import examine
 from support.program import Program
 
 GOOD, WARNING, ERROR = 0, 1, 2
-
-
-class Findings:
-    """What `postern doctor --json` has found."""
-
-    def __init__(self, result):
-        self.status = result.returncode
-        self.text = result.stdout + result.stderr
-        self.all = json.loads(result.stdout)
-
-    def of(self, check):
-        return [each for each in self.all if each["check"] == check]
-
-    def only(self, check):
-        found = self.of(check)
-        assert len(found) == 1, self.text
-        return found[0]
-
-    def severities(self, check):
-        return [each["severity"] for each in self.of(check)]
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +69,11 @@ def settings(server_pair, pam, backend, names):
 def doctor(scratch, settings, authority):
     """doctor(section={…}, …) -> Findings for the settings with these changes, on a system that
     believes the tests' authority."""
-    def examine(run=None, **changes):
+    def look(run=None, **changes):
         path = scratch / "postern.conf"
         path.write_text(posterns.configuration(posterns.merge(settings, changes)))
-        return Findings(posterns.run("doctor", "--json", "-c", path, **{
-            "environment": {"SSL_CERT_FILE": str(authority.root)}, **(run or {})}))
-    return examine
+        return examine(path, **{"believe": authority.root, **(run or {})})
+    return look
 
 
 def check_fault(findings, check, severity, *words):
@@ -118,7 +97,7 @@ def test_wrong_option_is_not_taken_for_health(arguments):
 
 
 def test_configuration_that_cannot_be_read_is_an_error_and_the_rest_is_checked(scratch):
-    findings = Findings(posterns.run("doctor", "--json", "-c", scratch / "nowhere.conf"))
+    findings = examine(scratch / "nowhere.conf")
     check_fault(findings, "configuration", "error", scratch / "nowhere.conf")
     assert findings.severities("clock") == ["ok"]
 
@@ -207,7 +186,7 @@ def test_missing_intermediate_is_told(doctor, authority):
 
 
 def test_unknown_authority_is_told(doctor, certificates):
-    findings = doctor(run={"environment": {"SSL_CERT_FILE": str(certificates.certificate)}})
+    findings = doctor(run={"believe": certificates.certificate})
     check_fault(findings, "certificate-chain", "warning", "authority")
 
 
@@ -267,13 +246,13 @@ def test_good_service_is_left_alone(doctor):
 @pytest.fixture
 def service(scratch, pam, doctor):
     """service("auth …", …) -> Findings with these lines as the service."""
-    def examine(*lines, **files):
+    def look(*lines, **files):
         directory = scratch / "pam.d"
         directory.mkdir()
         for name, text in {"mail": "\n".join(lines) + "\n", **files}.items():
             (directory / name).write_text(text)
         return doctor(auth={"pam_service": "mail", "pam_confdir": directory})
-    return examine
+    return look
 
 
 def test_missing_service_is_told(doctor):
@@ -570,13 +549,11 @@ def test_address_that_is_not_of_this_host_is_told(doctor):
 @pytest.fixture
 def running(start, backend, settings, authority):
     """running(…) -> the Findings of a Postern that serves with these settings."""
-    def examine(**changes):
+    def look(**changes):
         front = start(backend, hostname="mail.example.org", tls=settings["tls"], **changes)
-        examine.again = lambda: Findings(posterns.run(
-            "doctor", "--json", "-c", front.configuration_path,
-            environment={"SSL_CERT_FILE": str(authority.root)}))
-        return examine.again()
-    return examine
+        look.again = lambda: examine(front.configuration_path, believe=authority.root)
+        return look.again()
+    return look
 
 
 def test_running_server_is_asked_and_relays_for_nobody(running, backend):
@@ -677,9 +654,8 @@ def test_good_installation_has_nothing_to_be_told(doctor):
 def test_without_root_it_says_what_it_left_out(doctor, scratch, authority):
     doctor()
     nobody = pwd.getpwnam("nobody").pw_uid
-    findings = Findings(posterns.run(
-        "doctor", "--json", "-c", scratch / "postern.conf", user=nobody, group=nobody,
-        extra_groups=[], environment={"SSL_CERT_FILE": str(authority.root)}))
+    findings = examine(scratch / "postern.conf", believe=authority.root, user=nobody,
+                       group=nobody, extra_groups=[])
     assert findings.only("certificate")["severity"] == "skipped", findings.text
     assert "only root" in findings.only("certificate")["message"]
     assert findings.severities("backend-identity") == ["ok"]

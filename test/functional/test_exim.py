@@ -13,6 +13,7 @@ from support import backend as backends
 from support import behind, example, wait
 from support.behind import mail
 from support.client import Client
+from support.doctor import examine
 
 pytestmark = needs_root
 
@@ -279,3 +280,12 @@ def test_outage_of_exim_loses_and_doubles_nothing(front, exim, subject, variant)
 def test_outage_of_exim_before_a_message_is_told_and_passes(front, exim, subject, variant):
     behind.outage_before_the_message_loses_and_doubles_nothing(
         front, exim, subject, fail=lambda: exim.stop(front), recover=exim.start)
+
+
+@every_variant
+def test_doctor_finds_the_example_good(front, exim, variant):
+    findings = examine(front.configuration_path, exim.command)
+    assert findings.severities("backend") == ["ok"], findings.text
+    assert findings.severities("backend-identity") == ["ok"], findings.text
+    for check in ("backend-open-relay", "backend-local-relay", "listener-open-relay"):
+        assert not {"warning", "error"} & set(findings.severities(check)), findings.text

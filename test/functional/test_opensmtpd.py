@@ -11,6 +11,7 @@ from support import backend as backends
 from support import behind, example, wait
 from support.behind import mail
 from support.client import Client, Closed
+from support.doctor import examine
 
 pytestmark = needs_root
 
@@ -143,3 +144,11 @@ def test_threat_07_nothing_is_smuggled_to_opensmtpd(front, opensmtpd, subject):
 def test_outage_of_opensmtpd_loses_and_doubles_nothing(front, opensmtpd, subject):
     behind.outage_in_the_middle_loses_and_doubles_nothing(
         front, opensmtpd, subject, fail=opensmtpd.stop, recover=opensmtpd.start)
+
+
+def test_doctor_finds_the_example_good(front):
+    findings = examine(front.configuration_path)
+    assert findings.severities("backend") == findings.severities("backend-identity") == ["ok"], \
+        findings.text
+    for check in ("backend-open-relay", "backend-local-relay", "listener-open-relay"):
+        assert not {"warning", "error"} & set(findings.severities(check)), findings.text

@@ -12,6 +12,7 @@ from support import backend as backends
 from support import behind, example, wait
 from support.behind import mail
 from support.client import Client
+from support.doctor import examine
 from support.links import Namespace
 
 pytestmark = needs_root
@@ -335,3 +336,12 @@ def test_outage_of_sendmail_loses_and_doubles_nothing(front, sendmail, subject):
 def test_outage_of_sendmail_before_a_message_is_told_and_passes(front, sendmail, subject):
     behind.outage_before_the_message_loses_and_doubles_nothing(
         front, sendmail, subject, fail=sendmail.stop, recover=sendmail.start)
+
+
+@pytest.mark.parametrize("variant", ["trace", "auth-param"])
+def test_doctor_finds_the_example_good(front, variant):
+    findings = examine(front.configuration_path)
+    assert findings.severities("backend") == ["ok"], findings.text
+    assert findings.severities("backend-identity") == ["ok"], findings.text
+    for check in ("backend-open-relay", "backend-local-relay", "listener-open-relay"):
+        assert not {"warning", "error"} & set(findings.severities(check)), findings.text
