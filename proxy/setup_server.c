@@ -61,6 +61,24 @@ static const struct setup_server_kind kinds[] = {
               "    accept authenticated = *\n"
               "\n"
               "The user in section backend must be the one that Exim runs as.\n"},
+    {.name = "Exim",
+     .own_address = "127.0.0.1:10025",
+     .settings =
+         "  identity = \"proxy-v2\"\n"
+         "\n"
+         "  # The PROXY header tells the address; the login stands in a Received field.\n"
+         "  trace = true\n",
+     .needs = "A port for Postern alone, in an Exim that is built for it (Debian:\n"
+              "exim4-daemon-heavy), then restart it:\n"
+              "\n"
+              "    local_interfaces = <; 127.0.0.1.25; 127.0.0.1.10025\n"
+              "    hosts_proxy = ${if eq{$received_port}{10025}{127.0.0.1}}\n"
+              "\n"
+              "and at the head of the ACL of acl_smtp_rcpt:\n"
+              "\n"
+              "    accept condition = ${if eq{$received_port}{10025}}\n"
+              "\n"
+              "Nobody but Postern may reach that port.\n"},
     {.name = "sendmail",
      .banner = "Sendmail",
      .process = {"sendmail-mta", "sendmail"},
@@ -135,7 +153,7 @@ static const struct setup_server_kind *kind_of_greeting(const struct doctor_repl
                                                         const struct doctor_reply *hello)
 {
     for (size_t i = 0; i < KINDS; i++)
-        if (strcasestr(greeting->text, kinds[i].banner))
+        if (kinds[i].banner && strcasestr(greeting->text, kinds[i].banner))
             return &kinds[i];
     return hello->ehlo.xclient ? &kinds[0] : NULL;
 }
@@ -222,6 +240,26 @@ static void look_for_installed(struct setup_server *server)
             server->kind = &kinds[i];
 }
 
+/* Programs are of this host only. */
+static bool is_local(const struct setup_server *server)
+{
+    return strncmp(server->address, "127.", 4) == 0 ||
+           strncmp(server->address, "[::1]", 5) == 0 ||
+           strncmp(server->address, "localhost:", 10) == 0;
+}
+
+/* A program that is not here cannot be started: the server's other way is taken, if it has one.
+ */
+static void settle(struct setup_server *server)
+{
+    const struct setup_server_kind *kind = server->kind;
+    if (!kind || !kind->arguments || (is_local(server) && installed_path(kind)))
+        return;
+    const struct setup_server_kind *next = kind + 1;
+    bool other = next < kinds + KINDS && strcmp(next->name, kind->name) == 0;
+    server->kind = other ? next : NULL;
+}
+
 void setup_server_find(struct setup_server *server, const char *text)
 {
     struct search search = {.server = server, .rank = UINT16_MAX};
@@ -233,24 +271,17 @@ void setup_server_find(struct setup_server *server, const char *text)
     if (text) {
         if (address_parse(text, &address, &why))
             server->answers = ask(&address, &server->kind);
-        return;
+    } else {
+        (void)!doctor_sockets_each(consider, &search);
+        if (!server->kind && !server->answers)
+            look_for_installed(server);
     }
-    (void)!doctor_sockets_each(consider, &search);
-    if (!server->kind && !server->answers)
-        look_for_installed(server);
+    settle(server);
 }
 
 const char *setup_server_name(const struct setup_server *server)
 {
     return server->kind ? server->kind->name : NULL;
-}
-
-/* Programs are of this host only. */
-static bool is_local(const struct setup_server *server)
-{
-    return strncmp(server->address, "127.", 4) == 0 ||
-           strncmp(server->address, "[::1]", 5) == 0 ||
-           strncmp(server->address, "localhost:", 10) == 0;
 }
 
 static void write_program(const struct setup_server_kind *kind, const char *path, FILE *out)
@@ -263,14 +294,13 @@ static void write_program(const struct setup_server_kind *kind, const char *path
 void setup_server_write(const struct setup_server *server, FILE *out)
 {
     const struct setup_server_kind *kind = server->kind;
-    const char *path = kind && is_local(server) ? installed_path(kind) : NULL;
     bool own = kind && kind->own_address && !server->chosen;
     fputs("backend {\n", out);
-    if (kind && kind->arguments && path)
-        write_program(kind, path, out);
+    if (kind && kind->arguments)
+        write_program(kind, installed_path(kind), out);
     else
         fprintf(out, "  address  = \"%s\"\n", own ? kind->own_address : server->address);
-    if (kind && (!kind->arguments || path))
+    if (kind)
         fputs(kind->settings, out);
     fputs("}\n", out);
 }

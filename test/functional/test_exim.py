@@ -1,5 +1,6 @@
 """Postern in front of Debian's Exim, both as etc/examples/exim has them."""
 
+import os
 import re
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from conftest import needs_root
 from support import backend as backends
 from support import behind, example, wait
+from support import postern as posterns
 from support.behind import mail
 from support.client import Client
 from support.doctor import examine
@@ -289,3 +291,21 @@ def test_doctor_finds_the_example_good(front, exim, variant):
     assert findings.severities("backend-identity") == ["ok"], findings.text
     for check in ("backend-open-relay", "backend-local-relay", "listener-open-relay"):
         assert not {"warning", "error"} & set(findings.severities(check)), findings.text
+
+
+@program
+def test_setup_writes_what_the_example_has(start, exim, scratch, variant):
+    path = scratch / "postern.conf"
+    said = subprocess.run(
+        [*exim.command, posterns.BINARY, "setup", "--yes", "--hostname", "mail.example.org",
+         "--self-signed", "--backend", "%s:%d" % exim.address, "--output", str(path)],
+        env={**os.environ, **posterns.SANITIZERS}, capture_output=True, text=True, check=False,
+        timeout=wait.PATIENCE * 3)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "Exim answers" in said.stdout
+    lines = {" ".join(line.split()) for line in path.read_text().splitlines()}
+    assert {" ".join(line.split()) for line in configuration(exim).splitlines()
+            if "program" in line or "user " in line} <= lines
+    made = start(None, example=path.read_text(), command=exim.command)
+    findings = examine(made.configuration_path, exim.command)
+    assert findings.severities("backend-identity") == ["ok"], findings.text

@@ -270,6 +270,21 @@ def test_server_is_known_by_what_it_says(setup, target, backend, greeting, name,
     assert not any("MAIL" in each.verbs for each in backend.connections)
 
 
+@pytest.mark.parametrize("greeting, configured, wanted", [
+    ("220 x ESMTP OpenSMTPD", "opensmtpd/smtpd.conf", ("listen on", "match tag")),
+    ("220 x ESMTP Exim 4.96", "exim/proxy/exim4.conf", ("local_interfaces", "hosts_proxy",
+                                                        "accept condition")),
+])
+def test_what_a_server_needs_is_what_its_tested_example_has(setup, backend, greeting, configured,
+                                                            wanted):
+    backend.on("connect", greeting)
+    said = succeeded(setup("--self-signed"))
+    tested = [line.strip() for line in example.text(configured, {}).splitlines()]
+    for word in wanted:
+        (line,) = (each.strip() for each in said.splitlines() if each.strip().startswith(word))
+        assert line in tested
+
+
 def test_server_that_nobody_knows_is_not_guessed(setup, target, backend):
     backend.attributes = None
     assert "A mail server answers" in succeeded(setup("--self-signed"))
