@@ -84,7 +84,7 @@ static const char *reply_word(unsigned index)
     static char kind[40];
     const char *name = reply_kind((enum reply)index);
     size_t i = 0;
-    for (; name[i] && i < sizeof kind - 1; i++)
+    for (; i < sizeof kind - 1 && name[i]; i++)
         kind[i] = (char)tolower((unsigned char)name[i]);
     kind[i] = '\0';
     return kind;

@@ -141,6 +141,9 @@ void admin_orders_told(struct admin *admin, const struct control_message *messag
 
 void admin_orders_fail(struct admin *admin)
 {
-    while (!LIST_EMPTY(&admin->orders))
-        admin_reply_error(take_request(LIST_FIRST(&admin->orders)), 503, "the master is gone");
+    struct admin_order *next;
+    for (struct admin_order *each = LIST_FIRST(&admin->orders); each; each = next) {
+        next = LIST_NEXT(each, link);
+        admin_reply_error(take_request(each), 503, "the master is gone");
+    }
 }
