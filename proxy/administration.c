@@ -47,18 +47,15 @@ static void on_wish(void *context, const struct control_message *message)
     }
 }
 
-struct administration *administration_new(struct generation_environment *environment)
+struct administration *administration_new(struct generation_environment *environment,
+                                          struct admin_sockets *sockets)
 {
     struct administration *administration = calloc(1, sizeof *administration);
     if (!administration)
         return NULL;
     administration->environment = environment;
-    administration->sockets = admin_sockets_new();
+    administration->sockets = sockets;
     administration->report = -1;
-    if (!administration->sockets) {
-        free(administration);
-        return NULL;
-    }
     environment->wish = on_wish;
     environment->wish_context = administration;
     return administration;
@@ -68,7 +65,6 @@ void administration_free(struct administration *administration)
 {
     if (!administration)
         return;
-    admin_sockets_free(administration->sockets);
     if (administration->report >= 0)
         close(administration->report);
     free(administration);

@@ -21,8 +21,9 @@ struct administration_view {
     size_t count;
 };
 
-/* Hears the wishes of reactors through `environment`. NULL: no memory. */
-MUST_USE struct administration *administration_new(struct generation_environment *environment);
+/* Hears the wishes of reactors through `environment`; both must outlive it. NULL: no memory. */
+MUST_USE struct administration *administration_new(struct generation_environment *environment,
+                                                   struct admin_sockets *sockets);
 /* NULL is allowed. */
 void administration_free(struct administration *administration);
 

@@ -358,11 +358,13 @@ static bool set_up_signals(struct master *master)
 static bool set_up(struct master *master)
 {
     master->listeners = listeners_new();
-    if (!master->listeners || !master_make_environment(master) || !set_up_signals(master) ||
+    master->controls = admin_sockets_new();
+    if (!master->listeners || !master->controls || !master_make_environment(master) ||
+        !set_up_signals(master) ||
         getrandom(master->ticket_secret, sizeof master->ticket_secret, 0) < 0 ||
         !statistics_share())
         return false;
-    master->administration = administration_new(&master->environment);
+    master->administration = administration_new(&master->environment, master->controls);
     return master->administration && privileges_hide_memory();
 }
 
@@ -371,6 +373,7 @@ static void end(struct master *master)
     pass_log_on(master);
     each_generation(master, generation_free);
     administration_free(master->administration);
+    admin_sockets_free(master->controls);
     listeners_free(master->listeners);
     while (wait(NULL) > 0)
         continue;

@@ -19,6 +19,7 @@ struct administration;
 struct master {
     struct listeners *listeners;
     struct generation_environment environment;
+    struct admin_sockets *controls;
     struct administration *administration;
     uint8_t ticket_secret[TLS_TICKET_SECRET_SIZE];
     int signals;

@@ -15,7 +15,8 @@
 /* New, or what another program has left. */
 bool master_make_environment(struct master *master)
 {
-    struct upgrade_estate estate = {.listeners = master->listeners, .log = {-1, -1}};
+    struct upgrade_estate estate = {
+        .listeners = master->listeners, .controls = master->controls, .log = {-1, -1}};
     bool upgraded = upgrade_take_over(&estate);
     if (!estate.tally)
         estate.tally = tally_new(TALLY_PLACES);
@@ -32,6 +33,7 @@ bool master_make_environment(struct master *master)
         .listeners = master->listeners,
         .tally = estate.tally,
         .permits = estate.permits,
+        .refusing = estate.refusing,
         .ticket_secret = master->ticket_secret,
         .log = estate.log[1],
     };
@@ -52,6 +54,8 @@ bool master_upgrade(struct master *master)
         .listeners = master->listeners,
         .tally = master->environment.tally,
         .permits = master->environment.permits,
+        .controls = master->controls,
+        .refusing = master->environment.refusing,
         .log = {master->log, master->environment.log},
         .process_count = master->former_count,
     };

@@ -97,6 +97,19 @@ static void close_later(int fd)
         (void)fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
 }
 
+static void write_controls(const struct upgrade_estate *estate, FILE *out)
+{
+    for (int i = 0; i < ADMIN_KINDS; i++) {
+        char words[ADMIN_SOCKET_WORDS_SIZE];
+        if (!admin_sockets_describe(estate->controls, (enum admin_kind)i, words))
+            continue;
+        keep_open(admin_sockets_descriptor(estate->controls, (enum admin_kind)i));
+        fprintf(out, "control %s\n", words);
+    }
+    if (estate->refusing)
+        fputs("refusing\n", out);
+}
+
 /* "log 5 6\ntally 7\npermits 9\nlisten 8 [::]:465\nprocess 81\n" */
 static bool write_estate(const struct upgrade_estate *estate, FILE *out)
 {
@@ -112,6 +125,7 @@ static bool write_estate(const struct upgrade_estate *estate, FILE *out)
         keep_open(fd);
         fprintf(out, "listen %d %s\n", fd, text);
     }
+    write_controls(estate, out);
     for (size_t i = 0; i < estate->process_count; i++)
         fprintf(out, "process %d\n", (int)estate->processes[i]);
     return !ferror(out);
@@ -126,6 +140,8 @@ static void take_back(const struct upgrade_estate *estate)
     close_later(permits_descriptor(estate->permits));
     for (size_t i = 0; i < listeners_count(estate->listeners); i++)
         close_later(listeners_socket(estate->listeners, i, text));
+    for (int i = 0; i < ADMIN_KINDS; i++)
+        close_later(admin_sockets_descriptor(estate->controls, (enum admin_kind)i));
 }
 
 void upgrade_become(const struct upgrade_estate *estate)
@@ -187,6 +203,18 @@ static bool take_listener(struct upgrade_estate *estate, const char *line)
     return listeners_inherit(estate->listeners, fd, &address);
 }
 
+static bool take_control(struct upgrade_estate *estate, const char *line)
+{
+    return admin_sockets_inherit(estate->controls, line + strlen("control "));
+}
+
+static bool take_refusal(struct upgrade_estate *estate, const char *line)
+{
+    (void)line;
+    estate->refusing = true;
+    return true;
+}
+
 static bool take_process(struct upgrade_estate *estate, const char *line)
 {
     int pid;
@@ -201,10 +229,9 @@ static bool take_line(struct upgrade_estate *estate, const char *line)
     static const struct {
         const char *word;
         bool (*take)(struct upgrade_estate *estate, const char *line);
-    } kinds[] = {{"log ", take_log},
-                 {"tally ", take_tally},
-                 {"permits ", take_permits},
-                 {"listen ", take_listener},
+    } kinds[] = {{"log ", take_log},         {"tally ", take_tally},
+                 {"permits ", take_permits}, {"listen ", take_listener},
+                 {"control ", take_control}, {"refusing", take_refusal},
                  {"process ", take_process}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strncmp(line, kinds[i].word, strlen(kinds[i].word)) == 0)

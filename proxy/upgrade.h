@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "proxy/admin/sockets.h"
 #include "proxy/base/compiler.h"
 #include "proxy/listeners.h"
 #include "proxy/permits.h"
@@ -25,6 +26,8 @@ struct upgrade_estate {
     struct listeners *listeners;
     struct tally *tally;
     struct permits *permits;
+    struct admin_sockets *controls;     /* of the administration interface */
+    bool refusing;                      /* new connections */
     int log[2];                         /* the pair on which the old reactors' records come */
     pid_t processes[UPGRADE_PROCESSES]; /* old reactors, which finish their sessions */
     size_t process_count;
@@ -41,8 +44,9 @@ MUST_USE bool upgrade_check(void);
 void upgrade_become(const struct upgrade_estate *estate);
 
 /*
- * At the start: takes over what another program has left. `estate` has listeners to add to, and
- * gets the rest. False: there was none, or not all of it could be used, which is logged.
+ * At the start: takes over what another program has left. `estate` has listeners and controls
+ * to add to, and gets the rest. False: there was none, or not all of it could be used, which is
+ * logged.
  */
 MUST_USE bool upgrade_take_over(struct upgrade_estate *estate);
 

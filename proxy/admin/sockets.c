@@ -6,6 +6,7 @@
 #include "proxy/admin/sockets.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,4 +246,42 @@ void admin_sockets_settle(struct admin_sockets *sockets, bool keep_new)
 int admin_sockets_descriptor(const struct admin_sockets *sockets, enum admin_kind kind)
 {
     return sockets->kept[kind].fd;
+}
+
+/* "8 0 postern /run/postern/control": descriptor, kind, group ("-": none), place */
+bool admin_sockets_describe(const struct admin_sockets *sockets, enum admin_kind kind,
+                            char out[static ADMIN_SOCKET_WORDS_SIZE])
+{
+    const struct open_socket *each = &sockets->kept[kind];
+    if (each->fd < 0)
+        return false;
+    int length = snprintf(out, ADMIN_SOCKET_WORDS_SIZE, "%d %d %s %s", each->fd, (int)kind,
+                          *each->group ? each->group : "-", each->place);
+    return length > 0 && length < ADMIN_SOCKET_WORDS_SIZE && !strchr(out, '\n');
+}
+
+bool admin_sockets_inherit(struct admin_sockets *sockets, const char *words)
+{
+    int fd, kind, at = 0, listens = 0;
+    char group[ADMIN_SOCKET_WORDS_SIZE];
+    struct stat status;
+    socklen_t size = sizeof listens;
+    if (strlen(words) >= sizeof group ||
+        sscanf(words, "%d %d %s %n", &fd, &kind, group, &at) != 3 || at == 0 || kind < 0 ||
+        kind >= ADMIN_KINDS || sockets->kept[kind].fd >= 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+        return false;
+    struct open_socket each = {
+        .fd = fd, .place = strdup(words + at), .group = strdup(group[0] == '-' ? "" : group)};
+    if (!each.place || !each.group || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+        free(each.place);
+        free(each.group);
+        return false;
+    }
+    if (kind == ADMIN_COMMANDS && lstat(each.place, &status) == 0) {
+        each.device = status.st_dev;
+        each.inode = status.st_ino;
+    }
+    sockets->kept[kind] = each;
+    return true;
 }

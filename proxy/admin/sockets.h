@@ -31,6 +31,15 @@ MUST_USE bool admin_sockets_open(struct admin_sockets *sockets, const struct con
  * opened then. */
 void admin_sockets_settle(struct admin_sockets *sockets, bool keep_new);
 
+/*
+ * From one program to the next: the words that describe an open socket, and the socket that is
+ * described so, which is taken over. False: there is none, or it is not one.
+ */
+#define ADMIN_SOCKET_WORDS_SIZE 256
+MUST_USE bool admin_sockets_describe(const struct admin_sockets *sockets, enum admin_kind kind,
+                                     char out[static ADMIN_SOCKET_WORDS_SIZE]);
+MUST_USE bool admin_sockets_inherit(struct admin_sockets *sockets, const char *words);
+
 /* -1: there is none. It stays the sockets'. */
 int admin_sockets_descriptor(const struct admin_sockets *sockets, enum admin_kind kind);
 

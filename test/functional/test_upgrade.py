@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from support import postern as posterns, processes, wait
+from support import control, postern as posterns, processes, wait
 from support.client import Client
 
 
@@ -157,3 +157,27 @@ def test_upgrade_after_upgrade_leaks_nothing(start, backend, program):
         upgrade(postern)
     wait.until(lambda: len(postern.pids("reactor")) == 1, "one reactor")
     assert len(os.listdir(f"/proc/{postern.pid}/fd")) == before
+
+
+def test_the_administration_interface_is_there_all_the_time(start, backend, program):
+    """Its sockets are the same, also for who has asked for draining before."""
+    postern = start(backend, admin={"metrics": "127.0.0.1:%d" % wait.free_port()})
+    socket_of = control.path_of(postern).stat().st_ino
+    control.post(postern, "/drain")
+    replace(program)
+    upgrade(postern)
+    assert control.path_of(postern).stat().st_ino == socket_of
+    assert wait.until(lambda: _state(postern), "an answer") == "draining"
+    assert control.post(postern, "/resume")["state"] == "serving"
+    with postern.log_in() as one:
+        assert control.get(postern, "/sessions")["total"] == 1
+        one.quit()
+    postern.stop()
+    assert not control.path_of(postern).exists()
+
+
+def _state(postern):
+    try:
+        return control.get(postern, "/status")["state"]
+    except OSError:
+        return None
