@@ -145,6 +145,9 @@ static const char *fault_of(const struct permit *order, uint64_t now_ms)
         return "the user is no login: up to 255 letters, without spaces";
     if (order->kind == PERMIT_DENY && *order->user)
         return "who is refused is nobody's user";
+    if (order->kind == PERMIT_ALLOW &&
+        network_prefix(&order->network) < (network_is_v4(&order->network) ? 16u : 32u))
+        return "no more than a /16, or a /32 of IPv6, is let in at once";
     if (!holds(order, now_ms) ||
         order->until_ms - now_ms > UINT64_C(1000) * PERMIT_SECONDS_LIMIT)
         return "the time is from a second to a year";

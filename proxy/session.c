@@ -322,9 +322,7 @@ void session_view(const struct session *session, struct session_view *out)
         .client = session->client_address,
         .listener = door_listen(session->door)->name,
         .user = session->login,
-        .mechanism = session->login
-                         ? sasl_mechanism_name((enum sasl_mechanism)session->mechanism)
-                         : NULL,
+        .mechanism = session_mechanism(session),
         .helo = session->helo,
         .tls = stream_tls_version(session->client),
         .cipher = stream_tls_cipher(session->client),

@@ -35,6 +35,8 @@ admin_handler admin_show_metrics, admin_show_health;
 admin_handler admin_show_status;
 /* sessions.c */
 admin_handler admin_show_sessions, admin_end_sessions;
+/* permits.c */
+admin_handler admin_show_permits, admin_order_permit, admin_order_deny, admin_order_revoke;
 /* orders.c */
 admin_handler admin_order_drain, admin_order_resume, admin_order_reload, admin_order_level;
 /* The master has told of something; `file` stays the caller's. */

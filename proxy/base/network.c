@@ -5,6 +5,7 @@
 #include "proxy/base/network.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #define V4_OFFSET_BITS 96u
@@ -89,4 +90,24 @@ bool network_contains(const struct network *network, const struct address *addre
     }
     return is_v4(bytes) == is_v4(network->bytes) &&
            begins_alike(bytes, network->bytes, network->bits);
+}
+
+/* One of IPv6 that is wider holds the other's, too. */
+bool network_is_v4(const struct network *network)
+{
+    return is_v4(network->bytes) && network->bits >= V4_OFFSET_BITS;
+}
+
+unsigned network_prefix(const struct network *network)
+{
+    return network->bits - (network_is_v4(network) ? V4_OFFSET_BITS : 0);
+}
+
+void network_text(const struct network *network, char out[static NETWORK_TEXT_SIZE])
+{
+    bool v4 = network_is_v4(network);
+    inet_ntop(v4 ? AF_INET : AF_INET6, network->bytes + (v4 ? sizeof mapped : 0), out,
+              ADDRESS_HOST_SIZE);
+    if (network->bits < 128)
+        sprintf(out + strlen(out), "/%u", network_prefix(network) % 1000);
 }

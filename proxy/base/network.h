@@ -23,4 +23,13 @@ MUST_USE bool network_parse(const char *text, struct network *out, const char **
 /* Is the address one of the network's? Never if it is no IP address. */
 bool network_contains(const struct network *network, const struct address *address);
 
+/* The bits as they are written behind the slash: from 0 to 32, or to 128. */
+unsigned network_prefix(const struct network *network);
+bool network_is_v4(const struct network *network);
+
+/* An address, its slash and bits, and its NUL. */
+#define NETWORK_TEXT_SIZE (ADDRESS_HOST_SIZE + 4)
+/* What network_parse() would read: "192.0.2.1", or "192.0.2.0/24". */
+void network_text(const struct network *network, char out[static NETWORK_TEXT_SIZE]);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proxy/base/network.h"
@@ -106,9 +107,29 @@ static void test_who_has_no_ip_address_is_nowhere(void **state)
     assert_false(network_contains(&network, &local));
 }
 
+static void test_written_as_it_was_read(void **state)
+{
+    static const char *const texts[] = {"192.0.2.1",   "192.0.2.0/24",  "0.0.0.0/0",
+                                        "2001:db8::1", "2001:db8::/32", "::/0"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        struct network network;
+        const char *why;
+        char text[NETWORK_TEXT_SIZE];
+        assert_true(network_parse(texts[i], &network, &why));
+        network_text(&network, text);
+        assert_string_equal(text, texts[i]);
+        const char *slash = strchr(text, '/');
+        unsigned whole = strchr(text, ':') ? 128 : 32;
+        assert_int_equal(network_prefix(&network),
+                         slash ? strtoul(slash + 1, NULL, 10) : whole);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_written_as_it_was_read),
         cmocka_unit_test(test_who_is_in_a_network),
         cmocka_unit_test(test_what_is_none_is_refused),
         cmocka_unit_test(test_who_has_no_ip_address_is_nowhere),

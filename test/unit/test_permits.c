@@ -120,6 +120,11 @@ static void test_what_cannot_be_is_refused(void **state)
     assert_non_null(strstr(add(PERMIT_DENY, "::1", "a", 1), "nobody's"));
     assert_non_null(strstr(add(PERMIT_DENY, "::1", "", 0), "time"));
     assert_non_null(strstr(add(PERMIT_DENY, "::1", "", UINT64_C(400) * 86400000), "time"));
+    assert_non_null(strstr(add(PERMIT_ALLOW, "0.0.0.0/0", "", 1), "at once"));
+    assert_non_null(strstr(add(PERMIT_ALLOW, "10.0.0.0/15", "", 1), "at once"));
+    assert_non_null(strstr(add(PERMIT_ALLOW, "::/0", "", 1), "at once"));
+    assert_null(add(PERMIT_ALLOW, "10.0.0.0/16", "", 1));
+    assert_null(add(PERMIT_DENY, "0.0.0.0/0", "", 1));
     memset(order.user, 'x', sizeof order.user);
     assert_false(permits_add(permits, &order, NOW, &why));
 }
