@@ -27,7 +27,7 @@ static void write_permit(struct json *json, const struct permit *permit, uint64_
     json_text(json, "kind", kind_name(permit->kind));
     json_text(json, "address", network);
     json_text(json, "user", *permit->user ? permit->user : NULL);
-    json_number(json, "seconds_left", (permit->until_ms - now_ms + 999) / 1000);
+    json_number(json, "left_ms", permit->until_ms - now_ms);
     json_object_end(json);
 }
 

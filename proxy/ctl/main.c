@@ -15,12 +15,12 @@
 #define DEFAULT_SOCKET "/run/postern/control"
 #define TARGET_SIZE    4096
 
-enum option_bit { OPTION_USER = 1, OPTION_ADDRESS = 2, OPTION_LIMIT = 4 };
+enum option_bit { OPTION_USER = 1, OPTION_ADDRESS = 2, OPTION_LIMIT = 4, OPTION_FOR = 8 };
 
 struct command {
     const char *name, *method, *path;
     const char *argument; /* the parameter that a word behind the command is; NULL: none */
-    bool argument_needed; /* unless a filter is given */
+    bool argument_needed; /* unless an option is given */
     unsigned options;     /* enum option_bit */
     ctl_show *show;       /* NULL: printed as it is */
     const char *usage, *help;
@@ -34,6 +34,14 @@ static const struct command commands[] = {
      "who is there"},
     {"kick", "POST", "/kick", "id", true, OPTION_USER | OPTION_ADDRESS, ctl_show_ended,
      "kick ID | --user NAME | --address ADDRESS", "end sessions"},
+    {"permits", "GET", "/permits", NULL, false, 0, ctl_show_permits, "permits",
+     "which addresses are refused, or let in without AUTH"},
+    {"permit", "POST", "/permit", "address", true, OPTION_USER | OPTION_FOR, ctl_show_permits,
+     "permit ADDRESS [--user NAME] [--for 30m]", "let an address send without AUTH"},
+    {"deny", "POST", "/deny", "address", true, OPTION_FOR, ctl_show_permits,
+     "deny ADDRESS [--for 1h]", "refuse connections from an address"},
+    {"revoke", "POST", "/revoke", "address", true, 0, ctl_show_permits, "revoke ADDRESS",
+     "take back a permit or deny"},
     {"drain", "POST", "/drain", NULL, false, 0, ctl_show_state, "drain",
      "refuse new connections; sessions go on"},
     {"resume", "POST", "/resume", NULL, false, 0, ctl_show_state, "resume",
@@ -49,7 +57,7 @@ static const struct command commands[] = {
 struct call {
     const char *socket;
     bool json;
-    const char *user, *address, *limit;
+    const char *user, *address, *limit, *time;
 };
 
 static int print_usage(FILE *out, enum ctl_exit status)
@@ -90,7 +98,8 @@ static bool make_target(const struct command *command, const struct call *call,
         const char *name, *value;
     } options[] = {{OPTION_USER, "user", call->user},
                    {OPTION_ADDRESS, "address", call->address},
-                   {OPTION_LIMIT, "limit", call->limit}};
+                   {OPTION_LIMIT, "limit", call->limit},
+                   {OPTION_FOR, "for", call->time}};
     bool fits = true, given = argument != NULL;
     strcpy(target, command->path);
     if (argument)
@@ -166,10 +175,15 @@ static int run_words(int count, char **words, const struct call *call)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-        {"user", required_argument, NULL, 'u'},   {"address", required_argument, NULL, 'a'},
-        {"limit", required_argument, NULL, 'l'},  {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},      {0},
+        {"socket", required_argument, NULL, 's'},
+        {"json", no_argument, NULL, 'j'},
+        {"user", required_argument, NULL, 'u'},
+        {"address", required_argument, NULL, 'a'},
+        {"limit", required_argument, NULL, 'l'},
+        {"for", required_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {0},
     };
     struct call call = {.socket = DEFAULT_SOCKET};
     int option;
@@ -189,6 +203,9 @@ int main(int argc, char **argv)
             break;
         case 'l':
             call.limit = optarg;
+            break;
+        case 'f':
+            call.time = optarg;
             break;
         case 'h':
             return print_usage(stdout, CTL_DONE);

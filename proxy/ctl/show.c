@@ -150,6 +150,16 @@ enum ctl_exit ctl_show_level(struct ctl_value answer)
     return CTL_DONE;
 }
 
+enum ctl_exit ctl_show_permits(struct ctl_value answer)
+{
+    static const struct ctl_column columns[] = {{"ORDER", "kind", CTL_TEXT},
+                                                {"ADDRESS", "address", CTL_TEXT},
+                                                {"USER", "user", CTL_TEXT},
+                                                {"LEFT", "left_ms", CTL_AGE}};
+    ctl_print_table(ctl_json_member(answer, "permits"), columns, COUNT(columns));
+    return CTL_DONE;
+}
+
 enum ctl_exit ctl_show_reload(struct ctl_value answer)
 {
     struct ctl_value lines = ctl_json_member(answer, "messages"), line;

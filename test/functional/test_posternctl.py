@@ -58,6 +58,21 @@ def test_sessions_are_a_table(postern, ask):
     assert ask("kick", "--user", "alice") == (REFUSED, "0 sessions ended\n", "")
 
 
+def test_addresses_are_let_in_and_refused(postern, ask):
+    assert ask("permits") == (DONE, "", "")
+    ask("permit", "192.0.2.7", "--user", "printer", "--for", "2h")
+    status, out, err = ask("deny", "198.51.100.0/24")
+    assert (status, err) == (DONE, "")
+    assert re.search(r"^permit +192\.0\.2\.7 +printer +(2h 0m|1h 59m)$", out, re.MULTILINE)
+    assert re.search(r"^deny +198\.51\.100\.0/24 +- +(1h 0m|59m \d+s)$", out, re.MULTILINE)
+    assert ask("revoke", "192.0.2.7")[0] == DONE
+    status, _, err = ask("revoke", "192.0.2.7")
+    assert status == REFUSED and "exactly this address" in err
+    assert ask("permit", "0.0.0.0/0")[0] == REFUSED
+    assert ask("deny", "192.0.2.1", "--user", "alice")[0] == USAGE
+    assert ask("permit")[0] == USAGE
+
+
 def test_scripts_get_json(postern, ask):
     with postern.log_in():
         status, out, _ = ask("--json", "sessions")
