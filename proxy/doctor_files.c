@@ -102,12 +102,25 @@ static bool is_safe(const char *path, bool directory, char why[static 128])
     return true;
 }
 
+/* Where symbolic links lead; of a file that is not there yet, its directory. To be freed. */
+static char *real_path(const char *path, bool *directory)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    char *real = realpath(path, NULL);
+    if (real || !slash || slash == path)
+        return real;
+    snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+    *directory = true;
+    return realpath(parent, NULL);
+}
+
 /* The file and every directory above it, where symbolic links lead. False: a fault was told. */
 static bool check_path(struct doctor *doctor, const char *path)
 {
     char why[128];
-    char *real = realpath(path, NULL);
     bool safe = true, directory = false;
+    char *real = real_path(path, &directory);
     for (char *end = real; real && safe && end; directory = true) {
         safe = is_safe(*real ? real : "/", directory, why);
         if (!safe) {

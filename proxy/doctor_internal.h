@@ -55,6 +55,8 @@ doctor_check doctor_check_local;
 doctor_check doctor_check_ports, doctor_check_listeners, doctor_check_served;
 /* doctor_dns.c */
 doctor_check doctor_check_dns, doctor_check_reverse, doctor_check_services;
+/* doctor_shared.c */
+doctor_check doctor_check_shared, doctor_check_secret, doctor_check_admin;
 /* doctor_host.c */
 doctor_check doctor_check_users, doctor_check_descriptors, doctor_check_clock;
 doctor_check doctor_check_synchronisation;

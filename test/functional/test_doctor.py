@@ -15,6 +15,7 @@ from support import dns, processes, wait
 from support import postern as posterns
 from support.doctor import examine
 from support.program import Program
+from support.redis import Redis
 
 GOOD, WARNING, ERROR = 0, 1, 2
 
@@ -62,6 +63,7 @@ def settings(server_pair, pam, backend, names):
         "auth": {"pam_service": "users", "pam_confdir": pam.directory},
         "backend": {"address": backend.address},
         "limits": {"connections": 100},
+        "admin": {"socket": ""},
     }
 
 
@@ -227,6 +229,13 @@ def test_directory_that_anybody_can_write_to_is_told(doctor, certificates, scrat
     certificate, key = certificates.install("good", open_directory)
     check_fault(doctor(tls={"certificate": certificate, "key": key}), "directories", "error",
                 open_directory, "chmod go-w")
+
+
+def test_directory_is_looked_at_before_there_is_a_key_in_it(doctor, scratch):
+    planned = scratch / "planned"
+    planned.mkdir()
+    planned.chmod(0o777)
+    check_fault(doctor(tls={"key": planned / "key.pem"}), "directories", "error", planned)
 
 
 def test_no_key_is_ever_shown(doctor, server_pair):
@@ -604,6 +613,45 @@ def test_listener_that_nobody_answers_does_not_hold_it_up(doctor):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         assert doctor(**listening(silent)).severities("listener-open-relay") == ["skipped"]
+
+
+# what is shared
+
+@pytest.fixture
+def redis(scratch):
+    made = Redis(scratch / "redis", "--requirepass", "sesame")
+    yield made
+    made.stop()
+
+
+def test_redis_that_answers_is_left_alone(doctor, redis):
+    findings = doctor(limits={"shared": redis.url(":sesame")})
+    assert findings.severities("shared") == ["ok"], findings.text
+
+
+@pytest.mark.parametrize("login", ["", ":wrong"])
+def test_redis_that_lets_nobody_in_is_told(doctor, redis, login):
+    findings = doctor(limits={"shared": redis.url(login)})
+    check_fault(findings, "shared", "warning", "password")
+    assert "wrong" not in findings.only("shared")["message"].replace("WRONGPASS", "")
+
+
+def test_redis_that_is_down_is_told(doctor):
+    check_fault(doctor(limits={"shared": f"redis://127.0.0.1:{wait.free_port()}"}), "shared", "warning",
+                "refused", "counts for itself")
+
+
+def test_password_that_everybody_can_read_is_told_and_not_shown(doctor, scratch):
+    findings = doctor(limits={"shared": f"redis://:hunter2@127.0.0.1:{wait.free_port()}"})
+    check_fault(findings, "configuration-secret", "error", "chmod 0600")
+    assert "hunter2" not in findings.text
+    (scratch / "postern.conf").chmod(0o600)
+    assert not examine(scratch / "postern.conf").of("configuration-secret")
+
+
+def test_missing_group_of_the_control_socket_is_told(doctor, scratch):
+    check_fault(doctor(admin={"socket": scratch / "control", "group": "no-such-group"}), "admin",
+                "warning", "groupadd --system no-such-group")
 
 
 # the DNS
