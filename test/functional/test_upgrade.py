@@ -4,12 +4,11 @@ that is no good changes nothing."""
 import os
 import shutil
 import signal
-import threading
 
 import pytest
 
 from support import control, postern as posterns, processes, wait
-from support.client import Client
+from support.visitors import Visitors
 
 
 @pytest.fixture
@@ -67,32 +66,11 @@ def test_new_program_runs_and_sessions_of_the_old_one_go_on(start, backend, prog
 
 def test_nobody_is_refused_while_the_program_changes(start, backend, program):
     postern = start(backend)
-    failures, done, count = [], threading.Event(), [0]
-
-    def visit():
-        while not done.is_set():
-            try:
-                with Client(postern.implicit, tls=True) as one:
-                    one.greeting()
-                    one.ehlo()
-                    one.quit()
-                count[0] += 1
-            except Exception as error:  # every kind of it is a refusal
-                failures.append(repr(error))
-    visitors = [threading.Thread(target=visit) for _ in range(4)]
-    for each in visitors:
-        each.start()
-    try:
+    with Visitors(postern) as visitors:
         for _ in range(3):
-            seen = count[0]
             replace(program)
             upgrade(postern)
-            wait.until(lambda seen=seen: count[0] > seen + 10, "some visits")
-    finally:
-        done.set()
-        for each in visitors:
-            each.join()
-    assert not failures
+            visitors.go_on()
 
 
 @pytest.mark.parametrize("content", ["#!/bin/sh\nexit 1\n", "not a program", None])
