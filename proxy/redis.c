@@ -18,6 +18,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/redis_reader.h"
+#include "proxy/statistics.h"
 
 /* Requests without an answer, at most. */
 #define UNANSWERED_LIMIT 1000u
@@ -61,10 +62,16 @@ static void set_timer(struct redis *redis, uint32_t wait_ms)
     evtimer_add(&redis->timer, &wait);
 }
 
-/* Once for each change. */
+static void count_state(bool is_up)
+{
+    statistics_set(&statistics->sharing[STATISTICS_ALONE], is_up ? 0 : 1);
+    statistics_set(&statistics->sharing[STATISTICS_SHARED], is_up ? 1 : 0);
+}
+
+/* Once for each change of the state. */
 static void tell_trouble(struct redis *redis, const char *reason)
 {
-    if (strncmp(redis->reason, reason, sizeof redis->reason - 1) == 0)
+    if (redis->reason[0])
         return;
     snprintf(redis->reason, sizeof redis->reason, "%s", reason);
     log_warning("limits are not shared: Redis at %s: %s; this machine's own go on", redis->name,
@@ -81,6 +88,7 @@ static void fail(struct redis *redis, const char *reason)
     redis->state = WAITING;
     redis->context = NULL;
     redis->flooded = false;
+    count_state(false);
     tell_trouble(redis, reason);
     set_timer(redis, redis->pause_ms);
     redis->pause_ms = redis->pause_ms * 2 < PAUSE_LAST_MS ? redis->pause_ms * 2 : PAUSE_LAST_MS;
@@ -96,6 +104,8 @@ static void refused(struct redis *redis, const struct pending *pending, const re
                  (int)strcspn(reply->str, " \r\n"), reply->str);
     else
         snprintf(reason, sizeof reason, "says \"%s\"", reply->str);
+    if (strcmp(redis->reason, reason) != 0)
+        redis->reason[0] = '\0'; /* another matter, for somebody to put right */
     fail(redis, reason);
 }
 
@@ -160,6 +170,7 @@ static void on_checked(void *request, const struct redisReply *reply)
         return;
     redis->state = UP;
     redis->up_at_ms = clock_now_ms();
+    count_state(true);
     redis->reason[0] = '\0';
     log_notice("limits are shared through Redis at %s", redis->name);
 }
@@ -304,6 +315,7 @@ struct redis *redis_new(struct event_base *base, const struct shared_place *plac
     address_text(&place->address, redis->name);
     evtimer_assign(&redis->timer, base, on_timer, redis);
     set_timer(redis, 0);
+    count_state(false);
     return redis;
 }
 

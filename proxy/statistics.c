@@ -64,6 +64,7 @@ WORDS(
     [STATISTICS_LIMIT_TIME_GREETING] = "greeting_time",
     [STATISTICS_LIMIT_TIME_LOGIN] = "login_time", [STATISTICS_LIMIT_TIME_IDLE] = "idle_time",
     [STATISTICS_LIMIT_TIME_BACKEND] = "backend_time", [STATISTICS_LIMIT_DRAINING] = "draining")
+WORDS(sharing_word, [STATISTICS_ALONE] = "alone", [STATISTICS_SHARED] = "shared")
 WORDS(reload_word, [STATISTICS_RELOAD_DONE] = "done", [STATISTICS_RELOAD_REFUSED] = "refused")
 WORDS(child_word, [STATISTICS_CHILD_REACTOR] = "reactor",
       [STATISTICS_CHILD_WORKER] = "auth_worker", [STATISTICS_CHILD_OPENER] = "opener")
@@ -185,6 +186,11 @@ static const struct statistics_row rows[] = {
      STATISTICS_COUNTER,
      AT(limits),
      {{"limit", limit_word, STATISTICS_LIMITS}}},
+    {"postern_limits_shared",
+     "Reactors that are to share their limits through Redis, by whether they do.",
+     STATISTICS_GAUGE,
+     AT(sharing),
+     {{"state", sharing_word, STATISTICS_SHARINGS}}},
     {"postern_log_records_lost_total", "Log records that could not be written.",
      STATISTICS_COUNTER, AT(log_lost)},
     {"postern_reloads_total",

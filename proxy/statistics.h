@@ -101,6 +101,8 @@ struct statistics_histogram {
     uint64_t sum_ms;
 };
 
+enum statistics_sharing { STATISTICS_ALONE, STATISTICS_SHARED, STATISTICS_SHARINGS };
+
 struct statistics {
     uint64_t connections[STATISTICS_NAMES]; /* by statistics_listener() */
     uint64_t sessions[SESSION_STATES];
@@ -118,6 +120,7 @@ struct statistics {
     uint64_t rejected[REPLY_COUNT];
     uint64_t repaired;
     uint64_t limits[STATISTICS_LIMITS];
+    uint64_t sharing[STATISTICS_SHARINGS]; /* reactors that are to share limits, by success */
     uint64_t log_lost;
     uint64_t reloads[STATISTICS_RELOADS];
     uint64_t children_lost[STATISTICS_CHILDREN];

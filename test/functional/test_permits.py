@@ -6,6 +6,7 @@ import pytest
 
 from support import control, wait
 from support.client import Client
+from test_upgrade import program, replace, upgrade  # noqa: F401
 
 
 def permits(postern):
@@ -118,6 +119,18 @@ def test_all_reactors_know_and_a_reload_forgets_nothing(start, backend):
     assert all(may_send_without_login(postern, "127.0.1.1") for _ in range(6))
     assert sorted(permits(postern)) == [("deny", "127.0.2.1", None),
                                         ("permit", "127.0.1.1", "printer")]
+
+
+def test_new_program_forgets_nothing(start, backend, program):
+    postern = start(backend)
+    control.post(postern, "/permit?address=127.0.1.1&user=printer")
+    control.post(postern, "/deny?address=127.0.2.1")
+    replace(program)
+    upgrade(postern)
+    wait.until(lambda: len(permits(postern)) == 2, "both orders")
+    assert may_send_without_login(postern, "127.0.1.1")
+    with Client(postern.starttls, source="127.0.2.1") as one:
+        one.reply(554)
 
 
 def test_orders_end_by_themselves_or_are_taken_back(postern):

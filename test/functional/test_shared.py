@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from support import postern as posterns
+from support import control, postern as posterns
 from support.redis import Redis
 from test_abuse import LIMITS, fail, is_put_off
 
@@ -101,12 +101,14 @@ def test_machine_goes_on_alone_while_redis_is_away_and_shares_again_behind_it(ma
     one, other = machine(), machine()
     redis.kill()
     one.wait_for_record(msg=ALONE)
+    assert control.metrics(one)['postern_limits_shared{state="alone"}'] == 1
     fail(one, 3, "127.0.1.1")
     assert is_put_off(one, "127.0.1.1")
     assert not is_put_off(one, "127.0.1.2")
     redis.start()
     for each in (one, other):
         each.wait_for_record(msg=SHARED, count=2)
+    assert control.metrics(one)['postern_limits_shared{state="shared"}'] == 1
     fail(one, 3, "127.0.1.3")
     redis.wait_for("GET", "postern:failed-address:127.0.1.3", until=lambda n: n == "3")
     assert is_put_off(other, "127.0.1.3")

@@ -1,6 +1,7 @@
 """A Redis that is broken or hostile: the limits of this machine go on, and nobody waits."""
 
 import re
+import socket
 import statistics
 import threading
 import time
@@ -123,6 +124,25 @@ def test_logins_do_not_wait_for_a_server_that_never_answers(odd, start, backend)
     assert "does not answer in time" in record["msg"]
     limits_of_its_own_go_on(postern)
     wait.until(lambda: server.connections > 1, "another trial")
+
+
+def test_no_more_than_so_much_waits_for_a_server_that_never_answers(odd):
+    """Promise 9."""
+    heard = []
+
+    def falls_silent(data):
+        heard.append(data)
+        return b":1\r\n" if len(heard) == 1 else None
+    postern, server = odd(falls_silent)
+    postern.wait_for_record(msg=SHARED)
+    for _ in range(1500):
+        socket.create_connection(postern.starttls, wait.PATIENCE, ("127.0.1.9", 0)).close()
+        if server.connections > 1:
+            break
+    postern.wait_for_record(msg=ALONE)
+    asked = b"".join(heard).count(b"PTTL\r\n$") + b"".join(heard).count(b"ZREVRANGE")
+    assert 100 < asked <= 1000
+    limits_of_its_own_go_on(postern)
 
 
 def test_server_that_takes_no_connection_is_told_once(start, backend):
