@@ -99,10 +99,11 @@ static void change_level(const struct administration *administration,
 static void bring_together(const struct administration *administration,
                            const struct administration_view *view)
 {
-    generation_take_charge(view->generations[0], administration->sockets);
+    generation_forget_peers(view->generations[0]);
     for (size_t i = 0; i < view->count; i++)
         if (view->generations[i])
             generation_introduce(view->generations[i], view->generations[0]);
+    generation_take_charge(view->generations[0], administration->sockets);
 }
 
 void administration_review(struct administration *administration,

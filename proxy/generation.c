@@ -364,7 +364,11 @@ void generation_take_charge(const struct generation *generation,
     const struct reactor_child *first = &generation->reactors[0];
     for (uint32_t i = 0; i < ADMIN_KINDS; i++)
         tell(first, CONTROL_ADMIN, i, admin_sockets_descriptor(sockets, (enum admin_kind)i));
-    tell(first, CONTROL_PEERS, 0, -1);
+}
+
+void generation_forget_peers(const struct generation *in_charge)
+{
+    tell(&in_charge->reactors[0], CONTROL_PEERS, 0, -1);
 }
 
 void generation_introduce(const struct generation *generation,

@@ -74,10 +74,12 @@ void generation_tell(const struct generation *generation, enum control_type type
  * Administration. The first reactor of the generation in charge gets the sockets, and is
  * connected with every other reactor that lives, so that it can ask them.
  */
-void generation_take_charge(const struct generation *generation,
-                            const struct admin_sockets *sockets);
+void generation_forget_peers(const struct generation *in_charge);
 void generation_introduce(const struct generation *generation,
                           const struct generation *in_charge);
+/* Comes last, so that who is asked can ask. */
+void generation_take_charge(const struct generation *generation,
+                            const struct admin_sockets *sockets);
 /* Has a reactor become ready since this was last asked? */
 bool generation_has_news(struct generation *generation);
 /* A reload begins, and has ended: those who asked before it began hear of it. `report` is a

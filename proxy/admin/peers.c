@@ -98,7 +98,8 @@ static bool is_complete(const struct exchange *exchange)
     return true;
 }
 
-static void drop_peer(struct peer *peer)
+/* One that has ended (`has_ended`) has no sessions any more, which is an answer, too. */
+static void drop_peer(struct peer *peer, bool has_ended)
 {
     struct admin_peers *peers = peer->owner;
     struct exchange *each = TAILQ_FIRST(&peers->exchanges);
@@ -107,7 +108,7 @@ static void drop_peer(struct peer *peer)
     while (each) {
         struct exchange *next = TAILQ_NEXT(each, link);
         if (await_no_more(each, peer)) {
-            each->gathered.silent++;
+            each->gathered.silent += !has_ended;
             if (is_complete(each))
                 conclude(each);
         }
@@ -121,7 +122,7 @@ static void drop_peer(struct peer *peer)
 void admin_peers_forget(struct admin_peers *peers)
 {
     while (!TAILQ_EMPTY(&peers->list))
-        drop_peer(TAILQ_FIRST(&peers->list));
+        drop_peer(TAILQ_FIRST(&peers->list), false);
 }
 
 void admin_peers_free(struct admin_peers *peers)
@@ -213,7 +214,7 @@ static void on_readable(int fd, short what, void *argument)
         return;
     if (got != 0)
         log_error("another reactor answers what cannot be read");
-    drop_peer(peer);
+    drop_peer(peer, got == 0);
 }
 
 void admin_peers_add(struct admin_peers *peers, int fd)
@@ -240,7 +241,7 @@ static void ask_all(struct exchange *exchange, const struct admin_question *ques
         if (datagram_send(each->fd, question, sizeof *question, -1, MSG_DONTWAIT))
             exchange->awaited[exchange->awaited_count++] = each;
         else
-            exchange->gathered.silent++;
+            exchange->gathered.silent += errno != EPIPE;
     }
 }
 
