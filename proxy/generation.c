@@ -81,6 +81,7 @@ static bool start_reactor(struct generation *generation, unsigned index)
     close(pair[1]);
     reactor->control = pair[0];
     reactor->statistics = settings.statistics;
+    statistics_give_place(reactor->statistics, reactor->process.pid);
     reactor->ready = false;
     reactor->reload = RELOAD_NOT_ASKED;
     if (started)

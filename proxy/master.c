@@ -361,8 +361,7 @@ static bool set_up(struct master *master)
     master->controls = admin_sockets_new();
     if (!master->listeners || !master->controls || !master_make_environment(master) ||
         !set_up_signals(master) ||
-        getrandom(master->ticket_secret, sizeof master->ticket_secret, 0) < 0 ||
-        !statistics_share())
+        getrandom(master->ticket_secret, sizeof master->ticket_secret, 0) < 0)
         return false;
     master->administration = administration_new(&master->environment, master->controls);
     return master->administration && privileges_hide_memory();

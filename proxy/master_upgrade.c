@@ -7,16 +7,28 @@
 #include <sys/socket.h>
 
 #include "proxy/master_internal.h"
+#include "proxy/statistics_memory.h"
 #include "proxy/supervisor.h"
 
 /* Addresses, users and pairs of them that are remembered: 2 MiB, as far as they are in use. */
 #define TALLY_PLACES (128 * 1024)
 
+/* One that counts other things begins anew. */
+static bool share_statistics(const struct upgrade_estate *estate)
+{
+    if (estate->statistics < 0 || !statistics_adopt(estate->statistics))
+        return statistics_share();
+    statistics_keep(estate->processes, estate->process_count);
+    return true;
+}
+
 /* New, or what another program has left. */
 bool master_make_environment(struct master *master)
 {
-    struct upgrade_estate estate = {
-        .listeners = master->listeners, .controls = master->controls, .log = {-1, -1}};
+    struct upgrade_estate estate = {.listeners = master->listeners,
+                                    .controls = master->controls,
+                                    .statistics = -1,
+                                    .log = {-1, -1}};
     bool upgraded = upgrade_take_over(&estate);
     if (!estate.tally)
         estate.tally = tally_new(TALLY_PLACES);
@@ -28,6 +40,8 @@ bool master_make_environment(struct master *master)
         return false;
     memcpy(master->former, estate.processes, sizeof master->former);
     master->former_count = estate.process_count;
+    if (!share_statistics(&estate))
+        return false;
     master->log = estate.log[0];
     master->environment = (struct generation_environment){
         .listeners = master->listeners,
@@ -56,6 +70,7 @@ bool master_upgrade(struct master *master)
         .permits = master->environment.permits,
         .controls = master->controls,
         .refusing = master->environment.refusing,
+        .statistics = statistics_descriptor(),
         .log = {master->log, master->environment.log},
         .process_count = master->former_count,
     };
@@ -83,6 +98,7 @@ void master_forget_former(struct master *master, pid_t pid)
     for (size_t i = 0; i < master->former_count; i++)
         if (master->former[i] == pid) {
             master->former[i] = master->former[--master->former_count];
+            statistics_leave(pid);
             log_info("reactor %d of the former program has ended", (int)pid);
             return;
         }

@@ -6,6 +6,7 @@
 #include "proxy/statistics.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct statistics unshared;
@@ -275,4 +276,57 @@ void statistics_name(const struct config *config)
         give_place(&listeners, config->listens[i].name);
     for (size_t i = 0; i < config->backend_count; i++)
         give_place(&backends, config->backends[i].name);
+}
+
+static void write_names(const struct names *names, char out[][STATISTICS_NAME_SIZE])
+{
+    for (unsigned i = 0; i < STATISTICS_NAMES; i++)
+        snprintf(out[i], STATISTICS_NAME_SIZE, "%s", names->text[i] ? names->text[i] : "");
+}
+
+void statistics_write_names(struct statistics_names *out)
+{
+    write_names(&listeners, out->listeners);
+    write_names(&backends, out->backends);
+}
+
+/* Up to the first place that nobody has, or that makes no sense. */
+static void read_names(struct names *names, const char from[][STATISTICS_NAME_SIZE])
+{
+    for (unsigned i = 0; i < STATISTICS_NAMES - 1 && from[i][0]; i++) {
+        if (names->text[i] || !memchr(from[i], '\0', STATISTICS_NAME_SIZE))
+            return;
+        names->text[i] = strdup(from[i]);
+    }
+}
+
+void statistics_read_names(const struct statistics_names *names)
+{
+    read_names(&listeners, names->listeners);
+    read_names(&backends, names->backends);
+}
+
+/* FNV-1a. */
+static uint64_t mix(uint64_t shape, const char *text)
+{
+    for (; *text; text++)
+        shape = (shape ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    return (shape ^ 0xff) * UINT64_C(0x100000001b3);
+}
+
+uint64_t statistics_shape(void)
+{
+    uint64_t shape = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].size == 0)
+            continue;
+        shape = mix(shape, rows[i].name) + rows[i].size;
+        for (unsigned j = 0; j < STATISTICS_LABELS && rows[i].labels[j].name; j++) {
+            const struct statistics_label *label = &rows[i].labels[j];
+            bool is_name = label->word == listener_word || label->word == backend_word;
+            for (unsigned k = 0; k < label->count && !is_name; k++)
+                shape = mix(shape, label->word(k));
+        }
+    }
+    return shape;
 }

@@ -156,6 +156,19 @@ unsigned statistics_backend(const char *name);
 /* Gives the names of a configuration their places, for good. Before reactors are forked. */
 void statistics_name(const struct config *config);
 
+/* The names in their places, for another program to go on with. What is read may be anything.
+ */
+#define STATISTICS_NAME_SIZE 64
+struct statistics_names {
+    char listeners[STATISTICS_NAMES][STATISTICS_NAME_SIZE];
+    char backends[STATISTICS_NAMES][STATISTICS_NAME_SIZE];
+};
+void statistics_write_names(struct statistics_names *out);
+void statistics_read_names(const struct statistics_names *names);
+
+/* The same number for the same metrics with the same labels. */
+uint64_t statistics_shape(void);
+
 enum statistics_type { STATISTICS_COUNTER, STATISTICS_GAUGE, STATISTICS_HISTOGRAM };
 
 #define STATISTICS_LABELS 3u

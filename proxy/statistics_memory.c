@@ -6,9 +6,12 @@
  */
 #include "proxy/statistics_memory.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "proxy/base/log.h"
 
@@ -21,6 +24,9 @@ struct block {
 };
 
 struct shared {
+    uint64_t shape; /* of the rows and their labels: another program may have others */
+    struct statistics_names names;
+    pid_t owners[STATISTICS_PLACES]; /* 0: not known */
     uint32_t sequence; /* odd: counters are on their way from a block to the past */
     int64_t began;
     bool taken[STATISTICS_PLACES];
@@ -29,18 +35,60 @@ struct shared {
 };
 
 static struct shared *shared; /* NULL: nothing is shared */
+static int descriptor = -1;
 
-/* Pages that no process has touched take no memory. */
+/* Pages that no process has touched take no memory. NULL: it cannot be. */
+static struct shared *map(int fd)
+{
+    void *memory =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void begin(struct shared *memory, int fd)
+{
+    shared = memory;
+    descriptor = fd;
+    statistics = &shared->master.cells;
+}
+
 bool statistics_share(void)
 {
-    void *memory = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
+    int fd = memfd_create("postern-statistics", MFD_CLOEXEC);
+    struct shared *memory = fd >= 0 && ftruncate(fd, sizeof *memory) == 0 ? map(fd) : NULL;
+    if (!memory) {
+        if (fd >= 0)
+            close(fd);
         return false;
-    shared = memory;
-    shared->began = time(NULL);
-    statistics = &shared->master.cells;
+    }
+    memory->shape = statistics_shape();
+    memory->began = time(NULL);
+    begin(memory, fd);
     return true;
+}
+
+int statistics_descriptor(void)
+{
+    if (shared)
+        statistics_write_names(&shared->names);
+    return descriptor;
+}
+
+bool statistics_adopt(int fd)
+{
+    struct stat status;
+    bool fits = fstat(fd, &status) == 0 && status.st_size == (off_t)sizeof *shared &&
+                fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+    struct shared *memory = fits ? map(fd) : NULL;
+    if (memory && memory->shape == statistics_shape()) {
+        begin(memory, fd);
+        statistics_read_names(&memory->names);
+        return true;
+    }
+    if (memory)
+        munmap(memory, sizeof *memory);
+    close(fd);
+    return false;
 }
 
 uint32_t statistics_take_place(void)
@@ -52,6 +100,12 @@ uint32_t statistics_take_place(void)
         return i;
     }
     return STATISTICS_NO_PLACE;
+}
+
+void statistics_give_place(uint32_t place, pid_t pid)
+{
+    if (shared && place < STATISTICS_PLACES)
+        shared->owners[place] = pid;
 }
 
 void statistics_use(uint32_t place)
@@ -94,7 +148,30 @@ void statistics_leave_place(uint32_t place)
     add_block(&shared->past.cells, block, true);
     memset(block, 0, sizeof *block);
     shared->taken[place] = false;
+    shared->owners[place] = 0;
     turn_sequence();
+}
+
+void statistics_leave(pid_t pid)
+{
+    for (uint32_t i = 0; shared && i < STATISTICS_PLACES; i++)
+        if (shared->taken[i] && shared->owners[i] == pid)
+            statistics_leave_place(i);
+}
+
+static bool is_among(pid_t pid, const pid_t *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i] == pid)
+            return true;
+    return false;
+}
+
+void statistics_keep(const pid_t *living, size_t count)
+{
+    for (uint32_t i = 0; shared && i < STATISTICS_PLACES; i++)
+        if (shared->taken[i] && !is_among(shared->owners[i], living, count))
+            statistics_leave_place(i);
 }
 
 static void add_all(struct statistics *out)

@@ -23,9 +23,22 @@
 /* By the master, once. From now on it counts there. */
 MUST_USE bool statistics_share(void);
 
-/* By the master: a place for a reactor that is about to be forked, and its end. */
+/*
+ * From one program to the next: the memory as a descriptor, which stays the statistics'; what
+ * another program has left, which is taken over instead of statistics_share() (false: it counts
+ * other things, and is closed); and which processes of that one still live, as the others'
+ * places are free.
+ */
+int statistics_descriptor(void);
+MUST_USE bool statistics_adopt(int descriptor);
+void statistics_keep(const pid_t *living, size_t count);
+
+/* By the master: a place for a reactor that is about to be forked, whose it is, and its end. */
 uint32_t statistics_take_place(void);
+void statistics_give_place(uint32_t place, pid_t pid);
 void statistics_leave_place(uint32_t place);
+/* The same by its process, of which it is not known whether it had one. */
+void statistics_leave(pid_t pid);
 
 /* By a reactor, at its start. */
 void statistics_use(uint32_t place);

@@ -126,6 +126,10 @@ static bool write_estate(const struct upgrade_estate *estate, FILE *out)
         fprintf(out, "listen %d %s\n", fd, text);
     }
     write_controls(estate, out);
+    if (estate->statistics >= 0) {
+        keep_open(estate->statistics);
+        fprintf(out, "statistics %d\n", estate->statistics);
+    }
     for (size_t i = 0; i < estate->process_count; i++)
         fprintf(out, "process %d\n", (int)estate->processes[i]);
     return !ferror(out);
@@ -138,6 +142,7 @@ static void take_back(const struct upgrade_estate *estate)
     close_later(estate->log[1]);
     close_later(tally_descriptor(estate->tally));
     close_later(permits_descriptor(estate->permits));
+    close_later(estate->statistics);
     for (size_t i = 0; i < listeners_count(estate->listeners); i++)
         close_later(listeners_socket(estate->listeners, i, text));
     for (int i = 0; i < ADMIN_KINDS; i++)
@@ -208,6 +213,11 @@ static bool take_control(struct upgrade_estate *estate, const char *line)
     return admin_sockets_inherit(estate->controls, line + strlen("control "));
 }
 
+static bool take_statistics(struct upgrade_estate *estate, const char *line)
+{
+    return sscanf(line, "statistics %d", &estate->statistics) == 1;
+}
+
 static bool take_refusal(struct upgrade_estate *estate, const char *line)
 {
     (void)line;
@@ -229,9 +239,13 @@ static bool take_line(struct upgrade_estate *estate, const char *line)
     static const struct {
         const char *word;
         bool (*take)(struct upgrade_estate *estate, const char *line);
-    } kinds[] = {{"log ", take_log},         {"tally ", take_tally},
-                 {"permits ", take_permits}, {"listen ", take_listener},
-                 {"control ", take_control}, {"refusing", take_refusal},
+    } kinds[] = {{"log ", take_log},
+                 {"tally ", take_tally},
+                 {"permits ", take_permits},
+                 {"listen ", take_listener},
+                 {"control ", take_control},
+                 {"refusing", take_refusal},
+                 {"statistics ", take_statistics},
                  {"process ", take_process}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strncmp(line, kinds[i].word, strlen(kinds[i].word)) == 0)

@@ -28,6 +28,7 @@ struct upgrade_estate {
     struct permits *permits;
     struct admin_sockets *controls;     /* of the administration interface */
     bool refusing;                      /* new connections */
+    int statistics;                     /* a descriptor; -1: none */
     int log[2];                         /* the pair on which the old reactors' records come */
     pid_t processes[UPGRADE_PROCESSES]; /* old reactors, which finish their sessions */
     size_t process_count;

@@ -298,3 +298,30 @@ def test_a_master_that_is_gone_is_told_of(postern):
     except OSError:
         return  # nobody listens any more
     assert status == 503
+
+
+def test_nobody_who_asks_notices_a_reload(start, backend):
+    """Each question is answered, and no counter goes back, by whichever reactor it is."""
+    postern = start(backend, workers=2)
+    failures, done, seen = [], threading.Event(), []
+
+    def ask():
+        while not done.is_set():
+            try:
+                seen.append(control.metrics(postern)["postern_connections_total"
+                                                     '{listener="submissions"}'])
+            except Exception as error:  # whatever it is, it is noticed
+                failures.append(repr(error))
+
+    with postern.log_in() as client:
+        asker = threading.Thread(target=ask)
+        asker.start()
+        for _ in range(6):
+            postern.reload()
+            with postern.log_in() as other:
+                other.quit()
+        done.set()
+        asker.join(wait.PATIENCE)
+        client.quit()
+    assert not failures and len(seen) > 10
+    assert seen == sorted(seen) and seen[-1] <= 7

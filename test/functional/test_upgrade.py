@@ -159,3 +159,31 @@ def _state(postern):
         return control.get(postern, "/status")["state"]
     except OSError:
         return None
+
+
+def test_counters_do_not_go_back(start, backend, program):
+    """Nor does the session of the former program disappear while it lasts."""
+    postern = start(backend)
+    one = postern.log_in()
+    one.send_message("a@b.test", ["c@d.test"], b"one\r\n")
+    replace(program)
+    upgrade(postern)
+    before = wait.until(lambda: _figures(postern), "an answer")
+    assert before["postern_messages_total"] == 1
+    assert before['postern_sessions{state="relay"}'] == 1
+    one.send_message("a@b.test", ["c@d.test"], b"two\r\n")
+    assert control.metrics(postern)["postern_messages_total"] == 2
+    one.quit()
+    postern.wait_for_record(msg=posterns.re.compile("of the former program has ended"))
+    after = control.metrics(postern)
+    assert after["postern_messages_total"] == 2
+    assert after['postern_sessions{state="relay"}'] == 0
+    assert after["process_start_time_seconds"] == before["process_start_time_seconds"]
+    assert after['postern_connections_total{listener="submissions"}'] == 1
+
+
+def _figures(postern):
+    try:
+        return control.metrics(postern)
+    except OSError:
+        return None

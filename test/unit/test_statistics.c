@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -131,6 +132,46 @@ static void test_names_keep_their_places(void **state)
     assert_int_equal(statistics_backend("never heard of"), STATISTICS_NAMES - 1);
 }
 
+/* As after exec(): the same memory, another mapping. */
+static void test_another_program_goes_on(void **state)
+{
+    struct statistics before, after;
+    uint32_t living = statistics_take_place(), dead = statistics_take_place();
+    int descriptor = statistics_descriptor();
+    (void)state;
+    run_reactor(living);
+    run_reactor(dead);
+    statistics_give_place(living, 4711);
+    statistics_give_place(dead, 4712);
+    statistics_sum(&before);
+    assert_true(statistics_adopt(dup(descriptor)));
+    statistics_keep(&(pid_t){4711}, 1);
+    statistics_sum(&after);
+    assert_int_equal(after.messages, before.messages);
+    assert_int_equal(after.sessions[0], before.sessions[0] - 2);
+    statistics_leave(4711);
+    statistics_sum(&after);
+    assert_int_equal(after.messages, before.messages);
+    assert_int_equal(after.sessions[0], before.sessions[0] - 4);
+}
+
+static void test_what_another_program_counted_is_not_guessed_at(void **state)
+{
+    FILE *empty = tmpfile(), *zeros = tmpfile();
+    struct statistics sum;
+    (void)state;
+    assert_true(empty && zeros);
+    assert_false(statistics_adopt(dup(fileno(empty))));
+    off_t size = lseek(statistics_descriptor(), 0, SEEK_END);
+    assert_int_equal(ftruncate(fileno(zeros), size), 0);
+    assert_false(statistics_adopt(dup(fileno(zeros))));
+    fclose(empty);
+    fclose(zeros);
+    statistics_add(&statistics->messages, 1);
+    statistics_sum(&sum);
+    assert_true(sum.messages > 0);
+}
+
 static int share(void **state)
 {
     (void)state;
@@ -145,6 +186,8 @@ int main(void)
         cmocka_unit_test(test_reactors_add_up_and_none_goes_back),
         cmocka_unit_test(test_one_reactor_too_many_counts_for_itself),
         cmocka_unit_test(test_names_keep_their_places),
+        cmocka_unit_test(test_another_program_goes_on),
+        cmocka_unit_test(test_what_another_program_counted_is_not_guessed_at),
     };
     return cmocka_run_group_tests(tests, share, NULL);
 }
