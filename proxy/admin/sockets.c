@@ -267,7 +267,7 @@ bool admin_sockets_inherit(struct admin_sockets *sockets, const char *words)
     struct stat status;
     socklen_t size = sizeof listens;
     if (strlen(words) >= sizeof group ||
-        sscanf(words, "%d %d %s %n", &fd, &kind, group, &at) != 3 || at == 0 || kind < 0 ||
+        sscanf(words, "%d %d %255s %n", &fd, &kind, group, &at) != 3 || at == 0 || kind < 0 ||
         kind >= ADMIN_KINDS || sockets->kept[kind].fd >= 0 ||
         getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
         return false;

@@ -141,7 +141,7 @@ static enum ctl_exit show(const struct command *command, const struct call *call
     }
     if (!good && ctl_json_member(answer, "reloaded").length == 0)
         return show_error(reply, answer);
-    if (answer.length > 0)
+    if (answer.length > 0 && command->show)
         return command->show(answer);
     fprintf(stderr, "posternctl: an answer that is not understood\n");
     return CTL_UNREACHABLE;

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
 import threading
 
 import pytest
@@ -179,6 +181,33 @@ def test_a_reactor_that_does_not_answer_is_told_of(pair):
         os.kill(stopped, signal.SIGCONT)
     assert listed["silent_reactors"] == 1
     assert listed["total"] == sum(each["reactor"] == first for each in asked)
+
+
+def leave_after(postern, request):
+    with socket.socket(socket.AF_UNIX) as made:
+        made.connect(str(control.path_of(postern)))
+        made.sendall(request)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_who_leaves_before_the_answer_harms_nobody(pair):
+    postern, clients = pair
+    first = min(postern.pids("reactor"))
+    stopped, = (pid for pid in postern.pids("reactor") if pid != first)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        for _ in range(5):
+            leave_after(postern, b"GET /sessions HTTP/1.1\r\nHost: x\r\n\r\n")
+            leave_after(postern, b"GET /sessions HTTP/1.1\r\nHost: x\r\n\r\nGET /status HTTP/1.1\r\n"
+                        b"Host: x\r\n\r\n")
+        assert sessions(postern)["silent_reactors"] == 1  # after the same time as theirs
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    for _ in range(3):
+        leave_after(postern, b"POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    assert control.post(postern, "/reload")["reloaded"] is True
+    assert sessions(postern)["total"] == 16
+    assert all(lives(client) for client in clients["bob"] + clients["alice"])
 
 
 def test_a_restarted_reactor_is_asked(start, backend):
