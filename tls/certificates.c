@@ -1,5 +1,6 @@
 /*
- * Certificates in groups: all of a group have the same names, and no two the same kind of key.
+ * A handshake gets all certificates that have the name it asks for, but no two with the same
+ * kind of key: the first in the order of the configuration, and exact names before wildcards.
  * Made by the master, asked in handshakes. Each certificate is kept in a context of its own,
  * which knows its key and chain; only what a handshake has chosen is copied from there.
  */
@@ -14,15 +15,25 @@
 #include "proxy/base/log.h"
 #include "tls/certificate.h"
 
+/* RSA, RSA-PSS, ECDSA, Ed25519, Ed448 and DSA are all that OpenSSL knows. */
+#define KINDS_LIMIT 8
+
 struct entry {
     SSL_CTX *holder;
     char *file;
-    char **names; /* of its subject, in lower case, sorted, without repetition */
+    char **names; /* of its subject, in lower case, sorted */
     size_t name_count;
-    size_t group; /* index of the first entry with the same names */
+    int kind; /* of its key: an EVP_PKEY_ number */
+};
+
+/* Certificates that stand side by side: the client takes the one that it can verify. */
+struct choice {
+    const struct entry *entries[KINDS_LIMIT];
+    size_t count;
 };
 
 struct tls_certificates {
+    struct choice first; /* the first one, and those that have just its names */
     size_t count;
     struct entry entries[];
 };
@@ -90,26 +101,21 @@ static bool same_names(const struct entry *a, const struct entry *b)
     return true;
 }
 
-static int key_type(const struct entry *entry)
+/* Unless one with such a key is there. */
+static void add(struct choice *choice, const struct entry *entry)
 {
-    return EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(entry->holder));
+    for (size_t i = 0; i < choice->count; i++)
+        if (choice->entries[i]->kind == entry->kind)
+            return;
+    if (choice->count < KINDS_LIMIT)
+        choice->entries[choice->count++] = entry;
 }
 
-/* The first entry of the same names, unless one of that group has the same kind of key. */
-static size_t find_group(const struct tls_certificates *certificates, size_t index)
+static void choose_first(struct tls_certificates *certificates)
 {
-    const struct entry *entry = &certificates->entries[index];
-    size_t group = index;
-    for (size_t i = 0; i < index; i++) {
-        const struct entry *other = &certificates->entries[i];
-        if (!same_names(entry, other))
-            continue;
-        if (group == index)
-            group = other->group;
-        if (other->group == group && key_type(other) == key_type(entry))
-            return index;
-    }
-    return group;
+    for (size_t i = 0; i < certificates->count; i++)
+        if (same_names(&certificates->entries[0], &certificates->entries[i]))
+            add(&certificates->first, &certificates->entries[i]);
 }
 
 static bool load(struct entry *entry, const struct tls_certificate_files *files,
@@ -121,8 +127,10 @@ static bool load(struct entry *entry, const struct tls_certificate_files *files,
         log_error("%s: out of memory", files->certificate);
         return false;
     }
-    return tls_certificate_load(entry->holder, files->certificate, files->key, hostname) &&
-           read_names(entry);
+    if (!tls_certificate_load(entry->holder, files->certificate, files->key, hostname))
+        return false;
+    entry->kind = EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(entry->holder));
+    return read_names(entry);
 }
 
 struct tls_certificates *tls_certificates_new(const struct tls_certificate_files *files,
@@ -133,13 +141,12 @@ struct tls_certificates *tls_certificates_new(const struct tls_certificate_files
     bool good = certificates;
     for (size_t i = 0; certificates && i < count; i++) {
         certificates->count++;
-        if (load(&certificates->entries[i], &files[i], i == 0 ? hostname : NULL))
-            certificates->entries[i].group = find_group(certificates, i);
-        else
-            good = false;
+        good &= load(&certificates->entries[i], &files[i], i == 0 ? hostname : NULL);
     }
-    if (good)
+    if (good) {
+        choose_first(certificates);
         return certificates;
+    }
     tls_certificates_free(certificates);
     return NULL;
 }
@@ -184,32 +191,52 @@ static bool has_name(const struct entry *entry, const char *name)
            bsearch(&name, entry->names, entry->name_count, sizeof *entry->names, compare);
 }
 
-/* The group of the first entry that has exactly this name; count: there is none. */
-static size_t find_name(const struct tls_certificates *certificates, const char *name)
+static void add_those_named(const struct tls_certificates *certificates, const char *name,
+                            struct choice *choice)
 {
     for (size_t i = 0; i < certificates->count; i++)
         if (has_name(&certificates->entries[i], name))
-            return certificates->entries[i].group;
-    return certificates->count;
+            add(choice, &certificates->entries[i]);
 }
 
 /* A wildcard stands for the whole of the first label (RFC 6125 section 6.4.3). */
-static size_t choose(const struct tls_certificates *certificates, const char *asked)
+static void choose(const struct tls_certificates *certificates, const char *asked,
+                   struct choice *choice)
 {
     char name[TLSEXT_MAXLEN_host_name + 2];
     size_t length = strlen(asked);
     if (length == 0 || length > TLSEXT_MAXLEN_host_name)
-        return certificates->count;
+        return;
     memcpy(name, asked, length + 1);
     if (name[length - 1] == '.')
         name[length - 1] = '\0';
     lower(name);
-    size_t group = find_name(certificates, name);
+    add_those_named(certificates, name, choice);
     char *dot = strchr(name, '.');
-    if (group < certificates->count || !dot || dot == name)
-        return group;
+    if (!dot || dot == name)
+        return;
     dot[-1] = '*';
-    return find_name(certificates, dot - 1);
+    add_those_named(certificates, dot - 1, choice);
+}
+
+static bool is_same(const struct choice *a, const struct choice *b)
+{
+    return a->count == b->count &&
+           memcmp(a->entries, b->entries, a->count * sizeof a->entries[0]) == 0;
+}
+
+static bool use_in_handshake(SSL *ssl, const struct choice *choice)
+{
+    bool good = true;
+    SSL_certs_clear(ssl);
+    for (size_t i = 0; i < choice->count; i++) {
+        SSL_CTX *holder = choice->entries[i]->holder;
+        STACK_OF(X509) *chain = NULL;
+        SSL_CTX_get0_chain_certs(holder, &chain);
+        good = good && SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(holder),
+                                            SSL_CTX_get0_privatekey(holder), chain, 1) == 1;
+    }
+    return good;
 }
 
 /* OpenSSL asks when it has read the name; what it was given before is taken away first. */
@@ -217,36 +244,24 @@ static int on_server_name(SSL *ssl, int *alert, void *argument)
 {
     const struct tls_certificates *certificates = argument;
     const char *asked = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    size_t group = asked ? choose(certificates, asked) : certificates->count;
-    if (group == certificates->count || group == 0)
+    struct choice choice = {0};
+    if (asked)
+        choose(certificates, asked, &choice);
+    if (choice.count == 0 || is_same(&choice, &certificates->first) ||
+        use_in_handshake(ssl, &choice))
         return SSL_TLSEXT_ERR_OK;
-
-    SSL_certs_clear(ssl);
-    for (size_t i = group; i < certificates->count; i++) {
-        const struct entry *entry = &certificates->entries[i];
-        STACK_OF(X509) *chain = NULL;
-        if (entry->group != group)
-            continue;
-        SSL_CTX_get0_chain_certs(entry->holder, &chain);
-        if (SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(entry->holder),
-                                 SSL_CTX_get0_privatekey(entry->holder), chain, 1) == 1)
-            continue;
-        *alert = SSL_AD_INTERNAL_ERROR;
-        return SSL_TLSEXT_ERR_ALERT_FATAL;
-    }
-    return SSL_TLSEXT_ERR_OK;
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 bool tls_certificates_use(const struct tls_certificates *certificates, SSL_CTX *context)
 {
-    for (size_t i = 0; i < certificates->count; i++) {
-        const struct entry *entry = &certificates->entries[i];
+    for (size_t i = 0; i < certificates->first.count; i++) {
+        SSL_CTX *holder = certificates->first.entries[i]->holder;
         STACK_OF(X509) *chain = NULL;
-        if (entry->group != 0)
-            continue;
-        SSL_CTX_get0_chain_certs(entry->holder, &chain);
-        if (SSL_CTX_use_cert_and_key(context, SSL_CTX_get0_certificate(entry->holder),
-                                     SSL_CTX_get0_privatekey(entry->holder), chain, 1) != 1)
+        SSL_CTX_get0_chain_certs(holder, &chain);
+        if (SSL_CTX_use_cert_and_key(context, SSL_CTX_get0_certificate(holder),
+                                     SSL_CTX_get0_privatekey(holder), chain, 1) != 1)
             return false;
     }
     if (certificates->count > 1) {

@@ -1,7 +1,7 @@
 /*
  * The certificates of a server, and which of them a client gets: the one whose
- * name it asks for (SNI, RFC 6066 section 3), or the first. Certificates of
- * different key types for the same names stand side by side, and OpenSSL takes
+ * name it asks for (SNI, RFC 6066 section 3), or the first. Certificates with
+ * different kinds of keys for that name stand side by side, and OpenSSL takes
  * the one that the client can verify. Read once, shared by all listeners.
  */
 #ifndef POSTERN_TLS_CERTIFICATES_H
