@@ -41,6 +41,11 @@ static const struct {
      E("4: listen \"a\": backend: names \"b\" twice")},
     {TLS "backend \"b\" { }\nbackend \"b\" { }",
      E("3: an earlier section is also called \"b\"")},
+    {TLS "admin {\n socket = \"control\" }",
+     E("3: admin: socket: \"control\" is not a path from the root")},
+    {TLS "admin { metrics = \"192.0.2.1:9125\" }",
+     E("2: admin: metrics: \"192.0.2.1:9125\" is not an address of this host alone, such as "
+       "\"127.0.0.1:9125\"")},
     {TLS "backend \"\" { }", E("2: backend \"\": the name is empty")},
     {TLS "certificate \"x\" {\n key = \"/k\" }",
      E("3: certificate \"x\": certificate: must be given")},
