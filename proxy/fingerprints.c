@@ -13,6 +13,7 @@
 
 struct entry {
     char digits[DIGITS + 1];
+    unsigned line;
     char *name;
 };
 
@@ -43,10 +44,10 @@ static const char *read_digits(const char *line, char out[static DIGITS + 1])
     return count == DIGITS ? line : NULL;
 }
 
-static const char *add(struct fingerprints *fingerprints, const char *line)
+static const char *add(struct fingerprints *fingerprints, const char *text, unsigned line)
 {
-    struct entry entry = {0};
-    const char *name = read_digits(line, entry.digits);
+    struct entry entry = {.line = line};
+    const char *name = read_digits(text, entry.digits);
     if (!name)
         return "not a SHA-256 fingerprint in hexadecimal";
     name += strspn(name, " \t");
@@ -63,10 +64,16 @@ static const char *add(struct fingerprints *fingerprints, const char *line)
     return NULL;
 }
 
-/* Without comment and blanks around it. */
+/* Without comment and blanks around it. A '#' inside a word is part of a name. */
 static char *trim(char *line)
 {
-    line[strcspn(line, "#\r\n")] = '\0';
+    char *comment = line;
+    line[strcspn(line, "\r\n")] = '\0';
+    while ((comment = strchr(comment, '#')) && comment > line && comment[-1] != ' ' &&
+           comment[-1] != '\t')
+        comment++;
+    if (comment)
+        *comment = '\0';
     line += strspn(line, " \t");
     size_t length = strlen(line);
     while (length > 0 && (line[length - 1] == ' ' || line[length - 1] == '\t'))
@@ -79,18 +86,26 @@ static bool read_lines(struct fingerprints *fingerprints, FILE *file, const char
 {
     char *line = NULL;
     size_t size = 0;
+    ssize_t got;
     const char *why = NULL;
     unsigned number = 0;
-    while (!why && getline(&line, &size, file) >= 0) {
-        char *content = trim(line);
+    errno = 0;
+    while (!why && (got = getline(&line, &size, file)) >= 0) {
+        bool is_text = strlen(line) == (size_t)got;
+        const char *content = trim(line);
         number++;
-        if (*content)
-            why = add(fingerprints, content);
+        if (!is_text)
+            why = "a zero byte";
+        else if (*content)
+            why = add(fingerprints, content, number);
     }
-    free(line);
+    bool whole = !why && feof(file);
     if (why)
         snprintf(error, FINGERPRINTS_ERROR_SIZE, "%s:%u: %s", path, number, why);
-    return !why;
+    else if (!whole)
+        snprintf(error, FINGERPRINTS_ERROR_SIZE, "%s: %s", path, strerrordesc_np(errno));
+    free(line);
+    return whole;
 }
 
 static bool put_in_order(struct fingerprints *fingerprints, const char *path,
@@ -102,31 +117,40 @@ static bool put_in_order(struct fingerprints *fingerprints, const char *path,
         const struct entry *one = &fingerprints->entries[i - 1], *two = one + 1;
         if (compare(one, two) != 0)
             continue;
+        bool in_order = one->line < two->line;
         snprintf(error, FINGERPRINTS_ERROR_SIZE,
-                 "%s: %s stands twice, for \"%.100s\" and \"%.100s\"", path, one->digits,
-                 one->name, two->name);
+                 "%s:%u: this fingerprint stands in line %u already", path,
+                 in_order ? two->line : one->line, in_order ? one->line : two->line);
         return false;
     }
     return true;
 }
 
-struct fingerprints *fingerprints_read(const char *path,
-                                       char error[static FINGERPRINTS_ERROR_SIZE])
+struct fingerprints *fingerprints_read_lines(FILE *file, const char *name,
+                                             char error[static FINGERPRINTS_ERROR_SIZE])
 {
     struct fingerprints *fingerprints = calloc(1, sizeof *fingerprints);
-    FILE *file = fingerprints ? fopen(path, "re") : NULL;
-    bool good = false;
-    if (file)
-        good = read_lines(fingerprints, file, path, error) &&
-               put_in_order(fingerprints, path, error);
-    else
-        snprintf(error, FINGERPRINTS_ERROR_SIZE, "%s: %s", path, strerrordesc_np(errno));
-    if (file)
-        fclose(file);
-    if (good)
+    if (!fingerprints) {
+        snprintf(error, FINGERPRINTS_ERROR_SIZE, "%s: out of memory", name);
+        return NULL;
+    }
+    if (read_lines(fingerprints, file, name, error) && put_in_order(fingerprints, name, error))
         return fingerprints;
     fingerprints_free(fingerprints);
     return NULL;
+}
+
+struct fingerprints *fingerprints_read(const char *path,
+                                       char error[static FINGERPRINTS_ERROR_SIZE])
+{
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        snprintf(error, FINGERPRINTS_ERROR_SIZE, "%s: %s", path, strerrordesc_np(errno));
+        return NULL;
+    }
+    struct fingerprints *fingerprints = fingerprints_read_lines(file, path, error);
+    fclose(file);
+    return fingerprints;
 }
 
 void fingerprints_free(struct fingerprints *fingerprints)
@@ -144,7 +168,7 @@ const char *fingerprints_find(const struct fingerprints *fingerprints, const cha
     struct entry wanted = {0};
     if (strlen(fingerprint) != DIGITS || fingerprints->count == 0)
         return NULL;
-    strcpy(wanted.digits, fingerprint);
+    memcpy(wanted.digits, fingerprint, DIGITS);
     const struct entry *found = bsearch(&wanted, fingerprints->entries, fingerprints->count,
                                         sizeof(struct entry), compare);
     return found ? found->name : NULL;
