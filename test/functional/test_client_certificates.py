@@ -68,7 +68,7 @@ def fingerprint(certificate):
 
 @pytest.fixture(scope="module")
 def authority(work):
-    made = Authority(work / "authority")
+    made = Authority(work / "machines-authority")
     made.robot = made.issue("robot")
     made.other = made.issue("other")
     made.revoked = made.issue("revoked")

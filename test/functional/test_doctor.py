@@ -22,7 +22,7 @@ GOOD, WARNING, ERROR = 0, 1, 2
 
 @pytest.fixture(scope="module")
 def authority(work):
-    directory = work / "authority"
+    directory = work / "doctor-authority"
     directory.mkdir()
     return certificates_module.Authority(directory)
 
