@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from support import wait
 from support.client import plain_response
 
 LIMITS = {"failed_logins": 3, "failed_logins_network": 0, "failed_logins_user": 0, "exempt": []}
@@ -11,8 +12,8 @@ LIMITS = {"failed_logins": 3, "failed_logins_network": 0, "failed_logins_user": 
 
 @pytest.fixture
 def limited(start, backend):
-    def run(**limits):
-        return start(backend, limits={**LIMITS, **limits}, auth={"attempts": 100})
+    def run(auth=None, **limits):
+        return start(backend, limits={**LIMITS, **limits}, auth={"attempts": 100, **(auth or {})})
     return run
 
 
@@ -49,18 +50,23 @@ def test_pam_is_not_asked_for_those_who_are_put_off(limited, backend):
     assert not backend.sessions
 
 
-def test_guesses_at_the_same_time_are_no_more_than_those_in_turn(limited):
-    """The right one among them is not told from the others."""
-    postern = limited()
-    guessing = [postern.connect(source="127.0.1.1") for _ in range(7)]
+def test_guesses_at_the_same_time_are_no_more_than_those_in_turn(limited, pam):
+    """The right one among them, of which PAM thinks longer, is not told from the others."""
+    postern = limited(auth={"pam_service": "gated", "workers": 3, "share": 3})
+    right = postern.connect(source="127.0.1.1")
+    right.ehlo()
+    right.send(f"AUTH PLAIN {plain_response('bob', 'builder')}\r\n")
+    wait.until(lambda: pam.stuck_count() == 1, "bob at the gate")
+    guessing = [postern.connect(source="127.0.1.1") for _ in range(6)]
     for one in guessing:
         one.ehlo()
-    passwords = ["wrong"] * 6 + ["wonderland"]
-    for one, password in zip(guessing, passwords):
-        one.send(f"AUTH PLAIN {plain_response('alice', password)}\r\n")
-    codes = [one.reply().code for one in guessing]
-    assert codes.count(535) == 3 and codes.count(454) == 4 and codes[-1] == 454
     for one in guessing:
+        one.send(f"AUTH PLAIN {plain_response('alice', 'wrong')}\r\n")
+    codes = [one.reply().code for one in guessing]
+    assert codes.count(535) == 3 and codes.count(454) == 3
+    pam.release()
+    assert right.reply().code == 454
+    for one in [right, *guessing]:
         one.close()
 
 
