@@ -16,6 +16,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/connections.h"
+#include "proxy/failures.h"
 #include "proxy/permits.h"
 #include "proxy/session.h"
 #include "proxy/statistics.h"
@@ -47,6 +48,7 @@ static void refuse(const struct acceptor *acceptor, int fd, const struct address
     log_text(&record, "client", host);
     log_text(&record, "cause", cause);
     log_end(&record);
+    failures_note(FAILURE_CONNECTION, door_listen(acceptor->door)->name, host, NULL, cause);
 }
 
 static bool make_room(struct service *service)

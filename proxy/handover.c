@@ -30,6 +30,7 @@ static void log_refusal(const struct session *session, const char *cause)
     log_text(&record, "backend", upstream_config(session->upstream)->address_text);
     log_text(&record, "cause", cause);
     log_end(&record);
+    session_note_failure(session, FAILURE_BACKEND, session->login, cause);
 }
 
 /* Who has not asked to be authenticated is not answered with a code of AUTH's. */
@@ -104,6 +105,7 @@ static void tell_of_limit(void *context, const char *what)
     log_text(&record, "user", session->login);
     log_text(&record, "limit", what);
     log_end(&record);
+    session_note_failure(session, FAILURE_LIMIT, session->login, what);
 }
 
 /* 235 goes first; what the client has sent behind AUTH, or an mx's MAIL, is the relay's first

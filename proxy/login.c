@@ -38,6 +38,7 @@ static void log_failure(const struct session *session, const char *user,
     log_text(&record, "result", results[result]);
     log_text(&record, "reason", reason);
     log_end(&record);
+    session_note_failure(session, FAILURE_LOGIN, user, reason ? reason : results[result]);
 }
 
 /* A refusal comes no sooner than the configured delay, counted from the attempt, or what PAM's

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "proxy/failures.h"
 #include "proxy/master_internal.h"
 #include "proxy/statistics_memory.h"
 #include "proxy/supervisor.h"
@@ -16,6 +17,8 @@
 /* One that counts other things begins anew. */
 static bool share_statistics(const struct upgrade_estate *estate)
 {
+    if (!failures_share())
+        return false;
     if (estate->statistics < 0 || !statistics_adopt(estate->statistics))
         return statistics_share();
     statistics_keep(estate->processes, estate->process_count);

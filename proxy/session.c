@@ -107,8 +107,10 @@ void session_finish(struct session *session, enum reply reply, const char *cause
         !is_arriving(session) || door_listen(session->door)->tls == CONFIG_TLS_STARTTLS;
     if (session->phase == SESSION_OVER)
         return;
-    if (session->phase == SESSION_HANDSHAKE)
+    if (session->phase == SESSION_HANDSHAKE) {
         statistics_add(&statistics->handshake_failures, 1);
+        session_note_failure(session, FAILURE_HANDSHAKE, NULL, cause);
+    }
     session->phase = SESSION_OVER;
     session->cause = cause;
     session_reply(session, may_hear ? reply : REPLY_NONE);
@@ -130,6 +132,14 @@ void session_log_client(const struct session *session, struct log_record *record
     log_text(record, "listener", door_listen(session->door)->name);
     log_text(record, "client", host);
     log_number(record, "port", address_port(&session->client_address));
+}
+
+void session_note_failure(const struct session *session, enum failure_kind kind,
+                          const char *user, const char *reason)
+{
+    char host[ADDRESS_HOST_SIZE];
+    address_host(&session->client_address, host);
+    failures_note(kind, door_listen(session->door)->name, host, user, reason);
 }
 
 static void log_end_of(const struct session *session)

@@ -13,6 +13,7 @@
 #include "proxy/base/buffer.h"
 #include "proxy/connections.h"
 #include "proxy/door.h"
+#include "proxy/failures.h"
 #include "proxy/relay.h"
 #include "proxy/session.h"
 #include "proxy/smtp/command.h"
@@ -100,6 +101,9 @@ struct log_record;
 void session_id(const struct session *session, char out[static SESSION_ID_SIZE]);
 /* The fields that say whose record it is: id, listener, client, port. */
 void session_log_client(const struct session *session, struct log_record *record);
+/* For the interface: `user` as the client wrote it, or NULL. */
+void session_note_failure(const struct session *session, enum failure_kind kind,
+                          const char *user, const char *reason);
 /* How the login was proved, for logs and the backend; NULL: there is none. */
 const char *session_mechanism(const struct session *session);
 /* What has been reached, for door_ehlo(). */

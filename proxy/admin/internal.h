@@ -31,6 +31,8 @@ static inline struct admin *admin_of(const struct admin_request *request)
 
 /* figures.c */
 admin_handler admin_show_metrics, admin_show_health;
+/* failures.c */
+admin_handler admin_show_failures;
 /* status.c */
 admin_handler admin_show_status;
 /* sessions.c */

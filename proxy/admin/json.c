@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "proxy/base/escape.h"
 
@@ -98,6 +99,11 @@ void json_text(struct json *json, const char *key, const char *value)
     put(json, "null", 4);
 }
 
+void json_word(struct json *json, const char *key, const char *value)
+{
+    json_text(json, key, *value ? value : NULL);
+}
+
 void json_number(struct json *json, const char *key, uint64_t value)
 {
     char digits[24];
@@ -110,6 +116,18 @@ void json_signed(struct json *json, const char *key, int64_t value)
     char digits[24];
     begin_value(json, key);
     put(json, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, value));
+}
+
+void json_time(struct json *json, const char *key, int64_t seconds)
+{
+    char text[sizeof "2026-11-23T14:05:09Z"] = "";
+    time_t when = (time_t)seconds;
+    struct tm parts;
+    if (gmtime_r(&when, &parts) &&
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) > 0)
+        json_text(json, key, text);
+    else
+        json_text(json, key, NULL);
 }
 
 void json_flag(struct json *json, const char *key, bool value)

@@ -29,9 +29,13 @@ void json_list_end(struct json *json);
 
 /* A `value` of NULL is null. */
 void json_text(struct json *json, const char *key, const char *value);
+/* The same, and "" is null. */
+void json_word(struct json *json, const char *key, const char *value);
 void json_bytes(struct json *json, const char *key, const char *value, size_t length);
 void json_number(struct json *json, const char *key, uint64_t value);
 void json_signed(struct json *json, const char *key, int64_t value);
+/* "2026-11-23T14:05:09Z", from seconds since 1970. */
+void json_time(struct json *json, const char *key, int64_t seconds);
 void json_flag(struct json *json, const char *key, bool value);
 
 #endif

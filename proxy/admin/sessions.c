@@ -9,24 +9,19 @@
 
 #define LIMIT_UNLESS_TOLD 1000u
 
-static void write_text(struct json *json, const char *key, const char *text)
-{
-    json_text(json, key, *text ? text : NULL);
-}
-
 static void write_session(struct json *json, const struct admin_session *session)
 {
     json_object(json, NULL);
-    write_text(json, "id", session->id);
-    write_text(json, "listener", session->listener);
-    write_text(json, "client", session->client);
+    json_word(json, "id", session->id);
+    json_word(json, "listener", session->listener);
+    json_word(json, "client", session->client);
     json_number(json, "port", session->port);
-    write_text(json, "user", session->user);
-    write_text(json, "mechanism", session->mechanism);
-    write_text(json, "helo", session->helo);
-    write_text(json, "tls", session->tls);
-    write_text(json, "cipher", session->cipher);
-    write_text(json, "backend", session->backend);
+    json_word(json, "user", session->user);
+    json_word(json, "mechanism", session->mechanism);
+    json_word(json, "helo", session->helo);
+    json_word(json, "tls", session->tls);
+    json_word(json, "cipher", session->cipher);
+    json_word(json, "backend", session->backend);
     json_text(json, "state", session_state_name(session->state));
     json_number(json, "age_ms", session->age_ms);
     json_number(json, "messages", session->messages);

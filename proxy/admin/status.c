@@ -115,16 +115,6 @@ static void write_backends(struct json *json, const struct admin *admin,
     json_list_end(json);
 }
 
-static void write_time(struct json *json, const char *key, int64_t seconds)
-{
-    char text[sizeof "2026-11-23T14:05:09Z"];
-    time_t when = (time_t)seconds;
-    struct tm parts;
-    gmtime_r(&when, &parts);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    json_text(json, key, text);
-}
-
 static void write_certificates(struct json *json, const struct tls_certificates *all)
 {
     json_list(json, "certificates");
@@ -132,7 +122,7 @@ static void write_certificates(struct json *json, const struct tls_certificates 
         int64_t end = tls_certificates_not_after(all, i);
         json_object(json, NULL);
         json_text(json, "file", tls_certificates_file(all, i));
-        write_time(json, "not_after", end);
+        json_time(json, "not_after", end);
         json_signed(json, "days_left", (end - time(NULL)) / DAY_S);
         json_object_end(json);
     }
@@ -158,7 +148,7 @@ void admin_show_status(struct admin_request *request)
     json_text(json, "hostname", config->hostname);
     json_text(json, "configuration", config->path);
     json_text(json, "state", state_of(admin->service));
-    write_time(json, "since", statistics_began());
+    json_time(json, "since", statistics_began());
     json_signed(json, "uptime_s", time(NULL) - statistics_began());
     write_gauges(json, &sum);
     write_counters(json, &sum);

@@ -34,6 +34,8 @@ static const struct command commands[] = {
      "who is there"},
     {"kick", "POST", "/kick", "id", true, OPTION_USER | OPTION_ADDRESS, ctl_show_ended,
      "kick ID | --user NAME | --address ADDRESS", "end sessions"},
+    {"failures", "GET", "/failures", NULL, false, 0, ctl_show_failures, "failures",
+     "the latest ones: logins, handshakes, backends, limits"},
     {"permits", "GET", "/permits", NULL, false, 0, ctl_show_permits, "permits",
      "which addresses are refused, or let in without AUTH"},
     {"permit", "POST", "/permit", "address", true, OPTION_USER | OPTION_FOR, ctl_show_permits,

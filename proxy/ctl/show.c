@@ -172,3 +172,13 @@ enum ctl_exit ctl_show_reload(struct ctl_value answer)
         fputs("refused: the configuration that was running stays as it was\n", stderr);
     return done ? CTL_DONE : CTL_REFUSED;
 }
+
+enum ctl_exit ctl_show_failures(struct ctl_value answer)
+{
+    static const struct ctl_column columns[] = {
+        {"TIME", "time", CTL_TEXT},         {"KIND", "kind", CTL_TEXT},
+        {"LISTENER", "listener", CTL_TEXT}, {"CLIENT", "client", CTL_TEXT},
+        {"USER", "user", CTL_TEXT},         {"REASON", "reason", CTL_TEXT}};
+    ctl_print_table(ctl_json_member(answer, "failures"), columns, COUNT(columns));
+    return CTL_DONE;
+}

@@ -15,6 +15,6 @@ enum ctl_exit {
 typedef enum ctl_exit ctl_show(struct ctl_value answer);
 
 ctl_show ctl_show_status, ctl_show_sessions, ctl_show_ended, ctl_show_state, ctl_show_reload,
-    ctl_show_level, ctl_show_permits;
+    ctl_show_level, ctl_show_permits, ctl_show_failures;
 
 #endif

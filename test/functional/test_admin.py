@@ -320,3 +320,46 @@ def test_a_connection_that_stays_does_not_hold_an_old_generation(postern):
         postern.reload()
         assert control.get(postern, "/health") == {"state": "serving"}
     wait.until(lambda: old not in postern.pids("reactor"), "the end of the old reactor")
+
+
+# what has failed of late
+
+def failures(postern, **wanted):
+    return [one for one in control.get(postern, "/failures")["failures"]
+            if wanted.items() <= one.items()]
+
+
+def test_failures_are_listed_the_youngest_first(start, backend):
+    postern = start(backend, processes=2)
+    for user in ("mallory", 'eve"\n<b>'):
+        with postern.connect() as one:
+            one.ehlo()
+            one.login(user, "wrong", 535)
+    found = failures(postern, kind="login")
+    assert [one["user"] for one in found] == ['eve"\n<b>', "mallory"]
+    assert all(one["client"] == "127.0.0.1" and one["reason"] for one in found)
+
+
+def test_failures_outlive_a_reload(postern):
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("mallory", "wrong", 535)
+    postern.reload()
+    assert failures(postern, kind="login", user="mallory")
+
+
+def test_a_handshake_that_fails_is_a_failure(postern):
+    with socket.create_connection(postern.implicit) as one:
+        one.sendall(b"EHLO plain.example\r\n")
+        one.settimeout(wait.PATIENCE)
+        while one.recv(4096):
+            pass
+    wait.until(lambda: failures(postern, kind="handshake", client="127.0.0.1"), "the failure")
+
+
+def test_a_backend_that_is_away_is_a_failure(start):
+    postern = start(("127.0.0.1", wait.free_port()))
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland", 454)
+    assert failures(postern, kind="backend", user="alice")

@@ -1,0 +1,52 @@
+/*
+ * The latest failures, for the administration interface: rings in memory
+ * that all reactors share, so that they outlive a reload, not a new program. Every process that
+ * has it can write it: a reader takes nothing from there on trust but bytes.
+ */
+#ifndef POSTERN_FAILURES_H
+#define POSTERN_FAILURES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/address.h"
+#include "proxy/base/compiler.h"
+
+enum failure_kind {
+    FAILURE_CONNECTION, /* refused at once */
+    FAILURE_HANDSHAKE,
+    FAILURE_LOGIN,
+    FAILURE_BACKEND, /* no session with it */
+    FAILURE_LIMIT,   /* of messages or recipients */
+    FAILURE_KINDS,
+};
+
+/* As many are kept of each kind, so that those who knock at a closed door hide nothing else. */
+#define FAILURES_EACH  32u
+#define FAILURES_LIMIT (FAILURES_EACH * FAILURE_KINDS)
+
+/* Texts are cut where they are longer; "" is none. */
+struct failure {
+    int64_t time_ms; /* since 1970 */
+    uint32_t kind;   /* below FAILURE_KINDS */
+    char listener[64];
+    char client[ADDRESS_HOST_SIZE];
+    char user[128]; /* as the client wrote it, any bytes but NUL */
+    char reason[128];
+};
+
+/* By the master, once, before it forks. Without it nothing is kept. */
+MUST_USE bool failures_share(void);
+
+/* By any process. Each text may be NULL. */
+void failures_note(enum failure_kind kind, const char *listener, const char *client,
+                   const char *user, const char *reason);
+
+/* The youngest first; returns how many. */
+size_t failures_read(struct failure out[static FAILURES_LIMIT]);
+
+/* "login" */
+const char *failure_kind_name(enum failure_kind kind);
+
+#endif
