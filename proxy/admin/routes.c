@@ -5,6 +5,7 @@
     (1u << ADMIN_PARAMETER_ID | 1u << ADMIN_PARAMETER_USER | 1u << ADMIN_PARAMETER_ADDRESS)
 
 const struct admin_route admin_routes[] = {
+    {"/", ADMIN_GET, false, 0, admin_show_page},
     {"/health", ADMIN_GET, true, 0, admin_show_health},
     {"/metrics", ADMIN_GET, true, 0, admin_show_metrics},
     {"/status", ADMIN_GET, false, 0, admin_show_status},

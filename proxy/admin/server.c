@@ -4,7 +4,9 @@
  * and its place is free again. While all are taken nobody is accepted.
  *
  * On the loopback address any user, and any page in a browser, of this machine may ask: there
- * are figures only, and neither a foreign Host (DNS rebinding) nor an Origin is let in.
+ * are figures only, and neither a foreign Host (DNS rebinding) nor an Origin is let in. The
+ * same holds on the unix socket, to which a port of the postmaster's own machine may lead; but
+ * there a Host without a dot is anybody's shorthand.
  */
 #include "proxy/admin/server.h"
 
@@ -109,13 +111,17 @@ static struct bufferevent *make_connection(struct event_base *base, void *argume
     return made;
 }
 
+void admin_add_header(struct admin_request *request, const char *name, const char *value)
+{
+    evhttp_add_header(evhttp_request_get_output_headers(request->http), name, value);
+}
+
 static void reply(struct admin_request *request, int status, const char *content_type)
 {
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(request->http);
-    evhttp_add_header(headers, "Content-Type", content_type);
-    evhttp_add_header(headers, "Cache-Control", "no-store");
-    evhttp_add_header(headers, "Connection", "close"); /* so that no generation waits for it */
-    evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+    admin_add_header(request, "Content-Type", content_type);
+    admin_add_header(request, "Cache-Control", "no-store");
+    admin_add_header(request, "Connection", "close"); /* so that no generation waits for it */
+    admin_add_header(request, "X-Content-Type-Options", "nosniff");
     evhttp_send_reply(request->http, status, NULL, request->body);
     evbuffer_free(request->body);
     free(request);
@@ -174,7 +180,9 @@ static bool is_foreign(const struct admin_server *server, struct evhttp_request 
     struct evkeyvalq *headers = evhttp_request_get_input_headers(http);
     if (evhttp_find_header(headers, "Origin"))
         return true;
-    return server->kind == ADMIN_FIGURES && !host_is_own(evhttp_find_header(headers, "Host"));
+    const char *host = evhttp_find_header(headers, "Host");
+    bool is_public = host && strchr(host, '.');
+    return (server->kind == ADMIN_FIGURES || is_public) && !host_is_own(host);
 }
 
 static const struct admin_route *find_route(const struct admin_server *server, const char *path,
@@ -196,8 +204,7 @@ static bool method_fits(const struct admin_route *route, struct evhttp_request *
 
 static void refuse_method(struct admin_request *request, const struct admin_route *route)
 {
-    evhttp_add_header(evhttp_request_get_output_headers(request->http), "Allow",
-                      route->method == ADMIN_POST ? "POST" : "GET, HEAD");
+    admin_add_header(request, "Allow", route->method == ADMIN_POST ? "POST" : "GET, HEAD");
     admin_reply_error(request, HTTP_BADMETHOD, "this path has another method");
 }
 

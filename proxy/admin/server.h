@@ -52,6 +52,8 @@ void admin_server_listen(struct admin_server *server, int fd);
 /* Connections that are open. */
 unsigned admin_server_connections(struct admin_server *server);
 
+/* For the reply that is to come. */
+void admin_add_header(struct admin_request *request, const char *name, const char *value);
 /* Replies with what is in the request's body, and frees the request. */
 void admin_reply(struct admin_request *request, const char *content_type);
 /* The same with JSON: the object that json_start() began in `request->json` is ended. */

@@ -1,0 +1,281 @@
+"use strict";
+// Asks for /status, /sessions and /failures, and shows what is answered. Whatever comes from
+// there becomes text, and never markup: users and clients choose their names themselves.
+
+const TURN_MS = 2000, HIDDEN_MS = 15000, PATIENCE_MS = 10000, POINTS = 150;
+const MINUTE = 60;
+const byId = (id) => document.getElementById(id);
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined && text !== null) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+// how things are said
+
+function count(value) {
+  return Math.round(value).toLocaleString("en");
+}
+
+function rate(value) {
+  return value === null ? "–" : value < 10 ? value.toFixed(1).replace(/\.0$/, "") : count(value);
+}
+
+function bytes(value) {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return (unit && value < 10 ? value.toFixed(1) : Math.round(value)) + " " + units[unit];
+}
+
+function age(ms) {
+  const s = Math.floor(ms / 1000), m = Math.floor(s / 60), h = Math.floor(m / 60);
+  if (s < 60) return s + " s";
+  if (m < 60) return m + " min";
+  return h < 48 ? h + " h " + m % 60 + " min" : Math.floor(h / 24) + " days";
+}
+
+function clock(iso) {
+  const when = new Date(iso);
+  const today = when.toDateString() === new Date().toDateString();
+  return today ? when.toLocaleTimeString() : when.toLocaleString();
+}
+
+const chip = (text, kind) => element("span", text, "chip " + kind);
+
+// tables: a column is [heading, what it shows, class]
+
+const COLUMNS = {
+  backends: [
+    ["Name", (b) => b.name],
+    ["Address", (b) => b.address],
+    ["State", (b) => chip(b.state, {up: "good", down: "bad"}[b.state] || "")],
+    ["Opened", (b) => count(b.opened), "number"],
+    ["Failed", (b) => count(b.failed), "number"],
+  ],
+  certificates: [
+    ["File", (c) => c.file],
+    ["Ends", (c) => new Date(c.not_after).toLocaleDateString(), "fixed"],
+    ["Days left", (c) => chip(c.days_left, c.days_left < 7 ? "bad" : c.days_left < 21 ? "warn" : "good"), "number"],
+  ],
+  sessions: [
+    ["Client", (s) => s.client, "fixed"],
+    ["User", (s) => s.user],
+    ["HELO", (s) => s.helo],
+    ["TLS", (s) => s.tls],
+    ["Mail server", (s) => s.backend],
+    ["State", (s) => s.state, "fixed"],
+    ["Age", (s) => age(s.age_ms), "number"],
+    ["Messages", (s) => count(s.messages), "number"],
+    ["Bytes in", (s) => bytes(s.bytes_in), "number"],
+    ["Id", (s) => s.id],
+  ],
+  failures: [
+    ["Time", (f) => clock(f.time), "fixed"],
+    ["What", (f) => f.kind, "fixed"],
+    ["Listener", (f) => f.listener, "fixed"],
+    ["Client", (f) => f.client, "fixed"],
+    ["User", (f) => f.user],
+    ["Why", (f) => f.reason],
+  ],
+  listeners: [
+    ["Name", (l) => l.name],
+    ["Address", (l) => l.address],
+    ["TLS", (l) => l.tls],
+    ["Role", (l) => l.role],
+  ],
+  limits: [
+    ["Limit", (l) => l.name],
+    ["Times", (l) => count(l.times), "number"],
+  ],
+};
+
+const NOTHING = {sessions: "Nobody is here.", failures: "None.", limits: "None.",
+                 backends: "None.", certificates: "None.", listeners: "None."};
+
+function row(columns, entry) {
+  const made = element("tr");
+  for (const [heading, show, className] of columns) {
+    const shown = show(entry), cell = element("td", null, className);
+    cell.dataset.label = heading;
+    if (shown !== null && shown !== undefined) cell.append(shown);
+    made.append(cell);
+  }
+  return made;
+}
+
+function table(id, entries) {
+  const columns = COLUMNS[id];
+  if (entries.length === 0) {
+    byId(id).replaceChildren(element("p", NOTHING[id], "nothing"));
+    return;
+  }
+  const head = element("tr"), body = element("tbody"), top = element("thead"), made = element("table");
+  for (const [heading, , className] of columns) head.append(element("th", heading, className));
+  top.append(head);
+  body.append(...entries.map((entry) => row(columns, entry)));
+  made.append(top, body);
+  byId(id).replaceChildren(made);
+}
+
+// figures, and how they went
+
+const past = [];
+
+function speed(now, before, names, per) {
+  if (!before) return null;
+  const elapsed = (now.at - before.at) / 1000;
+  const grown = names.reduce((sum, name) => sum + now.counters[name] - before.counters[name], 0);
+  return elapsed > 0 && grown >= 0 ? grown / elapsed * per : null;
+}
+
+const each = (show) => (point, index) => show(point, past[index - 1]);
+const per = (names, time) => each((now, before) => speed(now, before, names, time));
+const FAILED = ["logins_failed", "logins_put_off", "logins_unavailable"];
+
+const CHARTS = [
+  ["Sessions", count, 2, [["all", (point) => point.sessions.total],
+                          ["handing mail on", (point) => point.sessions.relay]]],
+  ["Logins a minute", rate, 2, [["accepted", per(["logins"], MINUTE)], ["failed", per(FAILED, MINUTE)]]],
+  ["Messages a minute", rate, 2, [["messages", per(["messages"], MINUTE)]]],
+  ["Bytes a second", bytes, 1000, [["from clients", per(["bytes_in"], 1)], ["to clients", per(["bytes_out"], 1)]]],
+];
+
+function svg(name, attributes, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const key in attributes) made.setAttribute(key, attributes[key]);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// The upper end of an axis, whose half can be said as well.
+function niceTop(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 4, 10].map((step) => step * power).find((step) => step > 1 && step >= value);
+}
+
+// Pieces of a line; where a value is not known there is a gap.
+function lines(values, x, y, ink) {
+  const made = [];
+  let points = [];
+  const end = () => {
+    if (points.length > 0)
+      made.push(svg("polyline", {points: points.join(" "), class: "ink-" + ink}));
+    points = [];
+  };
+  values.forEach((value, index) => {
+    if (value === null || value === undefined) end();
+    else points.push(x(index).toFixed(1) + "," + y(value).toFixed(1));
+  });
+  end();
+  return made;
+}
+
+// Of a drawing, so that its letters are not stretched.
+function chartWidth() {
+  const there = document.querySelector("#charts svg");
+  return there ? there.clientWidth : 400;
+}
+
+function chart([title, say, least, series]) {
+  const wide = chartWidth(), high = 150, left = 46, right = 4, top = 8, bottom = 18;
+  const values = series.map(([, value]) => past.map(value));
+  const most = niceTop(Math.max(least, ...values.flat().map((value) => value || 0)));
+  const x = (index) => left + (wide - left - right) * (POINTS - past.length + index) / (POINTS - 1);
+  const y = (value) => top + (high - top - bottom) * (1 - value / most);
+  const drawing = svg("svg", {viewBox: `0 0 ${wide} ${high}`, preserveAspectRatio: "none", "aria-hidden": "true"});
+  for (const part of [0, 0.5, 1]) {
+    drawing.append(svg("line", {x1: left, x2: wide - right, y1: y(part * most), y2: y(part * most), class: "grid"}),
+                   svg("text", {x: left - 6, y: y(part * most) + 4, "text-anchor": "end"}, say(part * most)));
+  }
+  drawing.append(svg("text", {x: left, y: high - 4}, "5 min ago"),
+                 svg("text", {x: wide - right, y: high - 4, "text-anchor": "end"}, "now"));
+  values.forEach((each, ink) => drawing.append(...lines(each, x, y, ink)));
+
+  const legend = element("ul");
+  series.forEach(([name], ink) => {
+    const last = values[ink][values[ink].length - 1];
+    legend.append(element("li", name + " " + (last === null || last === undefined ? "–" : say(last)), "ink-" + ink));
+  });
+  const made = element("div", null, "chart");
+  made.append(element("h2", title), legend, drawing);
+  return made;
+}
+
+function tiles(status) {
+  const now = past[past.length - 1], before = past[past.length - 2];
+  const limits = Object.values(status.limits_hit).reduce((sum, times) => sum + times, 0);
+  return [
+    [count(status.sessions.total), "sessions"],
+    [rate(speed(now, before, ["logins"], MINUTE)), "logins a minute"],
+    [rate(speed(now, before, FAILED, MINUTE)), "failed logins a minute"],
+    [rate(speed(now, before, ["messages"], MINUTE)), "messages a minute"],
+    [count(status.counters.messages), "messages since the start"],
+    [bytes(status.counters.bytes_in), "from clients since the start"],
+    [count(status.counters.tls_handshake_failures), "TLS handshakes failed"],
+    [count(limits), "limits hit"],
+  ].map(([figure, label]) => {
+    const made = element("div", null, "tile");
+    made.append(element("b", figure), element("span", label));
+    return made;
+  });
+}
+
+// the page
+
+function showState(text, kind) {
+  byId("state").textContent = text;
+  byId("state").className = "chip " + kind;
+}
+
+function showStatus(status) {
+  past.push({at: performance.now(), sessions: status.sessions, counters: status.counters});
+  if (past.length > POINTS) past.shift();
+  document.title = status.hostname + " – Postern";
+  byId("hostname").textContent = status.hostname;
+  byId("about").textContent = `Postern ${status.version}, up ${age(status.uptime_s * 1000)}, ${status.configuration}`;
+  showState(status.state, {serving: "good", draining: "warn"}[status.state] || "bad");
+  byId("tiles").replaceChildren(...tiles(status));
+  byId("charts").replaceChildren(...CHARTS.map(chart));
+  table("backends", status.backends);
+  table("certificates", status.certificates);
+  table("listeners", status.listeners);
+  table("limits", Object.entries(status.limits_hit).filter(([, times]) => times > 0)
+    .map(([name, times]) => ({name: name.replaceAll("_", " "), times})));
+}
+
+let listed = {total: 0, sessions: []};
+
+function showSessions() {
+  const wanted = byId("filter").value.trim().toLowerCase();
+  const fits = (session) => Object.values(session).some(
+    (value) => String(value ?? "").toLowerCase().includes(wanted));
+  const shown = wanted ? listed.sessions.filter(fits) : listed.sessions;
+  byId("shown").textContent = `${count(shown.length)} of ${count(listed.total)}`;
+  table("sessions", shown);
+}
+
+async function ask(path) {
+  const answer = await fetch(path, {cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS)});
+  if (!answer.ok) throw new Error(path + ": " + answer.status);
+  return answer.json();
+}
+
+async function turn() {
+  try {
+    const [status, sessions, failures] = await Promise.all(
+      [ask("/status"), ask("/sessions?limit=200"), ask("/failures")]);
+    listed = sessions;
+    showStatus(status);
+    showSessions();
+    table("failures", failures.failures);
+  } catch {
+    showState("no answer", "bad");
+  }
+  setTimeout(turn, document.hidden ? HIDDEN_MS : TURN_MS);
+}
+
+byId("filter").addEventListener("input", showSessions);
+turn();
