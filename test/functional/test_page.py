@@ -1,11 +1,15 @@
 """The status page, in a real browser."""
 
+import pathlib
 import re
 
 import pytest
 
+from conftest import needs_root
 from support import browser, control, wait
+from support.sshd import Sshd
 
+MONITORING = pathlib.Path(__file__).parents[2] / "etc/monitoring/README.md"
 HELO = "<b>x</b><img/src=x/onerror=alert(1)>"
 HOSTILE = "<img/src=x/onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 
@@ -192,3 +196,20 @@ def test_page_is_not_for_a_foreign_name(postern):
             assert control.request(postern, target, headers={"Host": host})[0] == 403
     for host in ("127.0.0.1:8025", "localhost:8025", "postern", "[::1]:8025"):
         assert control.request(postern, "/", headers={"Host": host})[0] == 200
+
+
+@needs_root
+def test_page_comes_through_ssh_as_the_manual_says(postern, scratch):
+    server = Sshd(scratch / "sshd")
+    port = wait.free_port()
+    command, = {line.strip() for line in MONITORING.read_text().splitlines() if "ssh -N" in line}
+    tunnel = server.run(command.replace("8025", str(port)).replace(
+        "/run/postern/control", str(control.path_of(postern))))
+    try:
+        wait.until(lambda: wait.port_answers(("127.0.0.1", port)), "the tunnel")
+        status, text, _ = control.request(postern, "/", address=("127.0.0.1", port))
+        assert status == 200 and "<!DOCTYPE html>" in text
+    finally:
+        tunnel.terminate()
+        tunnel.wait()
+        server.stop()
