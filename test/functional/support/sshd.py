@@ -1,12 +1,17 @@
-"""A real sshd on loopback, which lets this user in with a key made for it."""
+"""A real sshd on loopback, unpacked and not installed, which lets this user in with a key made for
+it."""
 
 import getpass
 import os
 import pathlib
+import pwd
 import re
 import subprocess
 
-from support import wait
+from support import package, wait
+
+#: As whom sshd runs what speaks to strangers; its name is built in.
+USER = "sshd"
 
 
 class Sshd:
@@ -22,10 +27,24 @@ class Sshd:
             f"HostKey {self._directory}/host\nAuthorizedKeysFile {self._directory}/user.pub\n"
             "StrictModes no\nPermitRootLogin prohibit-password\nUsePAM no\nPidFile none\n")
         os.makedirs("/run/sshd", exist_ok=True)
+        prefix = package.unpack("openssh-server", "libwrap0")
+        libraries = ":".join(map(str, prefix.glob("usr/lib/*-linux-*")))
+        self._made_user = self._make_user()
         self._log = open(self._directory / "log", "wb")
-        self._server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f",
-                                         self._directory / "config"], stderr=self._log)
+        self._server = subprocess.Popen(
+            [prefix / "usr/sbin/sshd", "-D", "-e", "-f", self._directory / "config"],
+            stderr=self._log, env={**os.environ, "LD_LIBRARY_PATH": libraries})
         wait.until(lambda: wait.port_answers(("127.0.0.1", self._port)), "sshd")
+
+    @staticmethod
+    def _make_user():
+        try:
+            pwd.getpwnam(USER)
+            return False
+        except KeyError:
+            subprocess.run(["useradd", "--system", "--home-dir", "/run/sshd", "--shell",
+                            "/usr/sbin/nologin", USER], check=True)
+            return True
 
     def run(self, command):
         """Starts an ssh command as a manual shows it, with this server as its host."""
@@ -40,3 +59,5 @@ class Sshd:
         self._server.terminate()
         self._server.wait()
         self._log.close()
+        if self._made_user:
+            subprocess.run(["userdel", USER], check=True)
