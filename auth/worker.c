@@ -37,7 +37,8 @@ static bool set_signals(void)
         int number;
         void (*action)(int);
     } signals[] = {
-        {SIGPIPE, SIG_IGN}, {SIGINT, SIG_IGN},  {SIGHUP, SIG_IGN},  {SIGQUIT, SIG_DFL},
+        {SIGPIPE, SIG_IGN}, {SIGINT, SIG_IGN},  {SIGHUP, SIG_IGN},
+        {SIGQUIT, SIG_DFL}, {SIGUSR1, SIG_IGN}, {SIGUSR2, SIG_IGN},
         {SIGTERM, SIG_DFL}, {SIGCHLD, SIG_DFL}, {SIGALRM, SIG_DFL},
     };
     sigset_t none;

@@ -135,8 +135,10 @@ static bool start_executed(struct child *child, const struct config *config, con
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return fork_failed(child, what);
     pid_t pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        log_become_child();
         run(config, pair[1]);
+    }
     close(pair[1]);
     if (pid < 0) {
         close(pair[0]);

@@ -189,6 +189,7 @@ struct config {
     struct config_timeouts timeouts;
     struct config_admin admin;
     struct log_options log;
+    char *log_file; /* where log.destination is a file */
 };
 
 /*

@@ -86,6 +86,11 @@ const char *config_check_backend_address(const void *value)
 }
 
 /* Empty: there is none. As long as a socket's address has room, and ".new" behind it. */
+const char *config_check_path(const void *value)
+{
+    return *(const char *)value == '/' ? NULL : "is not a path from the root";
+}
+
 const char *config_check_socket_path(const void *value)
 {
     const char *path = value;

@@ -9,6 +9,7 @@ const char *config_check_nameserver(const void *value);
 const char *config_check_external(const void *value);
 const char *config_check_listen_address(const void *value);
 const char *config_check_backend_address(const void *value);
+const char *config_check_path(const void *value);
 const char *config_check_socket_path(const void *value);
 const char *config_check_program(const void *value);
 const char *config_check_shared(const void *value);

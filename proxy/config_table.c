@@ -40,7 +40,8 @@ WORDS(backend_tls_word, [CONFIG_BACKEND_TLS_OFF] = "off",
 WORDS(backend_order_word, [CONFIG_ORDER_FAILOVER] = "failover",
       [CONFIG_ORDER_BALANCE] = "balance")
 WORDS(role_word, [CONFIG_ROLE_SUBMISSION] = "submission", [CONFIG_ROLE_MX] = "mx")
-WORDS(destination_word, [LOG_TO_STDERR] = "stderr", [LOG_TO_SYSLOG] = "syslog")
+WORDS(destination_word, [LOG_TO_STDERR] = "stderr", [LOG_TO_SYSLOG] = "syslog",
+      [LOG_TO_FILE] = "file")
 WORDS(format_word, [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json")
 WORDS(level_word, [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning",
       [LOG_LEVEL_NOTICE] = "notice", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug")
@@ -269,6 +270,10 @@ const struct config_row config_rows[] = {
      CONFIG_CHOICE,
      AT(log.destination),
      .word = destination_word},
+    {{"log", "file", "\"/var/log/postern/postern.log\""},
+     CONFIG_TEXT,
+     AT(log_file),
+     .check = config_check_path},
     {{"log", "format", "\"text\""},
      CONFIG_CHOICE,
      AT(log.format),

@@ -6,6 +6,7 @@
  *   SIGHUP   a reload: the file is read and checked, a new generation starts beside the serving
  *            one, and when it is ready the old one drains; if anything is wrong, nothing has
  *            happened
+ *   SIGUSR1  the log file is opened anew
  *   SIGUSR2  an upgrade: the same with the program that stands in the place of this one now
  *   SIGTERM  the listeners close, transactions finish, all end; a second one ends them now
  */
@@ -25,6 +26,7 @@
 #include "proxy/administration.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
+#include "proxy/base/log_file.h"
 #include "proxy/master_internal.h"
 #include "proxy/privileges.h"
 #include "proxy/process_title.h"
@@ -60,6 +62,10 @@ static bool start_generation(struct master *master, struct config *config)
 {
     if (!administration_open(master->administration, config) ||
         !listeners_open(master->listeners, config)) {
+        config_free(config);
+        return false;
+    }
+    if (config->log.destination == LOG_TO_FILE && !log_file_use(config->log_file)) {
         config_free(config);
         return false;
     }
@@ -99,12 +105,20 @@ static void tell_of_reload(struct master *master, bool done)
     administration_end_reload(master->administration, all(master, &generations), done);
 }
 
+static void return_to_log(const struct master *master)
+{
+    const struct config *config = generation_config(master->serving);
+    if (master->log_before.destination == LOG_TO_FILE && !log_file_use(config->log_file))
+        log_warning("log: file: what has been opened for the reload stays in use");
+    log_configure(&master->log_before);
+}
+
 static void reload_failed(struct master *master)
 {
     const struct config *config = generation_config(master->serving);
     generation_free(master->starting);
     master->starting = NULL;
-    log_configure(&master->log_before);
+    return_to_log(master);
     listeners_trim(master->listeners, config);
     administration_settle(master->administration, false);
     statistics_add(&statistics->reloads[STATISTICS_RELOAD_REFUSED], 1);
@@ -253,6 +267,9 @@ static void take_signals(struct master *master)
             if (!master->stopping)
                 reload(master);
             break;
+        case SIGUSR1:
+            log_file_reopen();
+            break;
         case SIGUSR2:
             if (master_upgrade(master))
                 reload(master);
@@ -271,7 +288,10 @@ static void pass_log_on(const struct master *master)
         ssize_t got = recv(master->log, record, sizeof record, MSG_DONTWAIT);
         if (got <= 0)
             return;
-        log_pass_on(record, (size_t)got);
+        if (log_options()->destination == LOG_TO_SYSLOG)
+            log_pass_on(record, (size_t)got);
+        else
+            log_pass_lines_on(record, (size_t)got);
     }
 }
 
@@ -345,6 +365,7 @@ static bool set_up_signals(struct master *master)
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGUSR2);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "proxy/base/log.h"
 #include "proxy/failures.h"
 #include "proxy/master_internal.h"
 #include "proxy/statistics_memory.h"
@@ -46,6 +47,7 @@ bool master_make_environment(struct master *master)
     if (!share_statistics(&estate))
         return false;
     master->log = estate.log[0];
+    log_set_children_output(estate.log[1]);
     master->environment = (struct generation_environment){
         .listeners = master->listeners,
         .tally = estate.tally,

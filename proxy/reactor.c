@@ -397,6 +397,7 @@ _Noreturn void reactor_run(const struct reactor_settings *settings)
     reactor.settings = settings;
     reactor.lost_before = log_lost();
     statistics_use(settings->statistics);
+    log_become_child();
     log_set_process("reactor");
     process_title_set("postern: reactor");
     if (settings->log >= 0)

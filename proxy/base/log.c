@@ -38,8 +38,11 @@ static const struct {
 static struct log_options options = {LOG_TO_STDERR, LOG_FORMAT_PLAIN, LOG_LEVEL_INFO};
 static const char *process_name;
 static int relay = -1;
-static bool socket_output; /* standard error is a socket, as under a supervisor */
-static bool torn;          /* the last line was written in part: the next begins a new one */
+static int output = STDERR_FILENO;
+static int file = -1;            /* for LOG_TO_FILE */
+static int children_output = -1; /* the same of those that are forked */
+static bool socket_output;       /* `output` is a socket, as under a supervisor */
+static bool torn; /* the last line was written in part: the next begins a new one */
 static uint64_t lost;
 static log_tap *tap; /* NULL: nobody else listens */
 static void *tap_context;
@@ -70,6 +73,29 @@ void log_configure(const struct log_options *wanted)
         openlog(PROGRAM, LOG_PID | LOG_NDELAY, LOG_MAIL);
     else
         unblock_output();
+    output = options.destination == LOG_TO_FILE && file >= 0 ? file : STDERR_FILENO;
+    socket_output = socket_output && output == STDERR_FILENO;
+}
+
+void log_set_file(int fd)
+{
+    file = fd;
+    log_configure(&options);
+}
+
+void log_set_children_output(int fd)
+{
+    children_output = fd;
+}
+
+void log_become_child(void)
+{
+    struct log_options own = options;
+    if (options.destination != LOG_TO_FILE || children_output < 0 ||
+        dup2(children_output, STDERR_FILENO) < 0)
+        return;
+    own.destination = LOG_TO_STDERR;
+    log_configure(&own);
 }
 
 const struct log_options *log_options(void)
@@ -180,7 +206,7 @@ static void begin_plain(struct log_record *record, const char *text)
 
 static void put_origin(struct log_record *record)
 {
-    bool own_line = options.destination == LOG_TO_STDERR;
+    bool own_line = options.destination != LOG_TO_SYSLOG;
     if (own_line) {
         char now[CLOCK_TEXT_SIZE];
         clock_text(now);
@@ -244,7 +270,7 @@ void log_number(struct log_record *record, const char *key, uint64_t value)
         record->length = before;
 }
 
-static void write_output(const char *line, size_t length)
+static void write_line(const char *line, size_t length)
 {
     struct iovec parts[] = {{(void *)(uintptr_t) "\n", torn ? 1 : 0},
                             {(void *)(uintptr_t)line, length}};
@@ -253,11 +279,11 @@ static void write_output(const char *line, size_t length)
     ssize_t written;
     do {
         if (socket_output)
-            written = sendmsg(STDERR_FILENO, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            written = sendmsg(output, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
         else if (torn)
-            written = writev(STDERR_FILENO, parts, 2);
+            written = writev(output, parts, 2);
         else
-            written = write(STDERR_FILENO, line, length);
+            written = write(output, line, length);
     } while (written < 0 && errno == EINTR);
 
     if (written == (ssize_t)whole) {
@@ -294,8 +320,8 @@ void log_end(struct log_record *record)
         return;
     size_t length = end_line(record);
     record->wanted = false;
-    if (options.destination == LOG_TO_STDERR)
-        write_output(record->line, length);
+    if (options.destination != LOG_TO_SYSLOG)
+        write_line(record->line, length);
     else if (relay >= 0)
         send_to_relay(record->level, record->line, length - 1);
     else
@@ -309,10 +335,38 @@ void log_pass_on(const char *datagram, size_t length)
     if (length < 2)
         return;
     unsigned level = (unsigned char)datagram[0];
+    bool is_line = level >= ' ' && level <= '~'; /* for a file, before the last reload */
     if (level > LOG_LEVEL_DEBUG)
-        level = LOG_LEVEL_WARNING;
-    escape(ESCAPE_MASK, datagram + 1, length - 1, line, sizeof line, &written);
+        level = is_line ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING;
+    escape(ESCAPE_MASK, datagram + !is_line, length - !is_line, line, sizeof line, &written);
     syslog(levels[level].priority, "%.*s", (int)written, line);
+}
+
+static void pass_line_on(const char *text, size_t length)
+{
+    char line[LOG_LINE_LIMIT];
+    size_t written = 0;
+    if (length == 0)
+        return;
+    escape(ESCAPE_MASK, text, length, line, sizeof line - 1, &written);
+    line[written++] = '\n';
+    write_line(line, written);
+}
+
+void log_pass_lines_on(const char *datagram, size_t length)
+{
+    if (length > 0 && (unsigned char)*datagram <= LOG_LEVEL_DEBUG) {
+        datagram++; /* a record that was to go to syslog, before the last reload */
+        length--;
+    }
+    while (length > 0) {
+        const char *end = memchr(datagram, '\n', length);
+        size_t line = end ? (size_t)(end - datagram) : length;
+        pass_line_on(datagram, line);
+        line += end != NULL;
+        datagram += line;
+        length -= line;
+    }
 }
 
 PRINTF_LIKE(2, 0)

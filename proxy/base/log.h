@@ -31,7 +31,7 @@ enum log_level {
     LOG_LEVEL_DEBUG,
 };
 
-enum log_destination { LOG_TO_STDERR, LOG_TO_SYSLOG };
+enum log_destination { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
 enum log_format { LOG_FORMAT_PLAIN, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct log_options {
@@ -68,9 +68,21 @@ void log_set_process(const char *name);
  */
 void log_use_relay(int fd);
 
-/* Gives one datagram from another process's log_use_relay() to syslog(3). Any bytes are safe.
- */
+/* Gives one datagram of another process to syslog(3), or writes it to where lines of this
+ * process go, each line of it by itself. Any bytes are safe. */
 void log_pass_on(const char *datagram, size_t length);
+void log_pass_lines_on(const char *datagram, size_t length);
+
+/*
+ * Where lines for LOG_TO_FILE go, in the one process that writes the file (log_file.h): until
+ * then, and for -1, to standard error. And where its children leave theirs for it: a datagram
+ * socket. Both stay the caller's.
+ */
+void log_set_file(int fd);
+void log_set_children_output(int fd);
+/* In a child of the process that writes a file, before anything is logged: from now on its
+ * lines, and what libraries write to standard error, are datagrams for log_pass_lines_on(). */
+void log_become_child(void);
 
 /* The rest of the options stays as it is. */
 void log_set_level(enum log_level level);

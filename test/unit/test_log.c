@@ -361,6 +361,52 @@ static void test_relayed_garbage_stays_one_harmless_line(void **state)
     assert_int_equal(strlen(said), LOG_LINE_LIMIT);
 }
 
+/* Threat 22 again, where the log is a file. */
+static void test_lines_of_children_stay_lines_and_harmless(void **state)
+{
+    char path[] = "/tmp/postern-log-XXXXXX", text[256] = "";
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    log_set_file(fd);
+    configure(LOG_TO_FILE, LOG_FORMAT_TEXT);
+    static const char garbage[] = "\xff%n a\nb\0c\x1b\n\n\x02level byte before";
+    log_pass_lines_on(garbage, sizeof garbage - 1);
+    log_pass_lines_on("\x02pid=1 msg=x", 12);
+    log_pass_lines_on("", 0);
+    log_pass_lines_on("\n", 1);
+    assert_true(pread(fd, text, sizeof text - 1, 0) > 0);
+    assert_string_equal(text, "?%n a\nb?c?\n?level byte before\npid=1 msg=x\n");
+    configure(LOG_TO_STDERR, LOG_FORMAT_TEXT);
+    log_set_file(-1);
+    close(fd);
+    unlink(path);
+}
+
+static void test_children_leave_their_lines_in_a_socket(void **state)
+{
+    char datagram[LOG_LINE_LIMIT] = "";
+    int ends[2], kept = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+    log_set_file(null);
+    log_set_children_output(ends[0]);
+    configure(LOG_TO_FILE, LOG_FORMAT_TEXT);
+    log_become_child();
+    log_notice("hello");
+    assert_true(recv(ends[1], datagram, sizeof datagram - 1, MSG_DONTWAIT) > 0);
+    assert_non_null(strstr(datagram, "level=notice"));
+    assert_non_null(strstr(datagram, "msg=hello\n"));
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    log_set_children_output(-1);
+    log_set_file(-1);
+    configure(LOG_TO_STDERR, LOG_FORMAT_TEXT);
+    close(ends[0]);
+    close(ends[1]);
+    close(kept);
+    close(null);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +423,8 @@ int main(void)
         cmocka_unit_test(test_syslog_gets_the_record_without_what_it_adds),
         cmocka_unit_test(test_relay_carries_a_record_out_of_the_chroot),
         cmocka_unit_test(test_relayed_garbage_stays_one_harmless_line),
+        cmocka_unit_test(test_lines_of_children_stay_lines_and_harmless),
+        cmocka_unit_test(test_children_leave_their_lines_in_a_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

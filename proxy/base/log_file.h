@@ -1,0 +1,20 @@
+/*
+ * A log of its own: the file that log.h's lines go to where the destination
+ * is a file. One process, the master, has it open and opens it anew when it
+ * has been renamed; the others leave their lines with it. One thread.
+ */
+#ifndef POSTERN_BASE_LOG_FILE_H
+#define POSTERN_BASE_LOG_FILE_H
+
+#include <stdbool.h>
+
+#include "proxy/base/compiler.h"
+
+/* Opens it, made with mode 0640 if it is not there, in place of another. False, having logged
+ * why: all is as it was. */
+MUST_USE bool log_file_use(const char *path);
+
+/* Opens the same path anew; stays with the old one, having logged why, if that cannot be. */
+void log_file_reopen(void);
+
+#endif
