@@ -61,3 +61,26 @@ def excess(calls, ceilings):
     """{name: "n, and m are allowed"}, of those that were too many."""
     return {name: f"{count}, and {ceilings.get(name, 0)} are allowed"
             for name, count in sorted(calls.items()) if count > ceilings.get(name, 0)}
+
+
+_STRING = r'"((?:[^"\\]|\\.)*)"'
+_OPEN = re.compile(rf"(?:openat\(AT_FDCWD, |open\(){_STRING}, ([A-Z_|]+).*\) = \d")
+_RUN = re.compile(rf"execve\({_STRING}, .*\) = 0")
+_CHANGE = re.compile(rf"(?:unlink|mkdir|rmdir|chmod|chown|rename|truncate)\w*\((?:AT_FDCWD, )?"
+                     rf"{_STRING}.*\) = 0")
+_SOCKET = re.compile(rf"(?:bind|connect)\(\d+, {{sa_family=AF_UNIX, sun_path={_STRING}}}.*\) = 0")
+
+
+def files(directory):
+    """{(path, letters)} of what all traced processes have done with files: "r", "w" or "x"."""
+    found = set()
+    for trace in directory.glob("trace.*"):
+        for line in trace.read_text(errors="replace").splitlines():
+            if match := _OPEN.search(line):
+                letters = {"O_RDONLY": "r", "O_WRONLY": "w", "O_RDWR": "rw"}[match[2].split("|")[0]]
+                found.add((match[1], letters))
+            elif match := _RUN.search(line):
+                found.add((match[1], "x"))
+            elif match := _CHANGE.search(line) or _SOCKET.search(line):
+                found.add((match[1], "w"))
+    return found

@@ -1,0 +1,71 @@
+"""The AppArmor profile lets a release do what it does, told by its system calls: most kernels
+that run tests enforce nothing."""
+
+import os
+import pathlib
+import signal
+
+import pytest
+import tracing
+
+from support import control, wait
+from support import postern as posterns
+from support.apparmor import Profile
+
+PROFILE = pathlib.Path(__file__).parents[3] / "etc/postern.apparmor.in"
+#: A removed directory is their root; what they see there is nobody's.
+WITHIN = {".", "/", "/dev/null"}
+
+
+@pytest.fixture(scope="module")
+def profile(work):
+    path = work / "postern.apparmor"
+    path.write_text(PROFILE.read_text().replace("@sbindir@", "/usr/sbin")
+                    .replace("@sysconfdir@", "/etc"))
+    return Profile(path)
+
+
+def test_profile_compiles(profile):
+    profile.compile()
+
+
+def as_installed(path, postern, certificates, pam):
+    """Where an installed one would have what a test has elsewhere."""
+    for here, there in ((postern.directory / "control", "/run/postern/control"),
+                        (postern.directory / "postern.log", "/var/log/postern/postern.log"),
+                        (postern.directory, "/etc/postern"),
+                        (pathlib.Path(certificates.certificate).parent, "/etc/postern"),
+                        (pam.directory, "/etc/pam.d"), ("/proc/self/exe", "/usr/sbin/postern"),
+                        (posterns.BINARY, "/usr/sbin/postern")):
+        if path.startswith(str(here)):
+            path = there + path[len(str(here)):]
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a release starts as root")
+def test_everything_that_a_release_does_is_allowed(start, backend, profile, certificates, pam,
+                                                   scratch):
+    trace = tracing.Trace(scratch)
+    log = scratch / "postern-0" / "postern.log"
+    postern = start(backend, command=[*trace.command, "-e", "trace=%file,bind,connect"],
+                    ready=False, auth={"pam_service": "unix"},
+                    log={"destination": "file", "file": log})
+    def written(text):
+        return lambda: log.exists() and text in log.read_text()
+    wait.until(written("serving: "), "the server")
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("nobody", "wrong", 535)
+        one.quit()
+    postern.configure(auth={"pam_service": "users"})
+    control.post(postern, "/reload")
+    with postern.log_in() as one:
+        one.quit()
+    os.kill(postern.pid, signal.SIGUSR1)
+    wait.until(written("opened anew"), "the log file")
+    postern.stop()
+    done = {(as_installed(path, postern, certificates, pam), letters)
+            for path, letters in tracing.files(scratch) if path not in WITHIN}
+    assert ("/usr/sbin/postern", "x") in done and ("/etc/postern/postern.conf", "r") in done
+    refused = sorted(each for each in done if not profile.allows(*each))
+    assert not refused
