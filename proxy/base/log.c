@@ -91,6 +91,7 @@ void log_set_children_output(int fd)
 void log_become_child(void)
 {
     struct log_options own = options;
+    log_set_tap(NULL, NULL);
     if (options.destination != LOG_TO_FILE || children_output < 0 ||
         dup2(children_output, STDERR_FILENO) < 0)
         return;

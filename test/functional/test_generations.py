@@ -1,8 +1,11 @@
 """Many generations at once, and reactors that die between two of them."""
 
 import os
+import re
 import signal
 import time
+
+import pytest
 
 from conftest import needs_root
 from support import wait
@@ -59,3 +62,24 @@ def test_reactor_that_was_started_after_a_pause_is_listened_to(start, scratch):
     with postern.log_in() as client:
         client.quit()
     backend.close()
+
+
+@pytest.mark.parametrize("held", range(4))
+def test_what_a_new_generation_logs_reaches_no_client(start, backend, held):
+    """A reload's report is collected by the master; its reactors must have forgotten where, as
+    that number is a connection's: which one's, is moved by sessions that an older one has."""
+    postern = start(backend)
+    older = [postern.connect(None) for _ in range(held)]
+    for _ in older:
+        postern.reload()
+    postern.reload()
+    others = [postern.connect(None) for _ in range(30)]
+    assert not postern.find_records(level="warning", process="reactor")
+    backend.close()
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland", 454)
+    assert postern.find_records(level="warning", process="reactor", msg=re.compile("backend"))
+    for other in older + others:
+        other.quit()
+        other.expect_closed()
