@@ -703,7 +703,8 @@ def test_without_root_it_says_what_it_left_out(doctor, scratch, authority):
     doctor()
     nobody = pwd.getpwnam("nobody").pw_uid
     findings = examine(scratch / "postern.conf", believe=authority.root, user=nobody,
-                       group=nobody, extra_groups=[])
+                       group=nobody, extra_groups=[],
+                       binary=posterns.for_everybody(posterns.BINARY, scratch))
     assert findings.only("certificate")["severity"] == "skipped", findings.text
     assert "only root" in findings.only("certificate")["message"]
     assert findings.severities("backend-identity") == ["ok"]

@@ -20,10 +20,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 DONE, REFUSED, USAGE, UNREACHABLE = range(4)
 
 
-def ctl(socket_path, *arguments, **options):
+def ctl(socket_path, *arguments, binary=BINARY, **options):
     """(exit status, standard output, standard error)"""
     environment = {**os.environ, **posterns.SANITIZERS}
-    result = subprocess.run([BINARY, "--socket", socket_path, *arguments], env=environment,
+    result = subprocess.run([binary, "--socket", socket_path, *arguments], env=environment,
                             capture_output=True, text=True, timeout=60, check=False, **options)
     return result.returncode, result.stdout, result.stderr
 
@@ -138,10 +138,10 @@ def test_a_dead_socket_is_explained(tmp_path):
 
 
 @needs_root
-def test_a_missing_permission_names_the_group(start, backend):
+def test_a_missing_permission_names_the_group(start, backend, scratch):
     postern = start(backend, admin={"group": "mail"})
     status, _, err = ctl(control.path_of(postern), "status", user="nobody", group=65534,
-                         extra_groups=[])
+                         extra_groups=[], binary=posterns.for_everybody(BINARY, scratch))
     assert status == UNREACHABLE and 'members of the group "mail"' in err
 
 

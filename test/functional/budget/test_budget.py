@@ -26,7 +26,9 @@ SESSION_CALLS = {
 }
 
 #: The same with a message of 25 MB. How much a recv() finds is not ours to say: a tenth more.
-LARGE_MESSAGE_CALLS = SESSION_CALLS | {"recvfrom": 132, "sendmsg": 130, "epoll_wait": 133}
+#: Where the sink falls behind, reading stops and begins again.
+LARGE_MESSAGE_CALLS = SESSION_CALLS | {"recvfrom": 132, "sendmsg": 130, "epoll_wait": 133,
+                                       "epoll_ctl": 12}
 
 #: malloc(), calloc() and realloc() in the first of these sessions: what is too large to be kept
 #: for the next.

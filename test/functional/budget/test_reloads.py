@@ -9,12 +9,6 @@ from support.visitors import Visitors
 RELOADS = 30
 
 
-def zombies(pid):
-    return [child for child in processes.children(pid)
-            if open(f"/proc/{child}/stat", encoding="ascii").read().rpartition(")")[2].split()[0]
-            == "Z"]
-
-
 def test_thirty_reloads_under_load_refuse_nobody_and_leak_nothing(start, backend):
     postern = start(backend)
 
@@ -22,7 +16,7 @@ def test_thirty_reloads_under_load_refuse_nobody_and_leak_nothing(start, backend
         return len(postern.pids("reactor")) == 1
 
     def state():
-        wait.until(lambda: one_generation() and not zombies(postern.pid),
+        wait.until(lambda: one_generation() and not processes.zombies(postern.pid),
                    "the end of the old reactors")
         return (len(os.listdir(f"/proc/{postern.pid}/fd")),
                 processes.resident_bytes(postern.pid))

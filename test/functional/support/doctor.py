@@ -27,12 +27,12 @@ class Findings:
         return [each["severity"] for each in self.of(check)]
 
 
-def examine(path, command=(), believe=None, **options):
+def examine(path, command=(), believe=None, binary=postern.BINARY, **options):
     """Of the installation that a file describes. `command` goes before the binary; `believe` is
     the file of the authorities that this system shall know."""
     environment = {**os.environ, **postern.SANITIZERS}
     if believe:
         environment["SSL_CERT_FILE"] = str(believe)
     return Findings(subprocess.run(
-        [*command, postern.BINARY, "doctor", "--json", "-c", str(path)], env=environment,
+        [*command, binary, "doctor", "--json", "-c", str(path)], env=environment,
         text=True, capture_output=True, timeout=wait.PATIENCE * 3, check=False, **options))

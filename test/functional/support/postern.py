@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -85,6 +86,15 @@ def run(*arguments, **options):
     environment = {**os.environ, **SANITIZERS, **options.pop("environment", {})}
     return subprocess.run([BINARY, *map(str, arguments)], env=environment, text=True,
                           capture_output=True, timeout=wait.PATIENCE * 3, check=False, **options)
+
+
+def for_everybody(binary, directory):
+    """A copy that any user may run: the checkout may be somebody's own."""
+    copy = pathlib.Path(directory, pathlib.Path(binary).name)
+    if not copy.exists():
+        shutil.copy(binary, copy)
+        copy.chmod(0o755)
+    return copy
 
 
 class Postern:

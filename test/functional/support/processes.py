@@ -22,15 +22,24 @@ def alive(pid):
     return now is not None and now[1] not in "ZX"
 
 
-def children(pid):
-    """Pids of the living children, oldest first."""
+def _children(pid, states):
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             now = stat(int(entry))
-            if now and now[0] == pid and now[1] not in "ZX":
+            if now and now[0] == pid and states(now[1]):
                 found.append(int(entry))
     return sorted(found)
+
+
+def children(pid):
+    """Pids of the living children, oldest first."""
+    return _children(pid, lambda state: state not in "ZX")
+
+
+def zombies(pid):
+    """Pids of those that it has not waited for."""
+    return _children(pid, lambda state: state == "Z")
 
 
 def descendants(pid):
