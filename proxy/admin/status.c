@@ -3,6 +3,7 @@
  * is said of backends is what this reactor knows of them.
  */
 #include <time.h>
+#include <unistd.h>
 
 #include "proxy/admin/internal.h"
 #include "proxy/base/clock.h"
@@ -145,6 +146,7 @@ void admin_show_status(struct admin_request *request)
     statistics_sum(&sum);
     json_start(json, request->body);
     json_text(json, "version", POSTERN_VERSION);
+    json_number(json, "master", admin->is_orphan ? 0 : (uint64_t)getppid());
     json_text(json, "hostname", config->hostname);
     json_text(json, "configuration", config->path);
     json_text(json, "state", state_of(admin->service));

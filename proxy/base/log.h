@@ -80,8 +80,8 @@ void log_pass_lines_on(const char *datagram, size_t length);
  */
 void log_set_file(int fd);
 void log_set_children_output(int fd);
-/* In a child, before anything is logged: the tap is its parent's alone, and where that one writes
- * a file, the child's lines, and what libraries write to standard error, are from now on
+/* In a child, before anything is logged: the tap is its parent's alone, and where that one
+ * writes a file, the child's lines, and what libraries write to standard error, are from now on
  * datagrams for log_pass_lines_on(). */
 void log_become_child(void);
 

@@ -47,7 +47,7 @@ static void print_head(struct ctl_value answer)
     print_text(": ", answer, "state");
     print_text(", version ", answer, "version");
     print_text(", since ", answer, "since");
-    printf(" (%s)\n", age);
+    printf(" (%s), master %" PRId64 "\n", age, number(answer, "master"));
     print_text("configuration  ", answer, "configuration");
     puts("");
 }

@@ -1,0 +1,83 @@
+"""A small Debian of its own in a directory, for what is installed there by apt."""
+
+import hashlib
+import pathlib
+import shutil
+import subprocess
+
+from support import package
+
+#: Files that apt and dpkg change by themselves.
+_OWN = ("var/lib/dpkg", "var/lib/apt", "var/cache", "var/log", "etc/ld.so.cache", "var/lib/systemd",
+        "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-",
+        "root", "tmp", "run", "proc", "sys", "dev", "usr/share/man/index.db")
+
+
+def _archive():
+    """(address, suite) of the archive that this system uses."""
+    shown = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)",
+                            "Created-By: Packages"], capture_output=True, text=True, check=True)
+    for line in shown.stdout.splitlines():
+        address, suite = line.split()
+        if "security" not in address and suite.isalpha():
+            return address, suite
+    raise AssertionError(f"no archive of Debian's:\n{shown.stdout}")
+
+
+def base():
+    """The smallest system, made once and kept."""
+    address, suite = _archive()
+    digest = hashlib.sha256(f"{address} {suite}".encode()).hexdigest()[:12]
+    kept = package.CACHE / f"debian-{suite}-{digest}"
+    if not kept.exists():
+        package.CACHE.mkdir(parents=True, exist_ok=True)
+        scratch = kept.with_suffix(".new")
+        shutil.rmtree(scratch, ignore_errors=True)
+        made = subprocess.run(["debootstrap", "--variant=minbase", suite, scratch, address],
+                              capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stdout[-3000:] + made.stderr
+        _take_over_settings_of_apt(scratch)
+        scratch.rename(kept)
+    return kept
+
+
+def _take_over_settings_of_apt(tree):
+    for name in ("etc/apt/apt.conf.d", "etc/apt/sources.list.d", "etc/apt/trusted.gpg.d"):
+        shutil.copytree(f"/{name}", tree / name, dirs_exist_ok=True)
+    for name in ("etc/apt/sources.list", "etc/resolv.conf"):
+        if pathlib.Path("/", name).exists():
+            shutil.copy(f"/{name}", tree / name)
+
+
+class Debian:
+    """A fresh copy of the smallest system."""
+
+    def __init__(self, directory):
+        self.root = pathlib.Path(directory)
+        subprocess.run(["cp", "-a", "--reflink=auto", base(), self.root], check=True)
+
+    def command(self, *words):
+        """What runs these words inside, with mounts of its own."""
+        return ["unshare", "--mount", "sh", "-c",
+                'mount --bind /dev "$0/dev" && mount -t proc proc "$0/proc" && '
+                'exec chroot "$0" "$@"', self.root, *words]
+
+    def run(self, *words, check=True, **options):
+        result = subprocess.run(self.command(*words), capture_output=True, text=True, check=False,
+                                stdin=None if "input" in options else subprocess.DEVNULL,
+                                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
+                                     "DEBIAN_FRONTEND": "noninteractive"}, **options)
+        assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+        return result
+
+    def install(self, file):
+        """By apt, with what it depends on; returns what was said."""
+        shutil.copy(file, self.root / "tmp")
+        result = self.run("apt-get", "install", "-y", "--no-install-recommends",
+                          f"/tmp/{pathlib.Path(file).name}")
+        return result.stdout + result.stderr
+
+    def files(self):
+        """Paths of all that is there, but for what apt and dpkg keep for themselves."""
+        return {str(path.relative_to(self.root)) for path in self.root.rglob("*")
+                if not str(path.relative_to(self.root)).startswith(_OWN)}
