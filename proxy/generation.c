@@ -343,6 +343,22 @@ uint64_t generation_tend(struct generation *generation)
     return next_ms;
 }
 
+pid_t generation_find_stuck(struct generation *generation, uint64_t now_ms,
+                            uint64_t patience_ms)
+{
+    pid_t stuck = 0;
+    for (unsigned i = 0; i < generation->reactor_count; i++) {
+        struct reactor_child *reactor = &generation->reactors[i];
+        uint64_t turns = statistics_turns(reactor->statistics);
+        if (turns != reactor->turns || reactor->process.started_ms > reactor->turned_ms)
+            reactor->turned_ms = now_ms;
+        reactor->turns = turns;
+        if (reactor->process.pid > 0 && now_ms - reactor->turned_ms > patience_ms)
+            stuck = reactor->process.pid;
+    }
+    return stuck;
+}
+
 static void tell(const struct reactor_child *reactor, enum control_type type, uint32_t number,
                  int descriptor)
 {

@@ -50,6 +50,11 @@ void generation_free(struct generation *generation);
 /* Its reactors: writes at most `size` process numbers, and returns how many. */
 size_t generation_processes(const struct generation *generation, pid_t *out, size_t size);
 
+/* A reactor whose loop has not turned for `patience_ms`; 0: there is none. Those that are about
+ * to be started again are not meant. */
+pid_t generation_find_stuck(struct generation *generation, uint64_t now_ms,
+                            uint64_t patience_ms);
+
 const struct config *generation_config(const struct generation *generation);
 
 enum generation_state {

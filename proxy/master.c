@@ -32,6 +32,7 @@
 #include "proxy/process_title.h"
 #include "proxy/statistics_memory.h"
 #include "proxy/supervisor.h"
+#include "proxy/watchdog.h"
 
 /* For poll(): what every generation may have, at the most that "workers" may be, and two. */
 #define DESCRIPTORS    ((GENERATIONS + 2) * 256 + 2)
@@ -314,6 +315,8 @@ static int wait_ms(struct master *master)
         uint64_t due_ms = each && !master->stopping ? generation_tend(each) : UINT64_MAX;
         next_ms = due_ms < next_ms ? due_ms : next_ms;
     }
+    uint64_t watchdog_ms = watchdog_tend(master->serving, now_ms);
+    next_ms = watchdog_ms < next_ms ? watchdog_ms : next_ms;
     if (next_ms == UINT64_MAX)
         return -1;
     return next_ms <= now_ms ? 0

@@ -80,6 +80,7 @@ static void on_trim_timer(int fd, short what, void *argument)
 {
     (void)fd, (void)what;
     struct reactor *reactor = argument;
+    statistics_turn(reactor->settings->statistics);
     look_at_gauges(reactor);
     uint64_t handshakes = stream_loop_handshakes(reactor->service.streams);
     if (handshakes != reactor->trimmed_at)

@@ -19,6 +19,8 @@ struct reactor_child {
     struct child process;
     int control;         /* -1: gone */
     uint32_t statistics; /* its place */
+    uint64_t turns;      /* of its loop, when last looked at */
+    uint64_t turned_ms;  /* when that was another number */
     bool ready;
     uint8_t reload;        /* enum reactor_child_reload */
     struct child *workers; /* config->auth.workers of them */

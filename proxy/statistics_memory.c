@@ -29,6 +29,7 @@ struct shared {
     pid_t owners[STATISTICS_PLACES]; /* 0: not known */
     uint32_t sequence; /* odd: counters are on their way from a block to the past */
     int64_t began;
+    uint64_t turns[STATISTICS_PLACES];
     bool taken[STATISTICS_PLACES];
     struct block past, master;
     struct block reactors[STATISTICS_PLACES];
@@ -106,6 +107,19 @@ void statistics_give_place(uint32_t place, pid_t pid)
 {
     if (shared && place < STATISTICS_PLACES)
         shared->owners[place] = pid;
+}
+
+void statistics_turn(uint32_t place)
+{
+    if (shared && place < STATISTICS_PLACES)
+        statistics_add(&shared->turns[place], 1);
+}
+
+uint64_t statistics_turns(uint32_t place)
+{
+    return shared && place < STATISTICS_PLACES
+               ? __atomic_load_n(&shared->turns[place], __ATOMIC_RELAXED)
+               : 0;
 }
 
 void statistics_use(uint32_t place)

@@ -43,6 +43,10 @@ void statistics_leave(pid_t pid);
 /* By a reactor, at its start. */
 void statistics_use(uint32_t place);
 
+/* A reactor's loop has turned, and how often it has. */
+void statistics_turn(uint32_t place);
+uint64_t statistics_turns(uint32_t place);
+
 /* Adds all blocks up; gauges those of living processes. */
 void statistics_sum(struct statistics *out);
 

@@ -38,6 +38,17 @@ void supervisor_stopping(void)
     sd_notify(0, "STOPPING=1\nSTATUS=Letting transactions finish");
 }
 
+uint64_t supervisor_watchdog_ms(void)
+{
+    uint64_t usec = 0;
+    return sd_watchdog_enabled(0, &usec) > 0 ? usec / 1000 : 0;
+}
+
+void supervisor_alive(void)
+{
+    sd_notify(0, "WATCHDOG=1");
+}
+
 bool supervisor_supported(void)
 {
     return true;
@@ -60,6 +71,15 @@ void supervisor_reloading(void)
 }
 
 void supervisor_stopping(void)
+{
+}
+
+uint64_t supervisor_watchdog_ms(void)
+{
+    return 0;
+}
+
+void supervisor_alive(void)
 {
 }
 

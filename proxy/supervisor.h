@@ -3,6 +3,7 @@
 #define POSTERN_SUPERVISOR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The sockets passed by LISTEN_FDS: how many, and the first descriptor. They are made
  * close-on-exec and non-blocking, and the variables are unset. */
@@ -11,6 +12,10 @@ int supervisor_sockets(int *first);
 void supervisor_ready(void);
 void supervisor_reloading(void);
 void supervisor_stopping(void);
+
+/* How often it wants to hear supervisor_alive(); 0: never. */
+uint64_t supervisor_watchdog_ms(void);
+void supervisor_alive(void);
 
 /* Was it built with libsystemd? */
 bool supervisor_supported(void);

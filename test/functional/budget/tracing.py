@@ -39,6 +39,9 @@ class Calls:
                 if call and line.endswith("\n"):
                     yield call[1]
 
+    def names(self):
+        return set(self._names())
+
     def by_session(self):
         """A Counter for each session that another has followed: what lies between two successful
         accepts, as clients come one after another."""

@@ -1,9 +1,11 @@
-"""The AppArmor profile lets a release do what it does, told by its system calls: most kernels
-that run tests enforce nothing."""
+"""The AppArmor profile and the unit's filter of system calls let a release do what it does, told by
+its system calls: most machines that run tests enforce neither."""
 
 import os
 import pathlib
+import re
 import signal
+import subprocess
 
 import pytest
 import tracing
@@ -11,7 +13,9 @@ import tracing
 from support import control, wait
 from support import postern as posterns
 from support.apparmor import Profile
+from tracing import Calls
 
+UNIT = pathlib.Path(__file__).parents[3] / "etc/postern.service.in"
 PROFILE = pathlib.Path(__file__).parents[3] / "etc/postern.apparmor.in"
 #: A removed directory is their root; what they see there is nobody's.
 WITHIN = {".", "/", "/dev/null"}
@@ -69,3 +73,41 @@ def test_everything_that_a_release_does_is_allowed(start, backend, profile, cert
     assert ("/usr/sbin/postern", "x") in done and ("/etc/postern/postern.conf", "r") in done
     refused = sorted(each for each in done if not profile.allows(*each))
     assert not refused
+
+
+def expand(name):
+    """The calls of a group of systemd's, with those of the groups in it."""
+    if not name.startswith("@"):
+        return {name}
+    shown = subprocess.run(["systemd-analyze", "--no-pager", "syscall-filter", name],
+                           capture_output=True, text=True, check=True).stdout.splitlines()
+    inside = {line.strip() for line in shown[1:] if line.strip() and "#" not in line}
+    return set().union(*(expand(each) for each in inside))
+
+
+def allowed_calls():
+    allowed = set()
+    for line in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE):
+        calls = set().union(*(expand(name) for name in line.lstrip("~").split()))
+        allowed = allowed - calls if line.startswith("~") else allowed | calls
+    return allowed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a release starts as root")
+def test_every_system_call_is_in_the_unit_s_filter(start, backend, scratch):
+    """But for those of the tracer's own start."""
+    trace = tracing.Trace(scratch)
+    postern = start(backend, command=trace.command, auth={"pam_service": "unix"})
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("nobody", "wrong", 535)
+        one.quit()
+    postern.configure(auth={"pam_service": "users"})
+    postern.reload()
+    with postern.log_in() as one:
+        one.send_message("a@b.test", ["c@d.test"], b"text\r\n")
+        one.quit()
+    postern.stop()
+    called = set().union(*(Calls(path).names() for path in scratch.glob("trace.*")))
+    assert {"chroot", "accept4"} <= called
+    assert not called - allowed_calls()

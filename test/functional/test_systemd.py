@@ -1,0 +1,141 @@
+"""The systemd units, as far as they can be tried without systemd as the first process."""
+
+import grp
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from conftest import needs_root
+from support import client, control, processes, wait
+from support import postern as posterns
+
+ETC = pathlib.Path(__file__).parents[2] / "etc"
+#: In tenths, as systemd-analyze has it. What is left is what a root that binds ports, becomes
+#: another user and enters an empty root cannot do without.
+EXPOSURE = 23
+
+pytestmark = pytest.mark.skipif("libsystemd: yes" not in posterns.run("-V").stdout,
+                                reason="built without libsystemd")
+
+
+def unit(name, scratch):
+    """As it is installed, with a program that is there."""
+    text = (ETC / f"{name}.in").read_text().replace("@sysconfdir@", "/etc").replace(
+        "@sbindir@/postern", str(posterns.BINARY))
+    (scratch / name).write_text(text)
+    return scratch / name
+
+
+def values(text, key):
+    return [word for line in re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+            for word in line.split()]
+
+
+def analyze(*arguments):
+    return subprocess.run(["systemd-analyze", "--no-pager", *arguments], capture_output=True,
+                          text=True, check=False)
+
+
+def test_units_are_understood(scratch):
+    unit("postern.socket", scratch)
+    result = analyze("verify", "--man=no", unit("postern.service", scratch))
+    assert result.returncode == 0 and "postern" not in result.stderr, result.stderr
+
+
+def test_exposure_is_no_greater(scratch):
+    result = analyze("security", "--offline=true", f"--threshold={EXPOSURE}",
+                     unit("postern.service", scratch))
+    assert result.returncode == 0, result.stdout
+
+
+def test_socket_unit_has_the_default_ports(scratch):
+    (scratch / "postern.conf").write_text((ETC / "postern.conf").read_text())
+    ports = re.findall(r"^  address = \"\[::\]:(\d+)\"", (ETC / "postern.conf").read_text(),
+                       re.MULTILINE)
+    assert ports and values((ETC / "postern.socket.in").read_text(), "ListenStream") == ports
+
+
+@needs_root
+def test_rights_of_the_unit_suffice(start, backend, system_user):
+    """Login of a system's user, administration for a group, reload, an end by force, a stop."""
+    text = (ETC / "postern.service.in").read_text()
+    rights = [f"+{name.removeprefix('CAP_').lower()}"
+              for name in values(text, "CapabilityBoundingSet")]
+    assert "NoNewPrivileges=yes" in text and rights
+    group = grp.getgrnam("mail")
+    postern = start(backend, auth={"pam_service": "unix"}, admin={"group": group.gr_name}, command=[
+        "setpriv", "--no-new-privs", "--inh-caps=-all", f"--groups={group.gr_gid}",
+        "--bounding-set=-all," + ",".join(rights)])
+    assert processes.status(postern.pid, "NoNewPrivs") == "1"
+    with postern.log_in(system_user.name, system_user.password) as one:
+        one.quit()
+    assert control.path_of(postern).stat().st_gid == group.gr_gid
+    postern.reload()
+    (reactor,) = postern.pids("reactor")
+    held = postern.log_in(system_user.name, system_user.password)
+    os.kill(reactor, signal.SIGSTOP)  # ends by SIGKILL alone
+    postern.configure(timeouts={"drain": 1})
+    postern.reload()
+    postern.signal(signal.SIGTERM)
+    postern.signal(signal.SIGTERM)
+    assert postern.wait() == 0
+    held.close()
+
+
+class Notified:
+    """What the supervisor is told."""
+
+    def __init__(self, path):
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+
+    def hears(self, what, within):
+        """Is it told that, within so many seconds from now?"""
+        self._socket.setblocking(False)
+        try:
+            while True:
+                self._socket.recv(4096)
+        except BlockingIOError:
+            pass
+        self._socket.settimeout(within)
+        try:
+            while what not in self._socket.recv(4096).decode().splitlines():
+                pass
+            return True
+        except TimeoutError:
+            return False
+
+
+def test_watchdog_is_fed_while_every_reactor_turns(start, backend, scratch):
+    notified = Notified(scratch / "notify")
+    postern = start(backend, workers=2, environment={"NOTIFY_SOCKET": str(notified.path),
+                                                     "WATCHDOG_USEC": "4000000"})
+    assert notified.hears("WATCHDOG=1", 5)
+    stuck, _ = postern.pids("reactor")
+    os.kill(stuck, signal.SIGSTOP)
+    try:
+        postern.forgive()
+        postern.wait_for_record(level="error", msg=re.compile(f"^reactor {stuck} does not turn"))
+        assert not notified.hears("WATCHDOG=1", 3)
+    finally:
+        os.kill(stuck, signal.SIGCONT)
+    postern.wait_for_record(msg=f"reactor {stuck} turns again")
+    assert notified.hears("WATCHDOG=1", 5)
+
+
+def test_systemd_opens_the_ports_and_starts_it_for_the_first_client(start, backend):
+    address = ("127.0.0.1", wait.free_port())
+    postern = start(backend, ready=False, listen={"submission": {"address": "%s:%d" % address}},
+                    command=["systemd-socket-activate", "--listen", "%s:%d" % address])
+    postern.forgive()  # what systemd's program says
+    wait.until(lambda: wait.port_answers(address), "the port")
+    with client.Client(address) as one:
+        one.greeting()
+        one.quit()
+    assert postern.pids("reactor")
