@@ -123,6 +123,12 @@ def test_it_says_why_it_does_not_start_yet(installed):
     assert "postern" in (installed.debian.root / "etc/passwd").read_text()
 
 
+def test_the_service_is_enabled_and_the_socket_is_not(installed):
+    wanted = installed.debian.root / "etc/systemd/system/multi-user.target.wants"
+    assert (wanted / "postern.service").is_symlink()
+    assert not (wanted.with_name("sockets.target.wants") / "postern.socket").is_symlink()
+
+
 def test_it_serves_a_user_of_the_system_after_setup(serving, server):
     assert "self-signed" in serving.debian.run("postern", "doctor", check=False).stdout
     with serving.log_in() as one:
