@@ -84,6 +84,7 @@ def installed(work, first):
     made = Installed(work / "debian", first)
     yield made
     made.stop()
+    made.debian.close()
 
 
 @pytest.fixture(scope="module")
