@@ -41,7 +41,7 @@ WORDS(backend_order_word, [CONFIG_ORDER_FAILOVER] = "failover",
       [CONFIG_ORDER_BALANCE] = "balance")
 WORDS(role_word, [CONFIG_ROLE_SUBMISSION] = "submission", [CONFIG_ROLE_MX] = "mx")
 WORDS(destination_word, [LOG_TO_STDERR] = "stderr", [LOG_TO_SYSLOG] = "syslog",
-      [LOG_TO_FILE] = "file")
+      [LOG_TO_FILE] = "file", [LOG_TO_JOURNAL] = "journal")
 WORDS(format_word, [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json")
 WORDS(level_word, [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning",
       [LOG_LEVEL_NOTICE] = "notice", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug")

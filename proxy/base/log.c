@@ -18,6 +18,7 @@
 
 #include "proxy/base/clock.h"
 #include "proxy/base/escape.h"
+#include "proxy/base/log_journal.h"
 
 #define PROGRAM "postern"
 
@@ -92,8 +93,9 @@ void log_become_child(void)
 {
     struct log_options own = options;
     log_set_tap(NULL, NULL);
-    if (options.destination != LOG_TO_FILE || children_output < 0 ||
-        dup2(children_output, STDERR_FILENO) < 0)
+    bool is_master_s =
+        options.destination == LOG_TO_FILE || options.destination == LOG_TO_JOURNAL;
+    if (!is_master_s || children_output < 0 || dup2(children_output, STDERR_FILENO) < 0)
         return;
     own.destination = LOG_TO_STDERR;
     log_configure(&own);
@@ -278,6 +280,10 @@ static void write_line(const char *line, size_t length)
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     size_t whole = length + parts[0].iov_len;
     ssize_t written;
+    if (options.destination == LOG_TO_JOURNAL) {
+        lost += !log_journal_send(line, length);
+        return;
+    }
     do {
         if (socket_output)
             written = sendmsg(output, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -31,7 +31,7 @@ enum log_level {
     LOG_LEVEL_DEBUG,
 };
 
-enum log_destination { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE };
+enum log_destination { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE, LOG_TO_JOURNAL };
 enum log_format { LOG_FORMAT_PLAIN, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct log_options {

@@ -4,6 +4,7 @@ says leaves its field."""
 import json
 import os
 import pathlib
+import pathlib
 import re
 import socket
 
@@ -208,3 +209,38 @@ def test_replies_do_not_repeat_what_the_client_said(postern):
         for command in (marker, f"AUTH {marker}", f"AUTH PLAIN {marker}!", f"HELO {marker} {marker}",
                         f"STARTTLS {marker}", f"MAIL FROM:<{marker}>", f"VRFY {marker}"):
             assert marker not in one.command(command).text
+
+
+@needs_root
+@pytest.mark.skipif(os.path.exists("/run/systemd/journal/socket"), reason="there is a journal")
+def test_journal_gets_the_fields_of_all_processes(start, backend):
+    """In its native protocol; also from the reactor, which has no /run."""
+    path = pathlib.Path("/run/systemd/journal/socket")
+    missing = [each for each in path.parents if not each.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(path))
+        try:
+            journal.settimeout(wait.PATIENCE)
+            postern = start(backend, log={"destination": "journal"}, ready=False)
+
+            def receive(key, value):
+                while True:
+                    entry = journal.recv(65536).decode()
+                    fields = dict(line.split("=", 1) for line in entry.splitlines())
+                    assert fields["SYSLOG_IDENTIFIER"] == "postern"
+                    if re.match(value, fields.get(key, "")):
+                        return fields
+            receive("POSTERN_MSG", "serving: ")
+            with postern.connect() as one:
+                one.ehlo()
+                one.login('al "ice"', "wrong", 535)
+                one.quit()
+            failed = receive("POSTERN_EVENT", "login failed")
+            assert failed["POSTERN_USER"] == 'al "ice"' and failed["PRIORITY"] == "6"
+            assert failed["POSTERN_PROCESS"] == "reactor" and failed["POSTERN_PID"].isdigit()
+            assert failed["MESSAGE"].startswith("pid=") and "time=" not in failed["MESSAGE"]
+        finally:
+            path.unlink()
+            for each in missing:
+                each.rmdir()
