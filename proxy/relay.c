@@ -150,11 +150,12 @@ static bool is_congested(struct stream *stream)
  * 1.0) throw away what they have read together with it, and one that saw another end than we
  * did gets nothing that it could take for commands. Nor does ETRN go out behind what is
  * unanswered: sendmail (8.17) starts another process for it, which says what the first has not
- * said yet, too, and each reply after that would be taken for that to another command.
+ * said yet, too, and each reply after that would be taken for that to another command. Nor does
+ * a chunk that may have to begin with a trace field.
  */
 bool relay_is_blocked(const struct relay *relay)
 {
-    bool alone = relay->alone && relay->queue_count > 0;
+    bool alone = relay->alone && relay->queue_count > 0 && relay->mode != RELAY_CHUNK;
     return relay->end.over || relay->message_unanswered || alone ||
            relay->mode == RELAY_AWAITING_DATA || relay->mode == RELAY_CLOSING ||
            queue_is_full(relay) || is_congested(relay->backend) || is_congested(relay->client);

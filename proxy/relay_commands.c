@@ -162,17 +162,41 @@ static void forward_data(struct relay *relay, const struct smtp_command *command
     relay->mode = RELAY_AWAITING_DATA;
 }
 
-/* The trace field goes into the first chunk, which is that much longer then. */
-static void begin_chunk(struct relay *relay, uint64_t size, bool last)
+/* Would a line that begins so be a part of the field above it, for one server or another? */
+static bool continues_field(char first)
 {
-    char line[sizeof "BDAT 18446744073709551615 LAST"], trace[SMTP_TRACE_SIZE];
-    size_t traced = relay->in_chunks ? 0 : relay_trace(relay, trace);
+    return (unsigned char)first <= ' ' && first != '\r' && first != '\n';
+}
+
+/* An empty line, behind which no field can be continued. */
+static const char header_end[] = "\r\n";
+#define HEADER_END_LENGTH (sizeof header_end - 1)
+
+/* The trace field goes into the first chunk that has something in it, which is that much longer
+ * then. `first` is the byte that it begins with. */
+static size_t trace_chunk(struct relay *relay, uint64_t size, bool last, char first,
+                          char out[static SMTP_TRACE_SIZE + HEADER_END_LENGTH])
+{
+    if (relay->in_chunks || (size == 0 && !last))
+        return 0;
+    size_t length = relay_trace(relay, out);
+    if (length == 0 || size == 0 || !continues_field(first))
+        return length;
+    memcpy(out + length, header_end, HEADER_END_LENGTH);
+    return length + HEADER_END_LENGTH;
+}
+
+static void begin_chunk(struct relay *relay, uint64_t size, bool last, char first)
+{
+    char line[sizeof "BDAT 18446744073709551615 LAST"];
+    char trace[SMTP_TRACE_SIZE + HEADER_END_LENGTH];
+    size_t traced = trace_chunk(relay, size, last, first, trace);
     int length =
         snprintf(line, sizeof line, "BDAT %" PRIu64 "%s", size + traced, last ? " LAST" : "");
 
     forward(relay, line, (size_t)length, last ? EXPECT_LAST_CHUNK : EXPECT_CHUNK);
     stream_write(relay->backend, trace, traced);
-    relay->in_chunks = !last;
+    relay->in_chunks = !last && (relay->in_chunks || traced > 0);
     relay->chunk_left_bytes = size;
     relay->mode = size > 0 ? RELAY_CHUNK : RELAY_COMMANDS;
 }
@@ -191,7 +215,7 @@ static void forward_chunk(struct relay *relay, const struct smtp_command *comman
              (relay->party.trace && size > SMTP_BDAT_SIZE_LIMIT - SMTP_TRACE_SIZE))
         relay_close(relay, REPLY_BDAT_SYNTAX, "BDAT that cannot be read");
     else
-        begin_chunk(relay, size, last);
+        begin_chunk(relay, size, last, (char)relay->next_byte);
 }
 
 /* EXPN, VRFY and ETRN tell of accounts and start work: for those who are known. */
@@ -255,13 +279,37 @@ static const struct {
     [SMTP_VERB_FOREIGN] = {.handler = close_foreign},
 };
 
+/* A chunk that may get the trace field: whether it does is known when all before is answered,
+ * and how that ends when its first byte is there. */
+static bool may_be_traced(const struct relay *relay, const struct smtp_command *command)
+{
+    return command->verb == SMTP_VERB_BDAT && relay->party.trace && relay->chunking;
+}
+
+static bool lacks_first_byte(const struct relay *relay, const struct smtp_command *command)
+{
+    uint64_t size;
+    bool last;
+    return relay->next_byte < 0 &&
+           smtp_bdat_parse(command->arguments, command->arguments_length, &size, &last) &&
+           size > 0;
+}
+
+/* Has the command's turn come? */
+static bool has_turn(struct relay *relay, const struct smtp_command *command)
+{
+    bool traced = may_be_traced(relay, command);
+    relay->alone = policies[command->verb].alone || traced;
+    return (!relay->alone || relay->queue_count == 0) &&
+           (!traced || !lacks_first_byte(relay, command));
+}
+
 /* Returns false for a command whose turn has not come: nothing has become of it. */
 static bool take_command(struct relay *relay, const char *line, size_t length)
 {
     struct smtp_command command;
     enum smtp_command_status status = smtp_command_parse(line, length, &command);
-    relay->alone = policies[command.verb].alone;
-    if (relay->alone && relay->queue_count > 0)
+    if (!has_turn(relay, &command))
         return false;
     if (status != SMTP_COMMAND_OK)
         refuse(relay, REPLY_BAD_BYTE);
@@ -291,6 +339,7 @@ static size_t take_line(struct relay *relay, const char *bytes, size_t length)
     const char *end = memchr(bytes, '\n', look);
     if (end) {
         size_t line = (size_t)(end - bytes);
+        relay->next_byte = line + 1 < length ? (unsigned char)end[1] : -1;
         bool taken = take_command(relay, bytes, line > 0 && end[-1] == '\r' ? line - 1 : line);
         return taken ? line + 1 : 0;
     }
@@ -306,6 +355,30 @@ static bool rejects(const struct relay *relay)
            relay->service->config->bare_newline == CONFIG_BARE_NEWLINE_REJECT;
 }
 
+/* Keeps the message's first line from being a part of the trace field above it, if it would. */
+static int separate(struct relay *relay, char first, struct iovec *out)
+{
+    relay->behind_trace = false;
+    if (!continues_field(first))
+        return 0;
+    *out = (struct iovec){(void *)(uintptr_t)header_end, HEADER_END_LENGTH};
+    return 1;
+}
+
+/* What a step of the scanner lets through; returns how many pieces that is, at most 3. */
+static int add_pieces(struct relay *relay, const struct smtp_data_step *step, const char *bytes,
+                      struct iovec *out)
+{
+    int count = 0;
+    if (relay->behind_trace && step->run + step->insert_length > 0)
+        count = separate(relay, step->run > 0 ? *bytes : *step->insert, out);
+    if (step->run > 0)
+        out[count++] = (struct iovec){(void *)(uintptr_t)bytes, step->run};
+    if (step->insert_length > 0)
+        out[count++] = (struct iovec){(void *)(uintptr_t)step->insert, step->insert_length};
+    return count;
+}
+
 /* Sends pieces of a message on, without a copy, until it ends or the input does. */
 static size_t take_message(struct relay *relay, const char *bytes, size_t length)
 {
@@ -313,15 +386,11 @@ static size_t take_message(struct relay *relay, const char *bytes, size_t length
     int count = 0;
     size_t taken = 0;
 
-    while (taken < length && relay->mode == RELAY_MESSAGE && count + 2 <= PIECES) {
+    while (taken < length && relay->mode == RELAY_MESSAGE && count + 3 <= PIECES) {
         struct smtp_data_step step;
         uint64_t repaired = relay->data.repaired;
         smtp_data_step(&relay->data, bytes + taken, length - taken, &step);
-        if (step.run > 0)
-            pieces[count++] = (struct iovec){(void *)(uintptr_t)(bytes + taken), step.run};
-        if (step.insert_length > 0)
-            pieces[count++] =
-                (struct iovec){(void *)(uintptr_t)step.insert, step.insert_length};
+        count += add_pieces(relay, &step, bytes + taken, pieces + count);
         taken += step.consumed;
         relay->counts.repaired += relay->data.repaired - repaired;
         statistics_add(&statistics->repaired, relay->data.repaired - repaired);

@@ -56,12 +56,15 @@ struct relay {
     bool in_transaction : 1;
     bool message_unanswered : 1; /* complete, and what follows it waits for the reply */
     bool alone : 1;              /* the next command waits until all before it is answered */
-    bool in_chunks : 1;          /* a chunk of this transaction has been forwarded */
+    bool in_chunks : 1;          /* a message in chunks has begun, with its trace field */
+    bool behind_trace : 1; /* the next byte of the message is its first, behind the field */
     bool stopping : 1;
     bool backend_took_leave : 1; /* it said 421 */
     uint16_t queue_first, queue_count;
     uint8_t queue[RELAY_QUEUE_SIZE]; /* a ring of enum relay_expectation */
     unsigned errors;
+    int next_byte; /* of the client's, behind the command that is dealt with; -1: not there yet
+                    */
     struct smtp_data data;
     uint64_t chunk_left_bytes;
     struct buffer commands; /* from the client, not yet dealt with */

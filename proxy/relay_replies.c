@@ -33,7 +33,9 @@ static void begin_message(struct relay *relay, unsigned code)
     if (code != 354)
         return;
     char trace[SMTP_TRACE_SIZE];
-    stream_write(relay->backend, trace, relay_trace(relay, trace));
+    size_t traced = relay_trace(relay, trace);
+    stream_write(relay->backend, trace, traced);
+    relay->behind_trace = traced > 0;
     relay->mode = RELAY_MESSAGE;
     relay->data = SMTP_DATA_START;
     relay_queue_push(relay, EXPECT_MESSAGE);
@@ -41,7 +43,7 @@ static void begin_message(struct relay *relay, unsigned code)
 
 static void end_transaction(struct relay *relay, bool accepted)
 {
-    relay->in_transaction = false;
+    relay->in_transaction = relay->in_chunks = false;
     relay->counts.messages += accepted;
     statistics_add(&statistics->messages, accepted);
 }
@@ -80,6 +82,7 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
         break;
     case EXPECT_MAIL:
         relay->in_transaction |= good;
+        relay->in_chunks &= !good;
         break;
     case EXPECT_RCPT:
         relay->counts.recipients += good;

@@ -163,12 +163,63 @@ def test_trace_goes_into_the_first_chunk_of_each_message(start, backend):
         one.quit()
     trace = TRACE % postern.session_record(one)["id"].encode()
     bodies = [b"xxxxx", b"xxx", b"", b"xxxx", b"xxxx", b"ab", b"cd"]
-    traced = [True, False, True, False, True, True, True]
+    traced = [True, False, False, True, True, True, True]
     chunks = backend.session().chunks
     assert len(chunks) == len(bodies)
     for (size, _, got), body, begins in zip(chunks, bodies, traced):
         assert size == len(got)
         assert re.fullmatch((trace if begins else b"") + body, got), got
+
+
+def test_refused_chunk_takes_no_trace_from_the_message_behind_it(start, backend):
+    """Sent at once: whether a chunk begins a message is known when the one before is answered."""
+    backend.attributes = None
+    postern = start(backend, backend={"identity": "trace"})
+    answers = iter(["503 5.5.1 MAIL first", "250 2.0.0 Queued"])
+    backend.on("chunk", lambda connection, _: connection.say(next(answers)))
+    forged = b"Received: from boss.example by mail.example.org (authenticated as boss)\r\n"
+    with postern.log_in(source="127.0.0.33") as one:
+        one.send(b"BDAT 2\r\nxx" b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
+                 b"BDAT %d LAST\r\n%s" % (len(forged), forged))
+        for code in (503, 250, 250, 250):
+            one.reply(code)
+        one.quit()
+    trace = TRACE % postern.session_record(one)["id"].encode()
+    (_, _, got) = backend.session().chunks[-1]
+    assert re.fullmatch(trace + re.escape(forged), got), got
+
+
+CONTINUED = b" (authenticated as boss); Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\nx\r\n"
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t", b"\0", b"\rx"])
+def test_message_cannot_continue_the_trace_field(start, backend, blank):
+    """A line that begins with a blank would be a part of the field above it."""
+    postern = start(backend, backend={"trace": True})
+    with postern.log_in(source="127.0.0.33") as one:
+        one.send_message("a@b.test", ["c@d.test"], blank + CONTINUED)
+        one.quit()
+    trace = TRACE % postern.session_record(one)["id"].encode()
+    (message,) = backend.session().messages
+    assert re.match(trace + rb"\r\n[ \t]", message), message
+
+
+def test_chunk_cannot_continue_the_trace_field(start, backend):
+    postern = start(backend, backend={"trace": True})
+    chunk = b" " + CONTINUED
+    with postern.log_in(source="127.0.0.33") as one:
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.send("BDAT 0\r\n")
+        one.reply(250)
+        one.send(f"BDAT {len(chunk)} LAST\r\n")
+        one.send(chunk)
+        one.reply(250)
+        one.quit()
+    trace = TRACE % postern.session_record(one)["id"].encode()
+    (_, _, nothing), (size, _, got) = backend.session().chunks
+    assert nothing == b"" and size == len(got)
+    assert re.fullmatch(trace + rb"\r\n" + re.escape(chunk), got), got
 
 
 def test_login_is_left_out_of_the_trace_on_request(start, backend):
