@@ -49,6 +49,7 @@ struct backend {
     struct smtp_ehlo ehlo;
     struct smtp_xclient_commands xclient;
     unsigned xclient_sent;
+    bool by_address; /* the client's name was no name to the backend */
     char cause[BACKEND_CAUSE_SIZE];
 };
 

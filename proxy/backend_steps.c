@@ -36,6 +36,22 @@ static void say_clients_hello(struct backend *backend)
     say_hello(backend, identity->esmtp ? "EHLO" : "HELO", identity->helo);
 }
 
+/* A name that is no domain to the backend ("my_pc") must not keep anybody out: the client's
+ * address stands for it (RFC 5321 section 4.1.4). */
+static bool introduced_by_address(struct backend *backend, const struct smtp_reply_line *line)
+{
+    char host[ADDRESS_HOST_SIZE], literal[ADDRESS_HOST_SIZE + 8];
+    const struct identity *identity = &backend->identity;
+    if (backend->step != STEP_CLIENTS_HELLO || line->code != 501 || backend->by_address ||
+        !identity->client)
+        return false;
+    backend->by_address = true;
+    address_host(identity->client, host);
+    snprintf(literal, sizeof literal, "[%s%s]", strchr(host, ':') ? "IPv6:" : "", host);
+    say_hello(backend, identity->esmtp ? "EHLO" : "HELO", literal);
+    return true;
+}
+
 static void say_xclient(struct backend *backend)
 {
     unsigned index = backend->xclient_sent++;
@@ -115,7 +131,7 @@ static bool accepted(struct backend *backend, const struct smtp_reply_line *line
 
 static void take_reply(struct backend *backend, const struct smtp_reply_line *line)
 {
-    if (!accepted(backend, line))
+    if (introduced_by_address(backend, line) || !accepted(backend, line))
         return;
     switch (backend->step) {
     case STEP_GREETING:

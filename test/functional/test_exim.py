@@ -186,6 +186,16 @@ def test_exim_sees_address_login_and_mechanism_as_a_program(front, exim, subject
     assert "with esmtpa" in theirs
 
 
+@program
+def test_a_machine_whose_name_exim_does_not_take_is_let_in_by_its_address(front, exim, subject):
+    with front.connect(source="127.0.0.57") as one:
+        one.ehlo("my_pc")
+        one.login("alice", "wonderland")
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+        one.quit()
+    assert "H=([127.0.0.57]) [127.0.0.57] " in exim.arrival(subject)
+
+
 @auth_param
 def test_exim_sees_the_login_with_each_message_and_the_address_in_the_trace(front, exim, subject):
     with front.log_in(source="127.0.0.53") as one:

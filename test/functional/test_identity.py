@@ -177,7 +177,7 @@ def test_refusal_behind_the_identity(start, backend):
         if connection.xclient:
             connection.say("550 5.7.1 I know that name")
         else:
-            connection._ehlo(connection, line)
+            connection.ehlo()
     backend.on("EHLO", ehlo)
     with postern.connect() as one:
         one.ehlo("laptop.example")
@@ -271,3 +271,25 @@ def test_client_that_leaves_while_the_backend_is_opened(start, backend):
     release.set()
     backend.wait(lambda: backend.session().ended, "the end of its connection")
     assert b"MAIL" not in backend.session().received
+
+
+@pytest.mark.parametrize("refused, expected", [("501 5.0.0 Invalid domain name", 235),
+                                               ("550 5.7.1 Go away", 454)])
+def test_name_that_is_none_to_the_backend_keeps_nobody_out(start, backend, refused, expected):
+    """Windows machines have an underscore in theirs; the client's address stands for it. Who is
+    refused for another reason is refused."""
+    def take(connection, line):
+        if b"my_pc" in line:
+            connection.say(refused)
+        else:
+            connection.ehlo()
+    with start(backend).connect() as one:
+        backend.on("EHLO", take)
+        one.ehlo("my_pc")
+        one.login("alice", "wonderland", expected)
+        if expected == 235:
+            one.quit()
+            session = backend.session()
+            assert [line for line in session.commands if line.startswith(b"EHLO")][-2:] == \
+                [b"EHLO my_pc", b"EHLO [127.0.0.9]"]
+            assert session.identity["HELO"] == "my_pc"

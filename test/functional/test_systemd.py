@@ -139,3 +139,14 @@ def test_systemd_opens_the_ports_and_starts_it_for_the_first_client(start, backe
         one.greeting()
         one.quit()
     assert postern.pids("reactor")
+
+
+@needs_root
+def test_directories_are_made_without_the_unit(scratch):
+    (scratch / "etc").mkdir()
+    for name in ("passwd", "group"):
+        (scratch / "etc" / name).write_text(pathlib.Path("/etc", name).read_text())
+    subprocess.run(["systemd-tmpfiles", "--create", f"--root={scratch}", ETC / "postern.tmpfiles"],
+                   check=True)
+    assert (scratch / "run/postern").stat().st_mode & 0o777 == 0o755
+    assert (scratch / "var/log/postern").stat().st_mode & 0o777 == 0o750

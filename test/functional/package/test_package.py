@@ -54,7 +54,7 @@ class Installed:
         self.debian.run("chpasswd", input=f"{USER}:{PASSWORD}\n")
 
     def start(self):
-        (self.debian.root / "run/postern").mkdir(exist_ok=True)
+        self.debian.run("install", "-d", "/run/postern")
         log = open(self.debian.root / "tmp/log", "wb")
         self.process = subprocess.Popen(self.debian.command("/usr/sbin/postern"),
                                         stdin=subprocess.DEVNULL, stderr=log)
