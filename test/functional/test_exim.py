@@ -16,6 +16,7 @@ from support import postern as posterns
 from support.behind import mail
 from support.client import Client
 from support.doctor import examine
+from support.maildir import trace_fields
 
 pytestmark = needs_root
 
@@ -158,18 +159,12 @@ def test_exim_believes_no_other_user_about_who_has_logged_in(exim):
 
 # Behind Postern
 
-def trace_fields(exim, subject):
-    """Of a delivered message: Exim's own, and Postern's if there is one."""
-    head = exim.delivered(subject).partition(b"\n\n")[0].decode()
-    return re.findall(r"^Received: .*(?:\n[ \t].*)*", head, re.MULTILINE)
-
-
 @proxy
 def test_exim_sees_the_address_by_proxy_and_the_login_in_the_trace(front, exim, subject):
     with front.log_in(source="127.0.0.51") as one:
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
     assert "H=(client.example) [127.0.0.51] " in exim.arrival(subject)
-    theirs, ours = trace_fields(exim, subject)
+    theirs, ours = trace_fields(exim.delivered(subject))
     assert theirs.startswith("Received: from [127.0.0.51] (helo=client.example)")
     assert "[127.0.0.51]" in ours and "(authenticated as alice)" in ours
 
@@ -181,7 +176,7 @@ def test_exim_sees_address_login_and_mechanism_as_a_program(front, exim, subject
     arrival = exim.arrival(subject)
     assert "H=(client.example) [127.0.0.52] " in arrival
     assert " P=esmtpa A=PLAIN:alice " in arrival
-    (theirs,) = trace_fields(exim, subject)
+    (theirs,) = trace_fields(exim.delivered(subject))
     assert theirs.startswith("Received: from [127.0.0.52] (helo=client.example ident=")
     assert "with esmtpa" in theirs
 
@@ -201,7 +196,7 @@ def test_exim_sees_the_login_with_each_message_and_the_address_in_the_trace(fron
     with front.log_in(source="127.0.0.53") as one:
         one.send_message("alice@mail.test> AUTH=<root", ["bob@mail.test"], mail(subject))
     exim.wait_for_log(rf"{exim.number(subject)} login=alice$")
-    theirs, ours = trace_fields(exim, subject)
+    theirs, ours = trace_fields(exim.delivered(subject))
     assert "[127.0.0.53]" in ours and "(authenticated as alice)" in ours
 
 

@@ -14,6 +14,7 @@ from support.behind import mail
 from support.client import Client
 from support.doctor import examine
 from support.links import Namespace
+from support.maildir import trace_fields
 
 pytestmark = needs_root
 
@@ -210,18 +211,12 @@ def test_inner_port_of_sendmail_is_out_of_reach_for_other_machines(site, sendmai
 
 # Behind Postern
 
-def trace_fields(sendmail, subject):
-    """Of a delivered message: sendmail's own, and Postern's."""
-    head = sendmail.delivered(subject).partition(b"\n\n")[0].decode()
-    return re.findall(r"^Received: .*(?:\n[ \t].*)*", head, re.MULTILINE)
-
-
 @trace
 def test_sendmail_hands_on_the_trace_of_who_has_logged_in(front, sendmail, subject):
     with front.log_in(source="127.0.0.61") as one:
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
         one.quit()
-    _, ours = trace_fields(sendmail, subject)
+    _, ours = trace_fields(sendmail.delivered(subject))
     assert ours.startswith("Received: from client.example ([127.0.0.61])")
     assert "(authenticated as alice)" in ours
 
@@ -236,7 +231,7 @@ def test_sendmail_logs_the_login_of_each_message(front, sendmail, subject):
         one.reply(250)
         one.quit()
     assert "login=alice\n" in sendmail.arrival(subject)
-    _, ours = trace_fields(sendmail, subject)
+    _, ours = trace_fields(sendmail.delivered(subject))
     assert "[127.0.0.62]" in ours and "(authenticated as alice)" in ours
 
 
@@ -246,7 +241,7 @@ def test_sendmail_sees_a_connection_from_the_client_itself(front, sendmail, subj
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
         one.quit()
     assert f"daemon=Postern, relay=[{CLIENT}]" in sendmail.arrival(subject)
-    theirs, ours = trace_fields(sendmail, subject)
+    theirs, ours = trace_fields(sendmail.delivered(subject))
     assert theirs.startswith(f"Received: from client.example ([{CLIENT}])")
     assert f"[{CLIENT}]" in ours and "(authenticated as alice)" in ours
 

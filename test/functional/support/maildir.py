@@ -3,6 +3,7 @@
 import email
 import email.policy
 import pathlib
+import re
 
 from support import wait
 
@@ -11,6 +12,12 @@ def subject_of(raw):
     """Of a message whose lines end in LF or CRLF; None if it has none."""
     head = raw[:16384].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
     return email.message_from_bytes(head, policy=email.policy.default)["Subject"]
+
+
+def trace_fields(raw):
+    """The Received fields of a message whose lines end in LF, the latest first."""
+    head = raw.partition(b"\n\n")[0].decode()
+    return re.findall(r"^Received: .*(?:\n[ \t].*)*", head, re.MULTILINE)
 
 
 class Maildir:
