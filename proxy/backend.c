@@ -60,8 +60,9 @@ static void deliver_session(struct backend *backend)
 static void settle(struct backend *backend)
 {
     if (backend->step == STEP_OVER)
-        finish(backend,
-               &(struct backend_result){.reply = backend->reply, .cause = backend->cause});
+        finish(backend, &(struct backend_result){.reply = backend->reply,
+                                                 .of_client = backend->of_client,
+                                                 .cause = backend->cause});
     else if (backend->step == STEP_READY && backend->probe)
         deliver_probe(backend);
     else if (backend->step == STEP_READY)
@@ -183,10 +184,17 @@ static bool use_socket(struct backend *backend, int fd)
     return true;
 }
 
+/* A program cannot be told of this client, or there is no way from where he is. */
+static bool is_of_client(int error)
+{
+    return error == EINVAL || error == EAFNOSUPPORT;
+}
+
 static void on_opened(void *context, int descriptor, int error)
 {
     struct backend *backend = context;
     backend->request = NULL;
+    backend->of_client = descriptor < 0 && is_of_client(error);
     if (descriptor < 0)
         backend_fail(backend, REPLY_BACKEND_UNREACHABLE, "cannot reach the backend: %s",
                      opener_error(error));
@@ -221,9 +229,11 @@ static struct backend *make(struct service *service, const struct config_backend
 static void start(struct backend *backend)
 {
     errno = 0;
-    if (!begin(backend))
+    if (!begin(backend)) {
+        backend->of_client = is_of_client(errno);
         backend_fail(backend, REPLY_BACKEND_UNREACHABLE, "cannot reach the backend: %s",
                      strerrordesc_np(errno));
+    }
     if (backend->step == STEP_OVER)
         event_active(&backend->timer, EV_TIMEOUT, 0);
     else

@@ -39,6 +39,7 @@ struct backend {
     bool probe;
     enum backend_step step;
     enum reply reply;
+    bool of_client; /* see struct backend_result */
     bool connected; /* as far as the deadlines know */
     struct event timer;
     struct buffer input;

@@ -145,7 +145,7 @@ static bool open_next(struct session *session);
 static void try_next(struct session *session, const struct backend_result *result)
 {
     log_refusal(session, result->cause);
-    if (result->reply != REPLY_BACKEND_NO_IDENTITY)
+    if (result->reply != REPLY_BACKEND_NO_IDENTITY && !result->of_client)
         upstream_failed(session->upstream, result->cause);
     if (!open_next(session))
         refuse(session, result);

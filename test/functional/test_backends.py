@@ -16,12 +16,14 @@ def pair():
         each.close()
 
 
-def start_pair(start, pair, order="failover", check=1, **changes):
+def start_pair(start, pair, order="failover", check=1, identity="auto", **changes):
     from support.wait import free_port
     one, two = pair
     implicit = free_port()
-    made = start(one, backend={"one": {"address": one.address, "check": check},
-                               "two": {"address": two.address, "check": check}},
+    made = start(one, backend={"one": {"address": one.address, "check": check,
+                                       "identity": identity},
+                               "two": {"address": two.address, "check": check,
+                                       "identity": identity}},
                  listen={"submissions": {"address": f"127.0.0.1:{implicit}", "tls": "implicit",
                                          "backend": ["one", "two"], "backend_order": order}},
                  **changes)
@@ -100,6 +102,35 @@ def test_dead_one_is_left_out_and_comes_back(start, pair):
     assert not postern.find_records(event="session refused")
     del pair[0].actions["connect"]
     postern.wait_for_record(msg="backend one: answers again")
+    assert session(postern)["backend"] == "one"
+
+
+def test_client_that_a_backend_refuses_takes_it_from_nobody_else(start, pair):
+    """Who may send anything as his name could otherwise put the first server out of service."""
+    for each in pair:
+        each.on("EHLO", lambda connection, line: connection._ehlo(connection, line)
+                if b"bad_name" not in line else connection.say("501 5.5.2 Not that name"))
+    postern = start_pair(start, pair, check=0)
+    both_are_known(postern, pair)
+    with postern.connect() as one:
+        one.ehlo("bad_name")
+        one.login("alice", "wonderland", 454)
+        one.expect_closed()
+    assert session(postern)["backend"] == "one"
+    assert not postern.find_records(level="warning", msg=re.compile("backend one:"))
+
+
+def test_client_refused_behind_its_header_takes_the_backend_from_nobody_else(start, pair):
+    """The greeting is the client's own, where the server has heard of him before it."""
+    pair[0].on("connect", lambda connection, line: connection.say(
+        "554 5.7.1 Listed" if b" 127.0.0.66 " in connection._line() else "220 fake.test ESMTP"))
+    pair[1].on("connect", lambda connection, line: (connection._line(),
+                                                    connection.say("220 fake.test ESMTP")))
+    postern = start_pair(start, pair, check=0, identity="proxy-v1")
+    both_are_known(postern, pair)
+    with postern.log_in(source="127.0.0.66") as one:
+        one.quit()
+    assert postern.session_record(one)["backend"] == "two"
     assert session(postern)["backend"] == "one"
 
 
