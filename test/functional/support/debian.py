@@ -1,6 +1,7 @@
 """A small Debian of its own in a directory, for what is installed there by apt."""
 
 import hashlib
+import os
 import pathlib
 import shutil
 import subprocess
@@ -81,5 +82,11 @@ class Debian:
 
     def files(self):
         """Paths of all that is there, but for what apt and dpkg keep for themselves."""
-        return {str(path.relative_to(self.root)) for path in self.root.rglob("*")
-                if not str(path.relative_to(self.root)).startswith(_OWN)}
+        found = set()
+        for directory, below, files in os.walk(self.root):
+            inside = os.path.relpath(directory, self.root).removeprefix(".").lstrip("/")
+            names = [os.path.join(inside, name) for name in below + files]
+            found.update(name for name in names if not name.startswith(_OWN))
+            below[:] = [name for name in below
+                        if not os.path.join(inside, name).startswith(_OWN)]
+        return found
