@@ -1,5 +1,5 @@
 /*
- * A table of addresses with their counts, and two lists of connections by age. Used by the
+ * A table of addresses with their counts, and lists of connections by age. Used by the
  * acceptor and by sessions; every operation takes the same time however many there are.
  */
 #include "proxy/connections.h"
@@ -23,8 +23,8 @@ TAILQ_HEAD(age_list, connection);
 
 struct connections {
     struct bucket buckets[BUCKETS];
-    struct age_list waiting, authenticated;
-    unsigned count;
+    struct age_list lists[CONNECTION_STANDINGS];
+    unsigned count, strangers;
     uint64_t seed; /* so that nobody can choose addresses that share a bucket */
 };
 
@@ -33,8 +33,8 @@ struct connections *connections_new(void)
     struct connections *connections = calloc(1, sizeof *connections);
     if (!connections)
         return NULL;
-    TAILQ_INIT(&connections->waiting);
-    TAILQ_INIT(&connections->authenticated);
+    for (int i = 0; i < CONNECTION_STANDINGS; i++)
+        TAILQ_INIT(&connections->lists[i]);
     if (getrandom(&connections->seed, sizeof connections->seed, GRND_NONBLOCK) < 0)
         connections->seed = (uint64_t)(uintptr_t)connections;
     return connections;
@@ -50,12 +50,6 @@ static size_t bucket_of(const struct connections *connections, const struct addr
     uint64_t mixed = (key->high ^ connections->seed) * UINT64_C(0x9e3779b97f4a7c15);
     mixed = (mixed ^ (mixed >> 32) ^ key->low) * UINT64_C(0xd6e8feb86659fd93);
     return (size_t)(mixed >> 40) & (BUCKETS - 1);
-}
-
-static struct age_list *list_of(struct connections *connections,
-                                const struct connection *connection)
-{
-    return connection->authenticated ? &connections->authenticated : &connections->waiting;
 }
 
 static struct connection_peer *find_peer(const struct connections *connections,
@@ -100,14 +94,27 @@ static void leave_peer(struct connection_peer *peer)
     slab_free(peer, sizeof *peer);
 }
 
+static void enter(struct connections *connections, struct connection *connection,
+                  enum connection_standing standing)
+{
+    connection->standing = (uint8_t)standing;
+    connections->strangers += standing == CONNECTION_STRANGER;
+    TAILQ_INSERT_TAIL(&connections->lists[standing], connection, by_age);
+}
+
+static void leave(struct connections *connections, struct connection *connection)
+{
+    connections->strangers -= connection->standing == CONNECTION_STRANGER;
+    TAILQ_REMOVE(&connections->lists[connection->standing], connection, by_age);
+}
+
 bool connections_add(struct connections *connections, struct connection *connection,
                      const struct address *client)
 {
     connection->peer = take_peer(connections, client);
     if (!connection->peer)
         return false;
-    connection->authenticated = false;
-    TAILQ_INSERT_TAIL(&connections->waiting, connection, by_age);
+    enter(connections, connection, CONNECTION_WAITING);
     connections->count++;
     return true;
 }
@@ -126,17 +133,15 @@ bool connections_move(struct connections *connections, struct connection *connec
 void connections_remove(struct connections *connections, struct connection *connection)
 {
     leave_peer(connection->peer);
-    TAILQ_REMOVE(list_of(connections, connection), connection, by_age);
+    leave(connections, connection);
     connections->count--;
 }
 
-void connections_authenticated(struct connections *connections, struct connection *connection)
+void connections_promote(struct connections *connections, struct connection *connection,
+                         enum connection_standing standing)
 {
-    if (connection->authenticated)
-        return;
-    TAILQ_REMOVE(&connections->waiting, connection, by_age);
-    connection->authenticated = true;
-    TAILQ_INSERT_TAIL(&connections->authenticated, connection, by_age);
+    leave(connections, connection);
+    enter(connections, connection, standing);
 }
 
 unsigned connections_count(const struct connections *connections)
@@ -154,7 +159,11 @@ unsigned connections_count_from(const struct connections *connections,
 
 struct connection *connections_oldest(const struct connections *connections)
 {
-    return TAILQ_FIRST(&connections->waiting);
+    struct connection *waiting = TAILQ_FIRST(&connections->lists[CONNECTION_WAITING]);
+    bool too_many_strangers = connections->strangers > connections->count / 2;
+    return waiting && !too_many_strangers
+               ? waiting
+               : TAILQ_FIRST(&connections->lists[CONNECTION_STRANGER]);
 }
 
 static void visit_list(struct age_list *list,
@@ -173,6 +182,6 @@ void connections_each(struct connections *connections,
                       void (*visit)(struct connection *connection, void *context),
                       void *context)
 {
-    visit_list(&connections->waiting, visit, context);
-    visit_list(&connections->authenticated, visit, context);
+    for (int i = 0; i < CONNECTION_STANDINGS; i++)
+        visit_list(&connections->lists[i], visit, context);
 }

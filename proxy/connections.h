@@ -1,12 +1,14 @@
 /*
  * Who is connected: how many in all and for each address, and the
  * unauthenticated in the order of their coming, so that the oldest of them
- * gives way in a full house (threat 27).
+ * gives way in a full house (threat 27). Strangers whose mail is under way, at
+ * an mx, are spared as long as they are no more than half of all.
  */
 #ifndef POSTERN_CONNECTIONS_H
 #define POSTERN_CONNECTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 #include "proxy/base/address.h"
@@ -15,11 +17,18 @@
 struct connections;
 struct connection_peer;
 
+enum connection_standing {
+    CONNECTION_WAITING,
+    CONNECTION_STRANGER, /* not authenticated, and its mail is under way */
+    CONNECTION_AUTHENTICATED,
+    CONNECTION_STANDINGS,
+};
+
 /* One connection's place; part of its session. */
 struct connection {
-    TAILQ_ENTRY(connection) by_age; /* among the unauthenticated or the others */
+    TAILQ_ENTRY(connection) by_age; /* among those of its standing */
     struct connection_peer *peer;   /* all from the same address share it */
-    bool authenticated;
+    uint8_t standing;               /* enum connection_standing */
 };
 
 MUST_USE struct connections *connections_new(void);
@@ -34,14 +43,16 @@ MUST_USE bool connections_move(struct connections *connections, struct connectio
                                const struct address *client);
 void connections_remove(struct connections *connections, struct connection *connection);
 
-/* From now on it no longer gives way. */
-void connections_authenticated(struct connections *connections, struct connection *connection);
+/* Changes what it is; an authenticated one no longer gives way. */
+void connections_promote(struct connections *connections, struct connection *connection,
+                         enum connection_standing standing);
 
 unsigned connections_count(const struct connections *connections);
 unsigned connections_count_from(const struct connections *connections,
                                 const struct address *client);
 
-/* The oldest that is not authenticated; NULL: there is none. */
+/* Who gives way: the oldest that waits, or the oldest stranger where there are too many of
+ * those or nobody waits; NULL: all are authenticated. */
 struct connection *connections_oldest(const struct connections *connections);
 
 /* Calls `visit` for each; it may remove the one that it is given. */

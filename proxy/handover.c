@@ -241,11 +241,12 @@ void handover_without_name(struct session *session)
     open_backend(session);
 }
 
-/* From here on the session no longer gives way to a newer one. */
+/* From here on a user's session no longer gives way to a newer one, and a stranger's hardly. */
 void handover_begin(struct session *session)
 {
     find_local_address(session);
-    connections_authenticated(session->service->connections, &session->connection);
+    connections_promote(session->service->connections, &session->connection,
+                        session->login ? CONNECTION_AUTHENTICATED : CONNECTION_STRANGER);
     if (session->lookup)
         session->phase = SESSION_RESOLVING;
     else

@@ -48,6 +48,23 @@ def test_mail_for_us_arrives_with_the_senders_address(mx, backend):
     assert record["listener"] == "mx" and record["recipients"] == "3" and "user" not in record
 
 
+def test_strangers_behind_mail_give_way_to_users(start, backend):
+    """Threat 27: MAIL proves nothing, and must not hold the place of somebody who could log in."""
+    mx, submissions = wait.free_port(), wait.free_port()
+    postern = start(backend, limits={"connections": 3}, listen={
+        "mx": {"address": f"127.0.0.1:{mx}", "role": "mx", "recipients": ["example.org"]},
+        "submissions": {"address": f"127.0.0.1:{submissions}", "tls": "implicit"}})
+    postern.starttls, postern.implicit = ("127.0.0.1", mx), ("127.0.0.1", submissions)
+    strangers = [begun(postern) for _ in range(3)]
+    with postern.log_in() as user:
+        strangers[0].reply(421)
+        strangers[0].expect_closed()
+        user.command("NOOP", 250)
+    for each in strangers[1:]:
+        each.command("NOOP", 250)
+        each.close()
+
+
 def test_tls_is_offered_and_auth_is_not(mx):
     with mx.connect(tls=None) as one:
         assert "STARTTLS" in one.ehlo()

@@ -46,7 +46,7 @@ static void test_oldest_who_has_not_logged_in_gives_way(void **state)
         add(connections, &each[i], "192.0.2.1:1");
     assert_int_equal(from(connections, "192.0.2.1:9"), 3);
     assert_ptr_equal(connections_oldest(connections), &each[0]);
-    connections_authenticated(connections, &each[0]);
+    connections_promote(connections, &each[0], CONNECTION_AUTHENTICATED);
     assert_ptr_equal(connections_oldest(connections), &each[1]);
     connections_remove(connections, &each[1]);
     assert_ptr_equal(connections_oldest(connections), &each[2]);
@@ -55,6 +55,28 @@ static void test_oldest_who_has_not_logged_in_gives_way(void **state)
     connections_remove(connections, &each[0]);
     assert_int_equal(connections_count(connections), 0);
     assert_int_equal(from(connections, "192.0.2.1:1"), 0);
+    connections_free(connections);
+}
+
+/* Threat 27: they keep their place as long as they leave half of the house to others. */
+static void test_strangers_give_way_when_they_are_most(void **state)
+{
+    struct connections *connections = connections_new();
+    struct connection each[4];
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        add(connections, &each[i], "192.0.2.1:1");
+    connections_promote(connections, &each[0], CONNECTION_STRANGER);
+    connections_promote(connections, &each[1], CONNECTION_STRANGER);
+    assert_ptr_equal(connections_oldest(connections), &each[2]);
+    connections_promote(connections, &each[2], CONNECTION_STRANGER);
+    assert_ptr_equal(connections_oldest(connections), &each[0]);
+    connections_remove(connections, &each[0]);
+    connections_promote(connections, &each[3], CONNECTION_AUTHENTICATED);
+    assert_ptr_equal(connections_oldest(connections), &each[1]);
+    for (int i = 1; i < 4; i++)
+        connections_remove(connections, &each[i]);
+    assert_null(connections_oldest(connections));
     connections_free(connections);
 }
 
@@ -85,6 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_oldest_who_has_not_logged_in_gives_way),
+        cmocka_unit_test(test_strangers_give_way_when_they_are_most),
         cmocka_unit_test(test_announced_client_counts_in_the_balancers_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
