@@ -1,7 +1,8 @@
 /*
  * Between evhttp and the routes. evhttp has no limit of connections, so it is given buffer
  * events of which a reference is kept here: one that evhttp has freed has lost its callbacks,
- * and its place is free again. While all are taken nobody is accepted.
+ * and its place is free again. When all are taken, the oldest gives way that does not wait for
+ * us: otherwise a few who ask slowly would keep out everybody else.
  *
  * On the loopback address any user, and any page in a browser, of this machine may ask: there
  * are figures only, and neither a foreign Host (DNS rebinding) nor an Origin is let in. The
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "proxy/base/address.h"
@@ -29,13 +31,20 @@
 #define TIMEOUT_S          20
 #define LOOK_MS            100
 
+struct place {
+    struct bufferevent *events; /* NULL: free */
+    uint64_t number;            /* in the order of their coming */
+    bool waits;                 /* for a reply that is being made */
+};
+
 struct admin_server {
     struct event_base *base;
     enum admin_kind kind;
     void *context;
     struct evhttp *http;
-    struct evhttp_bound_socket *bound;     /* NULL: accepts nobody */
-    struct bufferevent *open[CONNECTIONS]; /* NULL: free */
+    struct evhttp_bound_socket *bound; /* NULL: accepts nobody */
+    struct place open[CONNECTIONS];
+    uint64_t last_number;
     struct event timer;
 };
 
@@ -46,13 +55,13 @@ static void forget_closed(struct admin_server *server)
     for (size_t i = 0; i < CONNECTIONS; i++) {
         bufferevent_data_cb on_read, on_write;
         bufferevent_event_cb on_event;
-        if (!server->open[i])
+        if (!server->open[i].events)
             continue;
-        bufferevent_getcb(server->open[i], &on_read, &on_write, &on_event, NULL);
+        bufferevent_getcb(server->open[i].events, &on_read, &on_write, &on_event, NULL);
         if (on_read || on_write || on_event)
             continue;
-        bufferevent_decref(server->open[i]);
-        server->open[i] = NULL;
+        bufferevent_decref(server->open[i].events);
+        server->open[i] = (struct place){0};
     }
 }
 
@@ -60,7 +69,7 @@ static unsigned count_open(const struct admin_server *server)
 {
     unsigned count = 0;
     for (size_t i = 0; i < CONNECTIONS; i++)
-        count += server->open[i] != NULL;
+        count += server->open[i].events != NULL;
     return count;
 }
 
@@ -91,6 +100,28 @@ static void on_timer(int fd, short what, void *argument)
         evtimer_add(&server->timer, &wait);
 }
 
+/* evhttp finds it at its end. The youngest has just come. */
+static void let_oldest_give_way(const struct admin_server *server)
+{
+    const struct place *oldest = NULL;
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        const struct place *each = &server->open[i];
+        if (each->events && !each->waits && each->number != server->last_number &&
+            (!oldest || each->number < oldest->number))
+            oldest = each;
+    }
+    if (oldest)
+        shutdown(bufferevent_getfd(oldest->events), SHUT_RDWR);
+}
+
+static void mark(struct admin_server *server, struct evhttp_request *http, bool waits)
+{
+    struct evhttp_connection *connection = evhttp_request_get_connection(http);
+    for (size_t i = 0; connection && i < CONNECTIONS; i++)
+        if (server->open[i].events == evhttp_connection_get_bufferevent(connection))
+            server->open[i].waits = waits;
+}
+
 /* For one more that evhttp has accepted; it gets its callbacks when this returns. */
 static struct bufferevent *make_connection(struct event_base *base, void *argument)
 {
@@ -99,13 +130,16 @@ static struct bufferevent *make_connection(struct event_base *base, void *argume
     struct bufferevent *made = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     forget_closed(server);
     for (size_t i = 0; made && i < CONNECTIONS; i++) {
-        if (server->open[i])
+        if (server->open[i].events)
             continue;
-        server->open[i] = made;
+        server->open[i] = (struct place){.events = made, .number = ++server->last_number};
         bufferevent_incref(made);
         break;
     }
-    enable(server, count_open(server) < CONNECTIONS);
+    bool is_full = count_open(server) == CONNECTIONS;
+    if (is_full)
+        let_oldest_give_way(server);
+    enable(server, !is_full);
     if (!evtimer_pending(&server->timer, NULL))
         evtimer_add(&server->timer, &wait);
     return made;
@@ -122,6 +156,7 @@ static void reply(struct admin_request *request, int status, const char *content
     admin_add_header(request, "Cache-Control", "no-store");
     admin_add_header(request, "Connection", "close"); /* so that no generation waits for it */
     admin_add_header(request, "X-Content-Type-Options", "nosniff");
+    mark(request->server, request->http, false);
     evhttp_send_reply(request->http, status, NULL, request->body);
     evbuffer_free(request->body);
     free(request);
@@ -242,7 +277,9 @@ static void on_request(struct evhttp_request *http, void *argument)
         evhttp_send_error(http, HTTP_INTERNAL, NULL);
         return;
     }
+    mark(server, http, true);
     request->http = http;
+    request->server = server;
     request->context = server->context;
     request->body = body;
     take(server, request);

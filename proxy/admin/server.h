@@ -20,6 +20,7 @@ struct admin_server;
 /* A request that has been found good. Its handler replies to it once, now or later. */
 struct admin_request {
     struct evhttp_request *http;
+    struct admin_server *server;
     void *context; /* of the server */
     struct admin_query query;
     struct json json; /* into `body` */

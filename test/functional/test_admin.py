@@ -312,6 +312,22 @@ def test_many_connections_take_no_descriptors_from_mail(postern):
                "the descriptors of connections that have ended")
 
 
+def test_nobody_shuts_the_figures_by_asking_slowly(figures):
+    """On the loopback address that is every user of this host."""
+    postern, address = figures
+    held = [socket.create_connection(address) for _ in range(16)]
+    for made in held:
+        made.sendall(b"GET /health HTTP/1.1\r\nHost: local")
+    assert control.request(postern, "/health", address=address)[0] == 200
+    held[0].settimeout(wait.PATIENCE)
+    assert held[0].recv(1) == b""
+    held[-1].sendall(b"host\r\n\r\n")
+    held[-1].settimeout(wait.PATIENCE)
+    assert held[-1].recv(12) == b"HTTP/1.1 200"
+    for made in held:
+        made.close()
+
+
 def test_a_connection_that_stays_does_not_hold_an_old_generation(postern):
     with socket.socket(socket.AF_UNIX) as held:
         held.connect(str(control.path_of(postern)))
