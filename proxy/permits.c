@@ -6,6 +6,7 @@
 #include "proxy/permits.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,20 +20,39 @@ struct place {
 };
 
 /* What another program's table must begin with; the number changes with the shape. */
-static const char shape[16] = "postern permit1";
+static const char shape[16] = "postern permit2";
 
-struct permits {
+struct table {
     char shape[sizeof shape];
-    int descriptor;
     uint32_t used; /* places from the beginning that have ever been */
     struct place places[PERMITS_LIMIT];
 };
 
+/* This process's own, which no other can change. */
+struct permits {
+    int descriptor;
+    struct table *table;
+};
+
+/* NULL: it cannot be, and the descriptor stays the caller's. */
 static struct permits *map(int descriptor)
 {
-    struct permits *permits =
-        mmap(NULL, sizeof *permits, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-    return permits == MAP_FAILED ? NULL : permits;
+    struct permits *permits = malloc(sizeof *permits);
+    if (!permits)
+        return NULL;
+    void *memory =
+        mmap(NULL, sizeof(struct table), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    *permits = (struct permits){descriptor, memory};
+    if (memory != MAP_FAILED)
+        return permits;
+    free(permits);
+    return NULL;
+}
+
+static void unmap(struct permits *permits)
+{
+    munmap(permits->table, sizeof *permits->table);
+    free(permits);
 }
 
 struct permits *permits_new(void)
@@ -41,13 +61,12 @@ struct permits *permits_new(void)
     if (descriptor < 0)
         return NULL;
     struct permits *permits =
-        ftruncate(descriptor, sizeof *permits) == 0 ? map(descriptor) : NULL;
+        ftruncate(descriptor, sizeof(struct table)) == 0 ? map(descriptor) : NULL;
     if (!permits) {
         close(descriptor);
         return NULL;
     }
-    memcpy(permits->shape, shape, sizeof shape);
-    permits->descriptor = descriptor;
+    memcpy(permits->table->shape, shape, sizeof shape);
     return permits;
 }
 
@@ -59,18 +78,16 @@ int permits_descriptor(const struct permits *permits)
 struct permits *permits_adopt(int descriptor)
 {
     struct stat status;
-    if (fstat(descriptor, &status) < 0 || status.st_size != sizeof(struct permits) ||
+    if (fstat(descriptor, &status) < 0 || status.st_size != sizeof(struct table) ||
         fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0)
         return NULL;
     struct permits *permits = map(descriptor);
     if (!permits)
         return NULL;
-    if (memcmp(permits->shape, shape, sizeof shape) != 0) {
-        munmap(permits, sizeof *permits);
-        return NULL;
-    }
-    permits->descriptor = descriptor;
-    return permits;
+    if (memcmp(permits->table->shape, shape, sizeof shape) == 0)
+        return permits;
+    unmap(permits);
+    return NULL;
 }
 
 void permits_free(struct permits *permits)
@@ -78,7 +95,7 @@ void permits_free(struct permits *permits)
     if (!permits)
         return;
     close(permits->descriptor);
-    munmap(permits, sizeof *permits);
+    unmap(permits);
 }
 
 /* What a log, an argument of a program and XCLIENT may hold as a login. */
@@ -123,7 +140,7 @@ static bool write_place(struct place *place, uint32_t version, const struct perm
 
 static size_t places_used(const struct permits *permits)
 {
-    uint32_t used = __atomic_load_n(&permits->used, __ATOMIC_ACQUIRE);
+    uint32_t used = __atomic_load_n(&permits->table->used, __ATOMIC_ACQUIRE);
     return used < PERMITS_LIMIT ? used : PERMITS_LIMIT;
 }
 
@@ -159,13 +176,14 @@ static bool put(struct permits *permits, const struct permit *order, uint64_t no
     struct permit there;
     uint32_t version;
     for (uint32_t i = 0; i < PERMITS_LIMIT; i++) {
-        struct place *place = &permits->places[i];
+        struct place *place = &permits->table->places[i];
         if (!read_place(place, &there, &version) || holds(&there, now_ms) ||
             !write_place(place, version, order))
             continue;
-        uint32_t used = __atomic_load_n(&permits->used, __ATOMIC_RELAXED);
-        while (used < i + 1 && !__atomic_compare_exchange_n(&permits->used, &used, i + 1, false,
-                                                            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        uint32_t used = __atomic_load_n(&permits->table->used, __ATOMIC_RELAXED);
+        while (used < i + 1 &&
+               !__atomic_compare_exchange_n(&permits->table->used, &used, i + 1, false,
+                                            __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
             continue;
         return true;
     }
@@ -193,9 +211,9 @@ bool permits_revoke(struct permits *permits, enum permit_kind kind,
     uint32_t version;
     bool found = false;
     for (size_t i = 0; i < places_used(permits); i++)
-        if (read_place(&permits->places[i], &there, &version) &&
+        if (read_place(&permits->table->places[i], &there, &version) &&
             is_about(&there, kind, network) && holds(&there, now_ms))
-            found |= write_place(&permits->places[i], version, &nothing);
+            found |= write_place(&permits->table->places[i], version, &nothing);
     return found;
 }
 
@@ -205,7 +223,7 @@ bool permits_find(const struct permits *permits, enum permit_kind kind,
     struct permit there, best = {0};
     bool found = false;
     for (size_t i = 0; permits && i < places_used(permits); i++) {
-        if (!read_place(&permits->places[i], &there, NULL) || there.kind != kind ||
+        if (!read_place(&permits->table->places[i], &there, NULL) || there.kind != kind ||
             !holds(&there, now_ms) || !network_contains(&there.network, address) ||
             (found && there.network.bits < best.network.bits))
             continue;
@@ -222,7 +240,8 @@ size_t permits_list(const struct permits *permits, uint64_t now_ms,
 {
     size_t count = 0;
     for (size_t i = 0; i < places_used(permits); i++)
-        if (read_place(&permits->places[i], &out[count], NULL) && holds(&out[count], now_ms))
+        if (read_place(&permits->table->places[i], &out[count], NULL) &&
+            holds(&out[count], now_ms))
             count++;
     return count;
 }

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -28,35 +29,53 @@ struct place {
 };
 
 /* What another program's table must begin with; the number changes with the shape. */
-static const char shape[16] = "postern tally 1";
+static const char shape[16] = "postern tally 2";
 
-struct tally {
+struct table {
     char shape[sizeof shape];
-    int descriptor;
     uint8_t hash_key[HASH_KEY_SIZE];
-    size_t bytes;
-    uint64_t sets; /* a power of two */
     struct place places[] __attribute__((aligned(64)));
 };
 
-static struct tally *map(int descriptor, size_t bytes)
-{
-    struct tally *tally = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-    return tally == MAP_FAILED ? NULL : tally;
-}
+/* This process's own, which no other can change. */
+struct tally {
+    int descriptor;
+    size_t bytes;
+    uint64_t sets; /* a power of two */
+    struct table *table;
+};
 
 static size_t bytes_of(uint64_t sets)
 {
-    return sizeof(struct tally) + sets * NEIGHBOURS * sizeof(struct place);
+    return sizeof(struct table) + sets * NEIGHBOURS * sizeof(struct place);
 }
 
-static bool set_up(struct tally *tally, int descriptor, uint64_t sets)
+/* NULL: it cannot be, and the descriptor stays the caller's. */
+static struct tally *map(int descriptor, uint64_t sets)
 {
-    memcpy(tally->shape, shape, sizeof shape);
-    tally->bytes = bytes_of(sets);
-    tally->sets = sets;
-    tally->descriptor = descriptor;
-    return getrandom(tally->hash_key, sizeof tally->hash_key, 0) == sizeof tally->hash_key;
+    size_t bytes = bytes_of(sets);
+    struct tally *tally = malloc(sizeof *tally);
+    if (!tally)
+        return NULL;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    *tally = (struct tally){descriptor, bytes, sets, memory};
+    if (memory != MAP_FAILED)
+        return tally;
+    free(tally);
+    return NULL;
+}
+
+static void unmap(struct tally *tally)
+{
+    munmap(tally->table, tally->bytes);
+    free(tally);
+}
+
+static bool set_up(const struct tally *tally)
+{
+    struct table *table = tally->table;
+    memcpy(table->shape, shape, sizeof shape);
+    return getrandom(table->hash_key, sizeof table->hash_key, 0) == sizeof table->hash_key;
 }
 
 struct tally *tally_new(size_t places)
@@ -67,12 +86,11 @@ struct tally *tally_new(size_t places)
     int descriptor = memfd_create("postern-tally", MFD_CLOEXEC);
     if (descriptor < 0)
         return NULL;
-    struct tally *tally = ftruncate(descriptor, (off_t)bytes_of(sets)) == 0
-                              ? map(descriptor, bytes_of(sets))
-                              : NULL;
+    struct tally *tally =
+        ftruncate(descriptor, (off_t)bytes_of(sets)) == 0 ? map(descriptor, sets) : NULL;
     if (!tally)
         close(descriptor);
-    else if (set_up(tally, descriptor, sets))
+    else if (set_up(tally))
         return tally;
     else
         tally_free(tally);
@@ -84,25 +102,28 @@ int tally_descriptor(const struct tally *tally)
     return tally->descriptor;
 }
 
+/* The power of two that makes so many bytes; 0: none does. */
+static uint64_t sets_in(off_t bytes)
+{
+    uint64_t sets = 1;
+    while (bytes > 0 && bytes_of(sets) < (size_t)bytes)
+        sets *= 2;
+    return bytes > 0 && bytes_of(sets) == (size_t)bytes ? sets : 0;
+}
+
 struct tally *tally_adopt(int descriptor)
 {
     struct stat status;
-    if (fstat(descriptor, &status) < 0 || status.st_size < (off_t)sizeof(struct tally))
+    uint64_t sets = fstat(descriptor, &status) == 0 ? sets_in(status.st_size) : 0;
+    if (sets == 0 || fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0)
         return NULL;
-    struct tally *tally = map(descriptor, (size_t)status.st_size);
+    struct tally *tally = map(descriptor, sets);
     if (!tally)
         return NULL;
-    uint64_t sets = tally->sets;
-    bool good = memcmp(tally->shape, shape, sizeof shape) == 0 && sets > 0 &&
-                (sets & (sets - 1)) == 0 && sets < (uint64_t)status.st_size &&
-                bytes_of(sets) == (size_t)status.st_size;
-    if (!good || fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0) {
-        munmap(tally, (size_t)status.st_size);
-        return NULL;
-    }
-    tally->bytes = (size_t)status.st_size;
-    tally->descriptor = descriptor;
-    return tally;
+    if (memcmp(tally->table->shape, shape, sizeof shape) == 0)
+        return tally;
+    unmap(tally);
+    return NULL;
 }
 
 void tally_free(struct tally *tally)
@@ -110,7 +131,7 @@ void tally_free(struct tally *tally)
     if (!tally)
         return;
     close(tally->descriptor);
-    munmap(tally, tally->bytes);
+    unmap(tally);
 }
 
 uint64_t tally_key(const struct tally *tally, unsigned kind, const void *bytes, size_t length)
@@ -120,7 +141,7 @@ uint64_t tally_key(const struct tally *tally, unsigned kind, const void *bytes, 
         length = sizeof whole - 1;
     whole[0] = (uint8_t)kind;
     memcpy(whole + 1, bytes, length);
-    uint64_t key = hash_bytes(tally->hash_key, whole, length + 1);
+    uint64_t key = hash_bytes(tally->table->hash_key, whole, length + 1);
     return key ? key : 1;
 }
 
@@ -141,7 +162,7 @@ static uint32_t sunk(uint64_t value, uint32_t leak_per_hour, uint32_t now)
 
 static const struct place *set_of(const struct tally *tally, uint64_t key)
 {
-    return &tally->places[(key & (tally->sets - 1)) * NEIGHBOURS];
+    return &tally->table->places[(key & (tally->sets - 1)) * NEIGHBOURS];
 }
 
 static const struct place *find(const struct tally *tally, uint64_t key)
@@ -157,7 +178,8 @@ static const struct place *find(const struct tally *tally, uint64_t key)
  * speeds; their age decides between equals. */
 static struct place *claim(struct tally *tally, uint64_t key)
 {
-    struct place *set = &tally->places[(key & (tally->sets - 1)) * NEIGHBOURS], *lowest = set;
+    struct place *set = &tally->table->places[(key & (tally->sets - 1)) * NEIGHBOURS],
+                 *lowest = set;
     for (unsigned i = 0; i < NEIGHBOURS; i++) {
         uint64_t empty = 0;
         if (__atomic_compare_exchange_n(&set[i].key, &empty, key, false, __ATOMIC_ACQ_REL,

@@ -183,6 +183,7 @@ static bool take_tally(struct upgrade_estate *estate, const char *line)
     int fd;
     if (sscanf(line, "tally %d", &fd) != 1)
         return false;
+    close_later(fd);
     estate->tally = tally_adopt(fd);
     return estate->tally != NULL;
 }
@@ -192,6 +193,7 @@ static bool take_permits(struct upgrade_estate *estate, const char *line)
     int fd;
     if (sscanf(line, "permits %d", &fd) != 1)
         return false;
+    close_later(fd);
     estate->permits = permits_adopt(fd);
     return estate->permits != NULL;
 }

@@ -15,8 +15,6 @@
 #include "proxy/permits.h"
 
 #define NOW UINT64_C(1000000)
-/* Of the memory: what says that it is one, and its descriptor. */
-#define HEAD 20
 
 static struct permits *permits;
 
@@ -180,16 +178,22 @@ static void test_garbage_in_the_shared_memory_hurts_nobody(void **state)
 {
     struct permit list[PERMITS_LIMIT], found;
     struct stat status;
+    int descriptor = permits_descriptor(permits);
     (void)state;
-    assert_int_equal(fstat(permits_descriptor(permits), &status), 0);
+    assert_int_equal(fstat(descriptor, &status), 0);
+    char *memory =
+        mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
     for (int byte = 1; byte < 256; byte++) {
-        memset((char *)permits + HEAD, byte, (size_t)status.st_size - HEAD);
+        memset(memory, byte, (size_t)status.st_size);
+        assert_int_equal(permits_descriptor(permits), descriptor);
         size_t count = permits_list(permits, NOW, list);
         assert_true(count <= PERMITS_LIMIT);
         if (find(PERMIT_ALLOW, "192.0.2.7", NOW, &found))
             assert_true(strlen(found.user) < sizeof found.user);
         (void)!add(PERMIT_DENY, "192.0.2.7", "", 5000);
     }
+    munmap(memory, (size_t)status.st_size);
 }
 
 int main(void)

@@ -7,6 +7,9 @@
 
 #include <cmocka.h>
 
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -112,6 +115,53 @@ static void test_processes_count_together(void **state)
     tally_free(tally);
 }
 
+static void test_next_program_takes_it_over(void **state)
+{
+    struct tally *tally = make(64);
+    uint64_t key = tally_key(tally, 1, "alice", 5);
+    int descriptor = dup(tally_descriptor(tally));
+    (void)state;
+    assert_int_equal(tally_add(tally, key, TALLY_ONE, 0, START), TALLY_ONE);
+    tally_free(tally);
+    tally = tally_adopt(descriptor);
+    assert_non_null(tally);
+    assert_true(tally_key(tally, 1, "alice", 5) == key);
+    assert_int_equal(tally_level(tally, key, 0, START), TALLY_ONE);
+    int other = memfd_create("x", MFD_CLOEXEC);
+    assert_null(tally_adopt(other));
+    struct stat status;
+    assert_int_equal(fstat(descriptor, &status), 0);
+    assert_int_equal(ftruncate(other, status.st_size - 64), 0);
+    assert_null(tally_adopt(other));
+    assert_int_equal(ftruncate(other, status.st_size), 0);
+    assert_null(tally_adopt(other));
+    assert_null(tally_adopt(-1));
+    close(other);
+    tally_free(tally);
+}
+
+/* Threat 22: another process of ours was taken over, and has written what it likes. */
+static void test_garbage_in_the_shared_memory_hurts_nobody(void **state)
+{
+    struct tally *tally = make(64);
+    int descriptor = tally_descriptor(tally);
+    struct stat status;
+    (void)state;
+    assert_int_equal(fstat(descriptor, &status), 0);
+    char *memory =
+        mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    for (int byte = 1; byte < 256; byte++) {
+        memset(memory, byte, (size_t)status.st_size);
+        assert_int_equal(tally_descriptor(tally), descriptor);
+        uint64_t key = tally_key(tally, 1, "alice", 5);
+        assert_in_range(tally_add(tally, key, TALLY_ONE, 1, START), 0, TALLY_LEVEL_LIMIT);
+        tally_clear(tally, key);
+    }
+    munmap(memory, (size_t)status.st_size);
+    tally_free(tally);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +171,8 @@ int main(void)
         cmocka_unit_test(test_level_has_an_end),
         cmocka_unit_test(test_full_table_forgets_the_least),
         cmocka_unit_test(test_processes_count_together),
+        cmocka_unit_test(test_next_program_takes_it_over),
+        cmocka_unit_test(test_garbage_in_the_shared_memory_hurts_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
