@@ -75,6 +75,22 @@ static void write_counters(struct json *json, const struct statistics *sum)
     json_object_end(json);
 }
 
+/* As they are configured; 0: none. */
+static void write_limits(struct json *json, const struct config_limits *limits)
+{
+    json_object(json, "limits");
+    json_number(json, "connections", limits->connections);
+    json_number(json, "connections_per_address", limits->connections_per_address);
+    json_number(json, "connections_per_minute", limits->connections_per_minute);
+    json_number(json, "failed_logins", limits->failed_logins);
+    json_number(json, "failed_logins_network", limits->failed_logins_network);
+    json_number(json, "failed_logins_user", limits->failed_logins_user);
+    json_number(json, "messages_per_hour", limits->messages_per_hour);
+    json_number(json, "recipients_per_hour", limits->recipients_per_hour);
+    json_number(json, "errors", limits->errors);
+    json_object_end(json);
+}
+
 static void write_listeners(struct json *json, const struct config *config)
 {
     static const char *const modes[] = {[CONFIG_TLS_IMPLICIT] = "implicit",
@@ -154,6 +170,7 @@ void admin_show_status(struct admin_request *request)
     json_signed(json, "uptime_s", time(NULL) - statistics_began());
     write_gauges(json, &sum);
     write_counters(json, &sum);
+    write_limits(json, &config->limits);
     write_listeners(json, config);
     write_backends(json, admin, &sum);
     write_certificates(json, admin->contexts->certificates);

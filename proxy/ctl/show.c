@@ -70,6 +70,8 @@ static void print_figures(struct ctl_value answer)
     print_counts(auth, "");
     printf("mail           %" PRId64 " messages, %" PRId64 " recipients, %s in, %s out\n",
            number(counters, "messages"), number(counters, "recipients"), in, out);
+    printf("limits         ");
+    print_counts(ctl_json_member(answer, "limits"), "");
     printf("limits hit     ");
     print_counts(ctl_json_member(answer, "limits_hit"), "");
 }

@@ -162,6 +162,15 @@ def test_the_state_tells_what_has_happened(start, backend):
     assert (server["state"], server["opened"]) == ("up", 1)
 
 
+def test_limits_are_listed_as_they_are_configured(start, backend):
+    postern = start(backend, limits={"failed_logins": 7, "messages_per_hour": 0})
+    limits = control.get(postern, "/status")["limits"]
+    assert limits["failed_logins"] == 7 and limits["messages_per_hour"] == 0
+    postern.configure(limits={"failed_logins": 8})
+    postern.reload()
+    assert control.get(postern, "/status")["limits"]["failed_logins"] == 8
+
+
 def test_reactors_are_added_up(start, backend):
     postern = start(backend, workers=2)
     held = [postern.log_in() for _ in range(12)]
