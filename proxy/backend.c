@@ -184,10 +184,11 @@ static bool use_socket(struct backend *backend, int fd)
     return true;
 }
 
-/* A program cannot be told of this client, or there is no way from where he is. */
+/* A program cannot be told of this client, he has his share of them, or there is no way from
+ * where he is. */
 static bool is_of_client(int error)
 {
-    return error == EINVAL || error == EAFNOSUPPORT;
+    return error == EINVAL || error == EAFNOSUPPORT || error == EDQUOT;
 }
 
 static void on_opened(void *context, int descriptor, int error)

@@ -238,6 +238,8 @@ const char *opener_error(int error)
     switch (error) {
     case EUSERS:
         return "as many programs are running as may";
+    case EDQUOT:
+        return "this client has its share of the programs";
     case EINVAL:
         return "the program cannot be told who the client is";
     case EAFNOSUPPORT:

@@ -39,6 +39,7 @@ struct program {
     bool failed; /* could not be executed */
     bool gone;   /* has ended */
     uint64_t order;
+    struct address_key client;
     pid_t pid;
     int reactor_end; /* until it is answered; -1 then */
     int own_end;     /* the program's own, held to see it hang up */
@@ -237,12 +238,27 @@ struct preparation {
     int status[2]; /* to read, to write */
 };
 
+/* Whoever sits at one address has no more than half of them. */
+static bool has_its_share(const struct programs *programs, const struct program_place *place,
+                          const struct address *client)
+{
+    const struct program *each;
+    struct address_key key = address_key(client);
+    unsigned count = 0, share = (place->backend->program_limit + 1) / 2;
+    LIST_FOREACH(each, &programs->list, link)
+    count +=
+        each->place == place && each->client.high == key.high && each->client.low == key.low;
+    return count >= share;
+}
+
 static int prepare(const struct programs *programs, const struct program_place *place,
                    const struct opener_order *order, struct preparation *out)
 {
     char why[PROGRAM_WHY_SIZE];
     if (place->running >= place->backend->program_limit)
         return EUSERS;
+    if (has_its_share(programs, place, &order->client))
+        return EDQUOT;
     opener_values_set(&out->values, order);
     if (!program_line_expand(&place->backend->program, out->values.value, &out->arguments,
                              why)) {
@@ -294,6 +310,7 @@ static int start(struct programs *programs, struct program_place *place,
     program->programs = programs;
     program->place = place;
     program->order = order->id;
+    program->client = address_key(&order->client);
     program->reactor_end = prepared->ends[0];
     program->own_end = prepared->ends[1];
     program->status = prepared->status[0];

@@ -35,12 +35,15 @@ static char *subject_text(X509 *certificate, int nid)
 static void read_alternatives(struct tls_peer *peer, X509 *certificate)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    bool has_email = false, has_dns = false; /* one that is no text is the first all the same */
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-        if (name->type == GEN_EMAIL && !peer->email)
+        if (name->type == GEN_EMAIL && !has_email)
             peer->email = text_of(name->d.rfc822Name);
-        else if (name->type == GEN_DNS && !peer->dns)
+        else if (name->type == GEN_DNS && !has_dns)
             peer->dns = text_of(name->d.dNSName);
+        has_email |= name->type == GEN_EMAIL;
+        has_dns |= name->type == GEN_DNS;
     }
     GENERAL_NAMES_free(names);
 }

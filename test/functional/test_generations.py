@@ -36,7 +36,8 @@ def test_dead_reactor_of_an_old_generation_stays_dead(start, backend):
     with postern.log_in():
         busiest = max(postern.pids("reactor"), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
         for deaths in range(6):  # each waits longer to be started again
-            victim, = (pid for pid in postern.pids("reactor") if pid != busiest)
+            victim, = wait.until(lambda: [pid for pid in postern.pids("reactor")
+                                          if pid != busiest], "the other reactor")
             os.kill(victim, signal.SIGKILL)
             postern.wait_for_record(level="error", count=deaths + 1)
             if deaths < 5:

@@ -195,11 +195,22 @@ def test_value_that_is_missing_or_an_option_starts_nothing(begin):
 
 def test_limit_is_for_each_backend_and_counts_the_living(begin):
     opener = begin(("program", "/bin/cat"), ("program", "/bin/cat"), limit=3)
-    sessions = [opener.ask()[1] for _ in range(3)]
-    assert opener.ask() == (errno.EUSERS, None)
+    clients = [(f"192.0.2.{number}", 25) for number in range(4)]
+    sessions = [opener.ask(client=each)[1] for each in clients[:3]]
+    assert opener.ask(client=clients[3]) == (errno.EUSERS, None)
     assert opener.ask(backend=1)[0] == 0
     sessions.pop().close()
-    wait.until(lambda: opener.ask()[0] == 0, "a place")
+    wait.until(lambda: opener.ask(client=clients[3])[0] == 0, "a place")
+
+
+def test_one_client_has_no_more_than_half_of_the_programs(begin):
+    opener = begin(("program", "/bin/cat"), limit=4)
+    one, other = ("192.0.2.1", 25), ("192.0.2.2", 25)
+    sessions = [opener.ask(client=one)[1] for _ in range(2)]
+    assert opener.ask(client=one) == (errno.EDQUOT, None)
+    assert opener.ask(client=other)[0] == 0
+    sessions.pop().close()
+    wait.until(lambda: opener.ask(client=one)[0] == 0, "a place")
 
 
 def test_no_relayclient_for_those_who_have_not_logged_in(begin):

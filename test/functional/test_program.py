@@ -305,8 +305,8 @@ def test_programs_are_bounded(begin, program):
     postern = begin(program_limit=2)
     wait.until(lambda: program.all and processes.stat(program.all[0].pid) is None,
                "the end of the probe")
-    live = [postern.log_in(), postern.log_in()]
-    with postern.connect() as one:
+    live = [postern.log_in(), postern.log_in(source="127.0.0.10")]
+    with postern.connect(source="127.0.0.11") as one:
         one.ehlo()
         refused(one)
     assert len(program.sessions) == 2
@@ -315,6 +315,21 @@ def test_programs_are_bounded(begin, program):
     with postern.log_in() as one:
         mail(one)
     live[1].quit()
+
+
+def test_one_client_takes_no_more_than_half_of_the_programs(begin, program):
+    """Nor does his being refused put the program out of service for others."""
+    postern = begin(program_limit=4)
+    live = [postern.log_in(), postern.log_in()]
+    with postern.connect() as one:
+        one.ehlo()
+        refused(one)
+    postern.wait_for_record(event="session refused", cause=re.compile("has its share"))
+    with postern.log_in(source="127.0.0.10") as other:
+        mail(other)
+        other.quit()
+    for one in live:
+        one.quit()
 
 
 @needs_root
