@@ -157,6 +157,19 @@ def test_upgrade_drops_no_session_and_keeps_the_configuration(serving, second):
     assert "sessions are lost" not in serving.log()
 
 
+def test_upgrade_signals_no_other_process_whatever_it_is_told(serving):
+    """A reactor that was taken over may name any process as its master."""
+    script = (serving.debian.root / "var/lib/dpkg/info/postern.postinst").read_text()
+    function = script[script.index("master() {"):].partition("\n}\n")[0] + "\n}\n"
+    for number, expected in ((processes.children(1)[0] if processes.children(1) else 2, ""),
+                             (serving.process.pid, str(serving.process.pid)), (999999999, "")):
+        said = serving.debian.run("sh", "-c", f"""
+            posternctl() {{ echo '{{"version":"1","master":{number},"x":1}}'; }}
+            {function}
+            master""").stdout.strip()
+        assert said == expected
+
+
 def test_purge_leaves_nothing(serving):
     serving.stop()
     serving.debian.run("userdel", USER)
