@@ -54,7 +54,7 @@ static void refuse(const struct acceptor *acceptor, int fd, const struct address
 static bool make_room(struct service *service)
 {
     struct connection *oldest = connections_oldest(service->connections);
-    if (!oldest)
+    if (!oldest || session_awaits_verdict(session_of(oldest)))
         return false;
     statistics_add(&statistics->limits[STATISTICS_LIMIT_GAVE_WAY], 1);
     session_abort(session_of(oldest), REPLY_GIVE_WAY, "gave way to a new connection");

@@ -76,6 +76,16 @@ void relay_queue_push(struct relay *relay, uint8_t expectation)
     relay->queue[place] = expectation;
 }
 
+bool relay_awaits_verdict(const struct relay *relay)
+{
+    for (uint16_t i = 0; i < relay->queue_count; i++) {
+        uint8_t each = relay->queue[(relay->queue_first + i) % RELAY_QUEUE_SIZE];
+        if (each == EXPECT_MESSAGE || each == EXPECT_LAST_CHUNK)
+            return true;
+    }
+    return false;
+}
+
 uint8_t relay_queue_first(const struct relay *relay)
 {
     return relay->queue[relay->queue_first];

@@ -80,6 +80,10 @@ void relay_backend_event(struct relay *relay, enum stream_event event);
 /* Ends as soon as no transaction is under way. */
 void relay_stop(struct relay *relay);
 
+/* Has the backend a whole message that it has not answered? A client that is cut off now sends
+ * it again, although it may have been accepted. */
+bool relay_awaits_verdict(const struct relay *relay);
+
 /* When relay_expire() is due if nothing moves until then (clock_now_ms()). */
 uint64_t relay_deadline_ms(const struct relay *relay);
 void relay_expire(struct relay *relay);

@@ -347,6 +347,11 @@ void session_view(const struct session *session, struct session_view *out)
     session_id(session, out->id);
 }
 
+bool session_awaits_verdict(const struct session *session)
+{
+    return session->relay && relay_awaits_verdict(session->relay);
+}
+
 void session_abort(struct session *session, enum reply reply, const char *cause)
 {
     session_finish(session, reply, cause);

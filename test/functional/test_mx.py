@@ -2,10 +2,12 @@
 addressed."""
 
 import re
+import threading
 
 import pytest
 
 from support import wait
+from support.client import Client
 
 
 def start_mx(start, backend, **keys):
@@ -230,3 +232,32 @@ def test_sender_in_a_transaction_does_not_give_way_in_a_full_house(start, backen
             idle.reply(421)
             one.command("RCPT TO:<bob@example.org>", 250)
             three.ehlo()
+
+
+@pytest.mark.parametrize("end", [b"DATA", b"BDAT"])
+def test_promise_no_mail_is_doubled_by_giving_way(start, backend, end):
+    """Who has sent a whole message is not cut off before he has heard what became of it."""
+    answer = threading.Event()
+
+    def late(connection, _):
+        connection.hold(answer)
+        connection.say("250 2.0.0 Ok")
+    backend.on("message", late).on("chunk", late)
+    mx = wait.free_port()
+    postern = start(backend, limits={"connections": 1}, listen={
+        "mx": {"address": f"127.0.0.1:{mx}", "role": "mx", "recipients": ["example.org"]}})
+    postern.starttls = ("127.0.0.1", mx)
+    sender = begun(postern)
+    sender.command("RCPT TO:<bob@example.org>", 250)
+    if end == b"DATA":
+        sender.command("DATA", 354)
+        sender.send(b"text\r\n.\r\n")
+    else:
+        sender.send(b"BDAT 6 LAST\r\ntext\r\n")
+    backend.wait(lambda: any(each.messages or each.chunks for each in backend.connections),
+                 "the message")
+    with Client(postern.starttls) as other:
+        other.reply(421)
+    answer.set()
+    sender.reply(250)
+    sender.quit()
