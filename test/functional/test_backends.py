@@ -108,8 +108,8 @@ def test_dead_one_is_left_out_and_comes_back(start, pair):
 def test_client_that_a_backend_refuses_takes_it_from_nobody_else(start, pair):
     """Who may send anything as his name could otherwise put the first server out of service."""
     for each in pair:
-        each.on("EHLO", lambda connection, line: connection._ehlo(connection, line)
-                if b"bad_name" not in line else connection.say("501 5.5.2 Not that name"))
+        each.on("EHLO", lambda connection, line: connection.ehlo()
+                if b"bad_name" not in line else connection.say("550 5.7.1 Not that name"))
     postern = start_pair(start, pair, check=0)
     both_are_known(postern, pair)
     with postern.connect() as one:
