@@ -204,7 +204,7 @@ def test_what_a_killed_reactor_had_counted_is_kept(postern):
     postern.forgive()
     client = postern.log_in()
     send_a_message(client)
-    reactor, = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     os.kill(reactor, 9)
     client.close()
     postern.wait_for_record(msg=re.compile("^reactor 0 is now"))
@@ -299,7 +299,7 @@ def test_malformed_requests_harm_nobody(postern, request_bytes, status):
 
 def test_many_connections_take_no_descriptors_from_mail(postern):
     """More than are served at once wait; when they leave, the next are."""
-    reactor, = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     wait.until(lambda: control.get(postern, "/status")["auth"]["idle"] == 2, "both workers")
     before = len(os.listdir(f"/proc/{reactor}/fd"))
     held = []
@@ -341,7 +341,7 @@ def test_a_connection_that_stays_does_not_hold_an_old_generation(postern):
     with socket.socket(socket.AF_UNIX) as held:
         held.connect(str(control.path_of(postern)))
         control.get(postern, "/health")
-        old, = postern.pids("reactor")
+        old = postern.sole("reactor")
         postern.reload()
         assert control.get(postern, "/health") == {"state": "serving"}
     wait.until(lambda: old not in postern.pids("reactor"), "the end of the old reactor")

@@ -172,8 +172,7 @@ def test_a_reactor_that_does_not_answer_is_told_of(pair):
     """And does not keep the others' sessions from being shown."""
     postern, _ = pair
     asked = sessions(postern)["sessions"]
-    first = min(postern.pids("reactor"))
-    stopped, = (pid for pid in postern.pids("reactor") if pid != first)
+    first, stopped = sorted(postern.team("reactor", 2))
     os.kill(stopped, signal.SIGSTOP)
     try:
         listed = sessions(postern)
@@ -192,8 +191,7 @@ def leave_after(postern, request):
 
 def test_who_leaves_before_the_answer_harms_nobody(pair):
     postern, clients = pair
-    first = min(postern.pids("reactor"))
-    stopped, = (pid for pid in postern.pids("reactor") if pid != first)
+    _, stopped = sorted(postern.team("reactor", 2))
     os.kill(stopped, signal.SIGSTOP)
     try:
         for _ in range(5):
@@ -213,10 +211,10 @@ def test_who_leaves_before_the_answer_harms_nobody(pair):
 def test_a_restarted_reactor_is_asked(start, backend):
     postern = start(backend, workers=2)
     postern.forgive()
-    for victim in sorted(postern.pids("reactor")):
+    for victim in sorted(postern.team("reactor", 2)):
         os.kill(victim, signal.SIGKILL)
-        wait.until(lambda gone=victim: gone not in postern.pids("reactor")
-                   and len(postern.pids("reactor")) == 2, "the next reactor")
+        wait.until(lambda gone=victim: gone not in postern.pids("reactor"), "its end")
+        postern.team("reactor", 2)
     held = [postern.log_in() for _ in range(12)]
     wait.until(lambda: _answered_by_all(postern, 12), "answers of both")
     for client in held:

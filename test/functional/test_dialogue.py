@@ -200,7 +200,7 @@ def test_command_lines_have_a_limit(greeted, extra, code):
 
 def test_line_without_an_end_takes_no_memory(start, backend):
     postern = start(backend, environment=LEAN)
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     with postern.connect() as one:
         one.ehlo()
         one.send(b"x" * 100_000)

@@ -34,14 +34,14 @@ def test_dead_reactor_of_an_old_generation_stays_dead(start, backend):
     postern = start(backend.address, workers=2, hostname="old.example")
     postern.forgive()
     with postern.log_in():
-        busiest = max(postern.pids("reactor"), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
+        busiest = max(postern.team("reactor", 2), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
         for deaths in range(6):  # each waits longer to be started again
             victim, = wait.until(lambda: [pid for pid in postern.pids("reactor")
                                           if pid != busiest], "the other reactor")
             os.kill(victim, signal.SIGKILL)
             postern.wait_for_record(level="error", count=deaths + 1)
             if deaths < 5:
-                wait.until(lambda: len(postern.pids("reactor")) == 2, "the next reactor")
+                postern.team("reactor", 2)
         postern.configure(hostname="new.example")
         postern.reload()
         deadline = time.monotonic() + 3  # longer than it would have waited
@@ -56,10 +56,10 @@ def test_reactor_that_was_started_after_a_pause_is_listened_to(start, scratch):
     postern = start(backend)
     postern.forgive()
     for deaths in range(3):
-        reactor, = wait.until(lambda: postern.pids("reactor"), "the next reactor")
+        reactor = postern.sole("reactor")
         os.kill(reactor, signal.SIGKILL)
         postern.wait_for_record(level="error", count=deaths + 1)
-    wait.until(lambda: postern.pids("reactor"), "the last reactor")
+    postern.sole("reactor")
     with postern.log_in() as client:
         client.quit()
     backend.close()

@@ -105,7 +105,7 @@ def test_out_of_descriptors_does_not_spin(start, backend):
     except (OSError, Closed, AssertionError) as end:
         assert len(users) > 2, end
     waiting = [Client(postern.starttls) for _ in range(5)]
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     spent = cpu_seconds(reactor)
     began = time.monotonic()
     with Client(postern.starttls, timeout=1) as late:
@@ -134,7 +134,7 @@ def cpu_seconds(pid):
 def test_idle_unauthenticated_connections_cost_little(start, backend):
     """Promise 9: bounded memory for each, without TLS, and after a handshake."""
     postern = start(backend, environment=LEAN, limits={"connections_per_address": 0})
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     crowd = [Client(postern.starttls, source=f"127.0.3.{n % 200 + 1}") for n in range(400)]
     for one in crowd:
         one.greeting()
@@ -151,7 +151,7 @@ def test_idle_unauthenticated_connections_cost_little(start, backend):
 def test_client_that_reads_no_replies_is_bounded(start, backend):
     """Before authentication: replies that are not read stop the reading of commands."""
     postern = start(backend, environment=LEAN, timeouts={"login": 3})
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     with postern.connect(receive_buffer=4096) as one:
         one.ehlo()
         before = processes.resident_bytes(reactor)

@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_opened_anew_stays(filed, log):
 
 
 def test_the_signal_does_nothing_without_a_file(postern):
-    for pid in (postern.pid, *postern.pids("reactor"), *postern.pids("auth worker")):
+    for pid in (postern.pid, *postern.pids("reactor"), *postern.team("auth worker", 2)):
         os.kill(pid, signal.SIGUSR1)
     visit(postern)
 

@@ -186,7 +186,7 @@ def test_messages_of_all_sizes_arrive(ready, size):
 @pytest.mark.parametrize("how", ["implicit", "starttls"])
 def test_25_megabytes_arrive_and_cost_no_memory(start, backend, how):
     postern = start(backend, environment=LEAN)
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     message = big(25_000_000)
     with postern.log_in(tls=how) as one:
         before = processes.resident_bytes(reactor)

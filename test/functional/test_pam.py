@@ -148,7 +148,7 @@ def test_thirty_failing_logins_delay_nobody(start, backend):
 def test_stuck_module_is_an_outage_for_its_client_only(start, backend, pam):
     """454, and the worker is replaced (threat 14)."""
     postern = start(backend, auth={"pam_service": "gated", "workers": 2, "timeout": 1})
-    before = set(postern.pids("auth worker"))
+    before = set(postern.team("auth worker", 2))
     with postern.connect() as bob:
         bob.ehlo()
         submit(bob, "bob", "builder")
@@ -264,7 +264,7 @@ def test_refusals_of_the_system_read_alike(start, backend, system_user, other_sy
 
 def test_worker_lives_through_many_logins(start, backend):
     postern = start(backend, auth={"workers": 1})
-    (worker,) = postern.pids("auth worker")
+    worker = postern.sole("auth worker")
     for number in range(30):
         user, password = list(USERS.items())[number % len(USERS)]
         postern.log_in(user, password).close()
@@ -281,7 +281,7 @@ def test_worker_has_no_descriptor_but_its_socket_and_the_log(postern):
         sockets = [what for what in held if what.startswith("socket:")]
         return len(sockets) == 1 and set(held) - set(sockets) <= {
             "/dev/null", str(postern.log_path)}
-    for worker in postern.pids("auth worker"):
+    for worker in postern.team("auth worker", 2):
         # While it starts, it reads PAM's files.
         wait.until(lambda pid=worker: is_bare(pid), "nothing but a socket and the log")
 
@@ -290,7 +290,7 @@ def test_worker_has_no_descriptor_but_its_socket_and_the_log(postern):
 def test_worker_can_be_another_user(start, backend):
     postern = start(backend, auth={"user": "news"})
     postern.log_in().quit()
-    for worker in postern.pids("auth worker"):
+    for worker in postern.team("auth worker", 2):
         # It begins as root.
         wait.until(lambda pid=worker: processes.status(pid, "Uid").split() ==
                    [str(pwd.getpwnam("news").pw_uid)] * 4, "the user")

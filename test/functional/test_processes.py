@@ -21,14 +21,14 @@ def mail(one, text=b"text\r\n"):
 
 def test_death_of_the_reactor_is_survived_and_told(postern):
     lost = postern.log_in()
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     os.kill(reactor, signal.SIGKILL)
     assert lost.receive_rest() == b""
     postern.wait_for_record(level="error", msg=re.compile(rf"reactor {reactor} ended: signal 9"))
     postern.wait_for_record(level="notice", msg=re.compile(r"reactor 0 is now \d+"))
     postern.log_in().quit()
-    assert len(postern.pids("reactor")) == 1
-    wait.until(lambda: len(postern.pids("auth worker")) == 2, "the new reactor's workers")
+    postern.sole("reactor")
+    postern.team("auth worker", 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT])
@@ -41,13 +41,13 @@ def test_death_of_an_idle_auth_worker_is_survived_and_told(postern, number):
                                 msg=re.compile(r"auth worker \d is replaced: the worker has gone"))
         postern.wait_for_record(level="notice", count=count,
                                 msg=re.compile(r"auth worker \d of reactor \d+ is now \d+"))
-        wait.until(lambda: len(postern.pids("auth worker")) == 2, "a new worker")
+        postern.team("auth worker", 2)
     postern.log_in().quit()
 
 
 def test_death_of_a_busy_auth_worker_is_an_outage_for_its_client(start, backend, pam):
     postern = start(backend, auth={"pam_service": "gated", "workers": 1})
-    (worker,) = postern.pids("auth worker")
+    worker = postern.sole("auth worker")
     with postern.connect() as one:
         one.ehlo()
         one.send("AUTH PLAIN " + plain_response("bob", "builder") + "\r\n")
@@ -59,8 +59,7 @@ def test_death_of_a_busy_auth_worker_is_an_outage_for_its_client(start, backend,
 
 def test_one_reactor_of_several_may_die(start, backend):
     postern = start(backend, workers=3)
-    before = postern.pids("reactor")
-    assert len(before) == 3
+    before = postern.team("reactor", 3)
     os.kill(before[1], signal.SIGKILL)
     wait.until(lambda: len(postern.pids("reactor")) == 3 and
                before[1] not in postern.pids("reactor"), "a new reactor")
@@ -85,7 +84,7 @@ def test_reactor_that_dies_again_and_again_is_not_restarted_in_a_circle(postern)
 
 def test_connections_wait_while_the_reactor_is_replaced(postern):
     """The listening sockets are the master's: nobody is refused in between."""
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     os.kill(reactor, signal.SIGKILL)
     with client.Client(postern.starttls) as one:
         one.greeting()
@@ -95,8 +94,8 @@ def test_death_of_the_master_ends_service_but_no_transaction(start, backend):
     postern = start(backend)
     one = postern.log_in()
     one.command("MAIL FROM:<a@b.test>", 250)
-    (reactor,) = postern.pids("reactor")
-    workers = postern.pids("auth worker")
+    reactor = postern.sole("reactor")
+    workers = postern.team("auth worker", 2)
     os.kill(postern.pid, signal.SIGKILL)
     postern.abandon()
     postern.wait_for_record(level="error", process="reactor", msg=re.compile("master is gone"))
@@ -246,8 +245,8 @@ def test_live_sessions_survive_reloads(start, backend):
         mail(greeted)
         greeted.quit()
     assert backend.session().messages == [b"0\r\n1\r\n2\r\n3\r\n4\r\n.\r\n"]
-    wait.until(lambda: len(postern.pids("reactor")) == 1, "the end of the old generations")
-    wait.until(lambda: len(postern.pids("auth worker")) == 2, "the end of their workers")
+    postern.sole("reactor")
+    postern.team("auth worker", 2)
 
 
 def test_nothing_is_refused_during_reloads(start, backend):
@@ -356,7 +355,7 @@ def test_stop_during_a_drain(start, backend):
 def test_threat_21_reactor_holds_nothing_that_it_does_not_need(postern):
     """No file of the disk, not the key's nor the configuration's."""
     with postern.log_in():
-        (reactor,) = postern.pids("reactor")
+        reactor = postern.sole("reactor")
         for what in processes.descriptors(reactor).values():
             assert re.match(r"socket:|anon_inode:|pipe:|/dev/null$", what) or \
                 what == str(postern.log_path), what

@@ -37,8 +37,7 @@ def begin(start, program):
 
 def opener(postern):
     """Once it runs, which Postern itself does not wait for."""
-    (pid,) = wait.until(lambda: postern.pids("opener"), "the opener")
-    return pid
+    return postern.sole("opener")
 
 
 def mail(one, text=b"text\r\n"):
@@ -239,11 +238,11 @@ def test_reactor_that_dies_takes_its_programs_along(begin, program):
     postern = begin()
     postern.log_in()
     pid, old = program.session().pid, opener(postern)
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     os.kill(reactor, signal.SIGKILL)
     wait.until(lambda: processes.stat(pid) is None, "the end of the program", 2 * wait.PATIENCE)
     wait.until(lambda: not processes.alive(old), "the end of the opener")
-    wait.until(lambda: len(postern.pids("opener")) == 1, "a new opener")
+    postern.sole("opener")
     with postern.log_in():
         program.session(1)
 

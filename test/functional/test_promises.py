@@ -91,7 +91,7 @@ def test_promise_04_only_the_backends_reply_acknowledges(postern, backend):
         connection.hold(release)
         connection.say("250 2.0.0 Mine now")
     backend.on("message", late)
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     with postern.log_in() as one:
         one.command("MAIL FROM:<a@b.test>", 250)
         one.command("RCPT TO:<c@d.test>", 250)
@@ -168,7 +168,7 @@ def test_promise_07_password_is_in_nobodys_memory_behind_the_verdict(start, back
         login.command(b64(password), code or 454)
         for one in (plain, login):
             one.command("NOOP", 250)
-        wait.until(lambda: len(postern.pids("auth worker")) == 2, "both workers")
+        postern.team("auth worker", 2)
         for pid in (postern.pid, *postern.pids("reactor"), *postern.pids("auth worker")):
             assert memory_holds(pid, needles) == set(), processes.title(pid)
 
@@ -181,8 +181,8 @@ def test_promise_07_search_for_the_password_finds_it(start, backend, pam):
         one.ehlo()
         one.send("AUTH PLAIN " + plain_response("alice", "wonderland-search") + "\r\n")
         wait.until(lambda: pam.stuck_count() == 1, "the login in PAM")
-        (worker,) = postern.pids("auth worker")
-        (reactor,) = postern.pids("reactor")
+        worker = postern.sole("auth worker")
+        reactor = postern.sole("reactor")
         assert memory_holds(worker, [b"wonderland-search"])
         assert not memory_holds(reactor, [b"wonderland-search"])
 
@@ -204,7 +204,7 @@ def test_promise_07_password_that_was_given_up_is_not_kept(start, backend):
         gone.close()
         postern.session_record(gone)
         one.command("NOOP", 250)
-        (reactor,) = postern.pids("reactor")
+        reactor = postern.sole("reactor")
         assert memory_holds(reactor, needles) == set()
 
 
@@ -213,7 +213,7 @@ def test_promise_07_password_that_no_worker_has_seen_is_not_kept(start, backend,
     """Its client went while it waited in the queue."""
     password, needles = secret()
     postern = start(backend, auth={"pam_service": "gated", "workers": 1})
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     with postern.connect() as bob, postern.connect(source="127.0.0.10") as queued:
         bob.ehlo()
         bob.send("AUTH PLAIN " + plain_response("bob", "builder") + "\r\n")
@@ -251,7 +251,7 @@ def test_promise_09_sessions_that_do_not_move_cost_little(start, backend):
     """Logged in, a backend beside each, nothing said."""
     postern = start(backend, environment=LEAN, auth={"pam_service": "permit"},
                     limits={"connections_per_address": 0})
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
 
     def crowd(number):
         return [postern.log_in("u", "x", source=f"127.0.5.{number}") for _ in range(60)]
@@ -267,7 +267,7 @@ def test_promise_09_sessions_that_do_not_move_cost_little(start, backend):
 
 def test_promise_10_bad_reload_leaves_all_as_it_was(start, backend, certificates):
     postern = start(backend)
-    before = {role: postern.pids(role) for role in ("reactor", "auth worker")}
+    before = {"reactor": postern.team("reactor", 1), "auth worker": postern.team("auth worker", 2)}
     with postern.log_in() as live:
         postern.configure(tls={"key": certificates.other_key}, hostname="new.example.org")
         assert any("does not belong to the certificate" in text for text in postern.reload_refused())

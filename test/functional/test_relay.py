@@ -374,7 +374,7 @@ def test_backend_that_reads_nothing_stops_the_client(start, backend):
     postern = start(backend, environment=LEAN)
     release = threading.Event()
     backend.on("begin", lambda connection, _: connection.hold(release))
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     one = postern.log_in()
     one.command("MAIL FROM:<a@b.test>", 250)
     one.command("RCPT TO:<c@d.test>", 250)
@@ -394,7 +394,7 @@ def test_backend_that_reads_nothing_stops_the_client(start, backend):
 
 def test_client_that_reads_nothing_stops_the_backend(start, backend):
     postern = start(backend, environment=LEAN)
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     lines = (b"250-" + b"x" * 500 + b"\r\n") * 2000
     stalled = threading.Event()
 

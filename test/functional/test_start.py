@@ -258,7 +258,7 @@ def test_supervisor_is_told_of_start_reload_and_stop(start, backend, scratch):
 
 @needs_root
 def test_reactor_has_no_rights_and_an_empty_root(postern):
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     nobody = "\t".join([str(pwd.getpwnam("nobody").pw_uid)] * 4)
     assert processes.status(reactor, "Uid") == nobody
     assert processes.status(reactor, "Groups") == ""
@@ -270,20 +270,21 @@ def test_reactor_has_no_rights_and_an_empty_root(postern):
 
 @needs_root
 def test_no_process_leaves_a_core_file(postern):
-    for pid in (postern.pid, *postern.pids("reactor"), *postern.pids("auth worker")):
-        limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
-        assert re.search(r"Max core file size\s+0\s+0\s", limits), processes.title(pid)
+    for pid in (postern.pid, *postern.pids("reactor"), *postern.team("auth worker", 2)):
+        limits = pathlib.Path(f"/proc/{pid}/limits")
+        wait.until(lambda limits=limits: re.search(r"Max core file size\s+0\s+0\s",
+                                                   limits.read_text()), processes.title(pid))
 
 
 @needs_root
 def test_memory_of_the_reactor_is_closed_to_its_own_user(postern):
     """What is not dumpable belongs to root in /proc, whoever runs it."""
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     assert os.stat(f"/proc/{reactor}/mem").st_uid == 0
 
 
 def test_descriptors_are_raised_to_the_hard_limit(postern):
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limits = pathlib.Path(f"/proc/{reactor}/limits").read_text()
     assert re.search(rf"Max open files\s+{hard}\s+{hard}\s", limits)
@@ -291,8 +292,8 @@ def test_descriptors_are_raised_to_the_hard_limit(postern):
 
 def test_processes_say_what_they_are(postern):
     assert processes.title(postern.pid) == "postern: master"
-    assert len(postern.pids("reactor")) == 1
-    assert len(postern.pids("auth worker")) == 2
+    postern.sole("reactor")
+    postern.team("auth worker", 2)
 
 
 @needs_root
@@ -323,5 +324,7 @@ def test_works_without_root_and_says_so(start, backend, certificates, scratch):
     with postern.log_in() as one:
         one.quit()
     assert backend.session().identity["LOGIN"] == "alice"
-    for pid in (postern.pid, *postern.pids("reactor"), *postern.pids("auth worker")):
-        assert os.stat(f"/proc/{pid}/mem").st_uid == 0, f"{processes.title(pid)} can be read"
+    for pid in (postern.pid, *postern.pids("reactor"), *postern.team("auth worker", 2)):
+        # A worker has its name before it has run its first line.
+        wait.until(lambda pid=pid: os.stat(f"/proc/{pid}/mem").st_uid == 0,
+                   f"{processes.title(pid)} can be read")

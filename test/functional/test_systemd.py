@@ -76,7 +76,7 @@ def test_rights_of_the_unit_suffice(start, backend, system_user):
         one.quit()
     assert control.path_of(postern).stat().st_gid == group.gr_gid
     postern.reload()
-    (reactor,) = postern.pids("reactor")
+    reactor = postern.sole("reactor")
     held = postern.log_in(system_user.name, system_user.password)
     os.kill(reactor, signal.SIGSTOP)  # ends by SIGKILL alone
     postern.configure(timeouts={"drain": 1})
@@ -117,7 +117,7 @@ def test_watchdog_is_fed_while_every_reactor_turns(start, backend, scratch):
     postern = start(backend, workers=2, environment={"NOTIFY_SOCKET": str(notified.path),
                                                      "WATCHDOG_USEC": "4000000"})
     assert notified.hears("WATCHDOG=1", 5)
-    stuck, _ = postern.pids("reactor")
+    stuck, _ = postern.team("reactor", 2)
     os.kill(stuck, signal.SIGSTOP)
     try:
         postern.forgive()
@@ -138,7 +138,7 @@ def test_systemd_opens_the_ports_and_starts_it_for_the_first_client(start, backe
     with client.Client(address) as one:
         one.greeting()
         one.quit()
-    assert postern.pids("reactor")
+    postern.sole("reactor")
 
 
 @needs_root

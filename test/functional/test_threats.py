@@ -374,7 +374,7 @@ def test_threat_14_fifty_failures_at_once_delay_nobody(start, backend):
 
 def test_threat_14_stuck_module_costs_one_login(start, backend, pam):
     postern = start(backend, auth={"pam_service": "gated", "workers": 1, "timeout": 1})
-    (worker,) = postern.pids("auth worker")
+    worker = postern.sole("auth worker")
     with postern.connect() as one:
         one.ehlo()
         one.login("bob", "builder", 454)
@@ -455,7 +455,7 @@ def test_threat_21_auth_worker_holds_no_network_socket(postern):
         for table in ("tcp", "tcp6", "udp", "udp6"):
             with open(f"/proc/net/{table}", encoding="ascii") as file:
                 networks |= {line.split()[9] for line in file.readlines()[1:]}
-        for worker in postern.pids("auth worker"):
+        for worker in postern.team("auth worker", 2):
             for what in processes.descriptors(worker).values():
                 assert re.sub(r"\D", "", what) not in networks or not what.startswith("socket:")
 
@@ -468,7 +468,7 @@ def test_threat_21_programs_of_modules_inherit_nothing(start, backend, pam):
         one.ehlo()
         one.send("AUTH PLAIN " + plain_response("bob", "builder") + "\r\n")
         wait.until(lambda: pam.stuck_count() == 1, "bob in the module")
-        (worker,) = postern.pids("auth worker")
+        worker = postern.sole("auth worker")
         (program,) = processes.children(worker)
         held = processes.descriptors(program)
         assert not [what for what in held.values() if what.startswith("socket:")], held
@@ -529,7 +529,7 @@ def test_threat_23_reset_storm_is_survived(postern):
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raw.close()
     postern.log_in().quit()
-    assert len(postern.pids("reactor")) == 1
+    postern.sole("reactor")
 
 
 def test_threat_23_each_stage_has_its_end(start, backend):

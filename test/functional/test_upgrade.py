@@ -44,7 +44,7 @@ def binary_of(pid):
 
 def test_new_program_runs_and_sessions_of_the_old_one_go_on(start, backend, program):
     postern = start(backend)
-    old_reactors = set(postern.pids("reactor"))
+    old_reactors = set(postern.team("reactor", 1))
     with postern.log_in() as one:
         one.command("MAIL FROM:<a@b.test>", 250)
         replace(program)
@@ -77,7 +77,7 @@ def test_nobody_is_refused_while_the_program_changes(start, backend, program):
 def test_program_that_is_no_good_changes_nothing(start, backend, program, content):
     """Refusing the configuration, not executable, missing."""
     postern = start(backend)
-    reactors, inode = postern.pids("reactor"), binary_of(postern.pid)
+    reactors, inode = postern.team("reactor", 1), binary_of(postern.pid)
     if content is None:
         program.unlink()
     else:
@@ -92,7 +92,7 @@ def test_program_that_is_no_good_changes_nothing(start, backend, program, conten
 def test_bad_configuration_changes_nothing(start, backend, program):
     """Promise 10."""
     postern = start(backend)
-    reactors = postern.pids("reactor")
+    reactors = postern.team("reactor", 1)
     postern.write_configuration("this is none")
     postern.signal(signal.SIGUSR2)
     postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
@@ -129,11 +129,11 @@ def test_end_ends_what_the_former_program_has_left(start, backend, program):
 def test_upgrade_after_upgrade_leaks_nothing(start, backend, program):
     postern = start(backend)
     upgrade(postern)
-    wait.until(lambda: len(postern.pids("reactor")) == 1, "one reactor")
+    postern.sole("reactor")
     before = len(os.listdir(f"/proc/{postern.pid}/fd"))
     for _ in range(5):
         upgrade(postern)
-    wait.until(lambda: len(postern.pids("reactor")) == 1, "one reactor")
+    postern.sole("reactor")
     assert len(os.listdir(f"/proc/{postern.pid}/fd")) == before
 
 

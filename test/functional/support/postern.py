@@ -235,6 +235,14 @@ class Postern:
         return [pid for pid in processes.children(self.pid)
                 if processes.title(pid).startswith(f"postern: {role}")]
 
+    def team(self, role, count):
+        """All of that role, once they are so many: named, and those before them ended."""
+        return wait.until(lambda: len(self.pids(role)) == count and self.pids(role),
+                          f"{count} × {role}")
+
+    def sole(self, role):
+        return self.team(role, 1)[0]
+
     def reload(self):
         """SIGHUP, and waits until the new generation serves."""
         before = len(self.find_records(msg=re.compile("^reloaded: ")))
