@@ -17,6 +17,7 @@
 #include "proxy/contexts.h"
 #include "proxy/control.h"
 #include "proxy/opener.h"
+#include "proxy/privileges.h"
 #include "proxy/reactor_child.h"
 #include "proxy/statistics_memory.h"
 
@@ -129,15 +130,16 @@ struct generation *generation_start(const struct generation_environment *environ
 
 void generation_kill(struct generation *generation)
 {
+    const struct config *config = generation->config;
     generation->ending = true;
     for (unsigned i = 0; i < generation->reactor_count; i++) {
         struct reactor_child *reactor = &generation->reactors[i];
         if (reactor->process.pid > 0)
-            kill(reactor->process.pid, SIGKILL);
+            privileges_signal(reactor->process.pid, config->user, SIGKILL);
         if (reactor->workers)
-            reactor_child_end_workers(reactor, generation->config, SIGKILL);
+            reactor_child_end_workers(reactor, config, SIGKILL);
         if (reactor->opener.pid > 0)
-            kill(reactor->opener.pid, SIGTERM);
+            privileges_signal(reactor->opener.pid, config->user, SIGTERM);
     }
 }
 
@@ -192,7 +194,7 @@ static void tell_all(struct generation *generation, enum control_type type)
         struct reactor_child *reactor = &generation->reactors[i];
         if (reactor->control >= 0 && !control_send(reactor->control, &message, -1) &&
             reactor->process.pid > 0)
-            kill(reactor->process.pid, SIGTERM);
+            privileges_signal(reactor->process.pid, generation->config->user, SIGTERM);
     }
 }
 

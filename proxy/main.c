@@ -16,6 +16,7 @@
 #include "proxy/setup.h"
 #include "proxy/shared.h"
 #include "proxy/supervisor.h"
+#include "proxy/system_calls.h"
 #include "proxy/upgrade.h"
 #include "tls/memory.h"
 
@@ -57,9 +58,9 @@ static int print_usage(FILE *out, int status)
 
 static int print_version(void)
 {
-    printf("postern %s (%s, libsystemd: %s, hiredis: %s)\n", POSTERN_VERSION,
+    printf("postern %s (%s, libsystemd: %s, hiredis: %s, libseccomp: %s)\n", POSTERN_VERSION,
            OpenSSL_version(OPENSSL_VERSION), supervisor_supported() ? "yes" : "no",
-           shared_supported() ? "yes" : "no");
+           shared_supported() ? "yes" : "no", system_calls_known() ? "yes" : "no");
     return EXIT_SUCCESS;
 }
 

@@ -422,12 +422,13 @@ int master_run(struct config *config)
         config_free(config);
         return EXIT_FAILURE;
     }
+    snprintf(master.user, sizeof master.user, "%s", config->user);
     log_set_process("master");
     process_title_set("postern: master");
     if (geteuid() != 0)
         log_warning(
-            "not started as root: no chroot and no change of user, every process has the "
-            "rights of this one");
+            "not started as root: no empty root, no change of user, no filter of system "
+            "calls; every process has the rights of this one");
     if (!start_generation(&master, config))
         master.status = EXIT_FAILURE;
     while (has_work(&master))

@@ -2,6 +2,7 @@
 #ifndef POSTERN_MASTER_INTERNAL_H
 #define POSTERN_MASTER_INTERNAL_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -31,7 +32,8 @@ struct master {
     size_t ending_count;
     pid_t former[UPGRADE_PROCESSES]; /* reactors of the program before this one */
     size_t former_count;
-    bool reload_again; /* SIGHUP while a generation was starting */
+    char user[LOGIN_NAME_MAX]; /* of the first configuration, which is what they are, too */
+    bool reload_again;         /* SIGHUP while a generation was starting */
     bool stopping;
     uint64_t kill_ms;              /* when stopping: when patience ends */
     struct log_options log_before; /* while a reload may still fail */

@@ -9,6 +9,7 @@
 #include "proxy/base/log.h"
 #include "proxy/failures.h"
 #include "proxy/master_internal.h"
+#include "proxy/privileges.h"
 #include "proxy/statistics_memory.h"
 #include "proxy/supervisor.h"
 
@@ -94,7 +95,7 @@ bool master_upgrade(struct master *master)
 void master_signal_former(const struct master *master, int number)
 {
     for (size_t i = 0; i < master->former_count; i++)
-        kill(master->former[i], number);
+        privileges_signal(master->former[i], master->user, number);
 }
 
 /* A reactor of the former program's has finished its sessions. */

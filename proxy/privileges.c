@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <linux/close_range.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "proxy/base/log.h"
+#include "proxy/capabilities.h"
 
 bool privileges_find_user(const char *name, struct privileges_user *out)
 {
@@ -43,6 +45,11 @@ bool privileges_hide_memory(void)
            worked(prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L) == 0, "dumpable");
 }
 
+bool privileges_may_enter_nowhere(void)
+{
+    return (capabilities_permitted() & CAPABILITY(CAP_SYS_CHROOT)) != 0;
+}
+
 /* A removed directory stays empty for ever: nothing can be made in it. */
 bool privileges_enter_nowhere(void)
 {
@@ -63,8 +70,7 @@ static bool change_user(const struct privileges_user *user)
 
 bool privileges_drop(const struct privileges_user *user)
 {
-    return privileges_enter_nowhere() && change_user(user) &&
-           worked(setuid(0) < 0, "root can be had back");
+    return change_user(user) && worked(setuid(0) < 0, "root can be had back");
 }
 
 bool privileges_become(const struct privileges_user *user)
@@ -75,6 +81,23 @@ bool privileges_become(const struct privileges_user *user)
 bool privileges_no_new(void)
 {
     return worked(prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0, "no_new_privs");
+}
+
+static bool signal_as(uid_t uid, pid_t pid, int number)
+{
+    if (seteuid(uid) < 0)
+        return false;
+    bool sent = kill(pid, number) == 0;
+    if (seteuid(0) < 0)
+        abort();
+    return sent;
+}
+
+void privileges_signal(pid_t pid, const char *user, int number)
+{
+    const struct passwd *entry = user && geteuid() == 0 ? getpwnam(user) : NULL;
+    if (!entry || !signal_as(entry->pw_uid, pid, number))
+        (void)kill(pid, number);
 }
 
 unsigned privileges_raise_descriptors(void)

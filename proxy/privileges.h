@@ -20,12 +20,18 @@ MUST_USE bool privileges_find_user(const char *name, struct privileges_user *out
 /* No core file and no debugger gets at this process's memory (promise 7). */
 MUST_USE bool privileges_hide_memory(void);
 
-/* Into an empty directory that has no name any more, and to another user, for good. Root only.
- */
+/* Is an empty root allowed to this process (CAP_SYS_CHROOT)? */
+bool privileges_may_enter_nowhere(void);
+
+/* An empty directory that has no name any more becomes the root. */
+MUST_USE bool privileges_enter_nowhere(void);
+
+/* To another user, for good. Root only. */
 MUST_USE bool privileges_drop(const struct privileges_user *user);
 
-/* Into such a directory alone. */
-MUST_USE bool privileges_enter_nowhere(void);
+/* Signals a child that may have become this user by now (NULL, "": it stays what this process
+ * is). Root does it as that user, so that no right to signal everybody is needed (CAP_KILL). */
+void privileges_signal(pid_t pid, const char *user, int number);
 
 /* To another user without any groups, for good, but with what is permitted now still permitted.
  * Root only. */

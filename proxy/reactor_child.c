@@ -11,6 +11,7 @@
 #include "proxy/base/log.h"
 #include "proxy/control.h"
 #include "proxy/opener_settings.h"
+#include "proxy/privileges.h"
 #include "proxy/statistics_memory.h"
 
 /* How long a reactor may do without an opener that it has left. */
@@ -53,7 +54,7 @@ void reactor_child_end_workers(struct reactor_child *reactor, const struct confi
 {
     for (unsigned i = 0; i < config->auth.workers; i++) {
         if (reactor->workers[i].pid > 0)
-            kill(reactor->workers[i].pid, number);
+            privileges_signal(reactor->workers[i].pid, config->auth.user, number);
         reactor->workers[i] = (struct child){.restart_ms = UINT64_MAX};
     }
 }
@@ -131,7 +132,7 @@ void reactor_child_replace_worker(struct reactor_child *reactor, const struct co
     if (worker->restart_ms != UINT64_MAX)
         return;
     if (worker->pid > 0)
-        kill(worker->pid, SIGKILL);
+        privileges_signal(worker->pid, config->auth.user, SIGKILL);
     worker->replaced = worker->pid;
     child_gone(worker, clock_now_ms());
 }

@@ -4,13 +4,17 @@
  */
 #include "proxy/reactor_process.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "proxy/base/log.h"
 #include "proxy/privileges.h"
+#include "proxy/system_calls.h"
 
 static bool was_root; /* is in an empty root now */
 
@@ -43,13 +47,31 @@ bool reactor_process_keep_descriptors(const struct reactor_settings *settings)
     return true;
 }
 
+/* One of the two must keep the files away. */
+static bool limit_calls(bool nowhere)
+{
+    if (system_calls_limit())
+        return true;
+    if (nowhere)
+        log_notice("system calls are not filtered: %s", strerrordesc_np(errno));
+    else
+        log_error(
+            "neither an empty root (CAP_SYS_CHROOT) nor a filter of system calls (%s) can "
+            "be had; one is needed",
+            strerrordesc_np(errno));
+    return nowhere;
+}
+
 bool reactor_process_give_up_privileges(const char *name)
 {
     struct privileges_user user;
     was_root = geteuid() == 0;
-    if (was_root && (!privileges_find_user(name, &user) || !privileges_drop(&user)))
+    bool nowhere = was_root && privileges_may_enter_nowhere();
+    if (was_root && (!privileges_find_user(name, &user) ||
+                     (nowhere && !privileges_enter_nowhere()) || !privileges_drop(&user)))
         return false;
-    return privileges_no_new() && privileges_hide_memory();
+    return privileges_no_new() && privileges_hide_memory() &&
+           (!was_root || limit_calls(nowhere));
 }
 
 void reactor_process_set_allocator(void)

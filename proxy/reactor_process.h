@@ -15,7 +15,8 @@ void reactor_process_set_allocator(void);
 /* Closes all descriptors but those of the settings. */
 MUST_USE bool reactor_process_keep_descriptors(const struct reactor_settings *settings);
 
-/* Becomes this user in an empty root, if it is root, and gives up what it can in any case. */
+/* If it is root, becomes this user, in an empty root where that is allowed, and may call the
+ * kernel for little more than its connections. Gives up what it can in any case. */
 MUST_USE bool reactor_process_give_up_privileges(const char *name);
 
 /* A process in an empty root leaves at once: there is nothing left that could look for leaks.

@@ -269,6 +269,13 @@ def test_reactor_has_no_rights_and_an_empty_root(postern):
 
 
 @needs_root
+@pytest.mark.skipif("libseccomp: yes" not in posterns.run("-V").stdout,
+                    reason="built without libseccomp")
+def test_reactor_may_call_the_kernel_for_little(postern):
+    assert processes.status(postern.sole("reactor"), "Seccomp") == "2"
+
+
+@needs_root
 def test_no_process_leaves_a_core_file(postern):
     for pid in (postern.pid, *postern.pids("reactor"), *postern.team("auth worker", 2)):
         limits = pathlib.Path(f"/proc/{pid}/limits")

@@ -93,11 +93,46 @@ def allowed_calls():
     return allowed
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a release starts as root")
+def rights_of_the_unit():
+    """A command that leaves the next one no others."""
+    (line,) = re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT.read_text(), re.MULTILINE)
+    rights = ["+" + name.removeprefix("CAP_").lower() for name in line.split()]
+    return ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all," + ",".join(rights)]
+
+
+def without_filter(scratch):
+    """A kernel that knows of filters of system calls, and takes none."""
+    return [*tracing.Trace(scratch).command, "-e", "inject=seccomp:error=EINVAL"]
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a release starts as root")
+needs_filter = pytest.mark.skipif("libseccomp: yes" not in posterns.run("-V").stdout,
+                                  reason="built without libseccomp")
+
+
+@needs_root
+@needs_filter
+def test_neither_an_empty_root_nor_a_filter_is_no_start(start, backend, scratch):
+    postern = start(backend, command=[*without_filter(scratch), *rights_of_the_unit()], ready=False)
+    postern.wait_for_record(level="error", msg=re.compile("^neither an empty root .* is needed$"))
+    assert postern.wait() == 1
+    postern.abandon()
+
+
+@needs_root
+@needs_filter
+def test_an_empty_root_does_without_a_filter(start, backend, scratch):
+    postern = start(backend, command=without_filter(scratch))
+    postern.wait_for_record(level="notice", msg="system calls are not filtered: Invalid argument")
+    postern.log_in().quit()
+
+
+@needs_root
 def test_every_system_call_is_in_the_unit_s_filter(start, backend, scratch):
     """But for those of the tracer's own start."""
     trace = tracing.Trace(scratch)
-    postern = start(backend, command=trace.command, auth={"pam_service": "unix"})
+    postern = start(backend, command=[*trace.command, *rights_of_the_unit()],
+                    auth={"pam_service": "unix"})
     with postern.connect() as one:
         one.ehlo()
         one.login("nobody", "wrong", 535)
@@ -109,5 +144,5 @@ def test_every_system_call_is_in_the_unit_s_filter(start, backend, scratch):
         one.quit()
     postern.stop()
     called = set().union(*(Calls(path).names() for path in scratch.glob("trace.*")))
-    assert {"chroot", "accept4"} <= called
+    assert {"seccomp", "accept4"} <= called
     assert not called - allowed_calls()
