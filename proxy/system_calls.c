@@ -9,6 +9,7 @@
 
 #ifdef HAVE_SECCOMP
 
+#include <fcntl.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
@@ -47,6 +48,8 @@ static const int always[] = {
     CALL(recvmmsg),
     CALL(readv),
     CALL(writev),
+    CALL(pread64),
+    CALL(pwrite64),
     CALL(lseek),
     /* how it waits, and what time it is */
     CALL(epoll_pwait),
@@ -115,9 +118,15 @@ struct rule {
 };
 
 static const struct rule sometimes[] = {
-    {CALL(socket), 0, UINT64_MAX, AF_INET}, {CALL(socket), 0, UINT64_MAX, AF_INET6},
-    {CALL(mmap), 2, PROT_EXEC, 0},          {CALL(mmap2), 2, PROT_EXEC, 0},
-    {CALL(mprotect), 2, PROT_EXEC, 0},      {CALL(ioctl), 1, UINT64_MAX, FIONREAD},
+    {CALL(socket), 0, UINT64_MAX, AF_INET},
+    {CALL(socket), 0, UINT64_MAX, AF_INET6},
+    {CALL(mmap), 2, PROT_EXEC, 0},
+    {CALL(mmap2), 2, PROT_EXEC, 0},
+    {CALL(mprotect), 2, PROT_EXEC,
+     0}, /* fstat() of newer C libraries: of a descriptor, without a path */
+    {CALL(newfstatat), 3, UINT64_MAX, AT_EMPTY_PATH},
+    {CALL(statx), 2, AT_EMPTY_PATH, AT_EMPTY_PATH},
+    {CALL(ioctl), 1, UINT64_MAX, FIONREAD},
     {CALL(ioctl), 1, UINT64_MAX, FIONBIO},
 };
 

@@ -142,11 +142,12 @@ static int talk(void)
 {
     int descriptor = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0), size;
     char byte;
+    struct stat about;
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (descriptor < 0 && errno == EAFNOSUPPORT)
         descriptor = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     bool good = descriptor >= 0 && page != MAP_FAILED && munmap(page, 4096) == 0 &&
-                getrandom(&byte, 1, 0) == 1;
+                getrandom(&byte, 1, 0) == 1 && fstat(descriptor, &about) == 0;
     return good && ioctl(descriptor, FIONREAD, &size) < 0 && errno == EINVAL ? 0 : -1;
 }
 
