@@ -170,6 +170,46 @@ def test_upgrade_signals_no_other_process_whatever_it_is_told(serving):
         assert said == expected
 
 
+@pytest.fixture
+def systemd(serving):
+    """A tree in which systemd seems to run: what it is told, in order."""
+    root = serving.debian.root
+    told, program, place = root / "tmp/told", root / "usr/bin/systemctl", root / "run/systemd/system"
+    assert not program.exists()
+    program.write_text("""#!/bin/sh
+        echo "$*" >>/tmp/told
+        case $* in
+        *is-enabled*) echo enabled ;;
+        *is-active*) ! grep -q stop /tmp/told ;;
+        esac
+        """)
+    program.chmod(0o755)
+    place.mkdir(parents=True)
+    yield lambda: told.read_text().splitlines() if told.exists() else []
+    program.unlink()
+    place.rmdir()
+    place.parent.rmdir()
+    told.unlink(missing_ok=True)
+
+
+def position(told, *words):
+    """Of the first order with these words."""
+    return next(at for at, order in enumerate(told) if set(words) <= set(order.split()))
+
+
+def test_removed_and_installed_again_it_serves_again(serving, second, systemd):
+    """The configuration has stayed, so nothing is left to be done by hand."""
+    serving.stop()
+    serving.debian.run("apt-get", "remove", "-y", "postern")
+    assert position(systemd(), "stop", "postern.service") < position(systemd(), "daemon-reload")
+    assert (serving.debian.root / "etc/postern/postern.conf").exists()
+    before = len(systemd())
+    said = serving.debian.install(second)
+    told = systemd()[before:]
+    assert position(told, "daemon-reload") < position(told, "start", "postern.service")
+    assert "not started" not in said and "new version" not in said
+
+
 def test_purge_leaves_nothing(serving):
     serving.stop()
     serving.debian.run("userdel", USER)
