@@ -231,18 +231,25 @@ def _answered_by_all(postern, total):
 
 # draining
 
+def greeted_by_all(postern, code):
+    """By as many as make it sure that each reactor was among them: one answers for all, and tells
+    the others."""
+    def greeting():
+        with Client(postern.starttls) as client:
+            return client.reply().code
+    return all(greeting() == code for _ in range(8))
+
+
 def test_draining_refuses_new_connections_and_keeps_the_others(pair):
     postern, clients = pair
     assert control.post(postern, "/drain")["state"] == "draining"
     assert control.get(postern, "/status")["state"] == "draining"
     assert control.request(postern, "/health")[0] == 503
     assert control.metrics(postern)["postern_accepting"] == 0
-    for _ in range(8):  # of either reactor
-        with Client(postern.starttls) as client:
-            assert client.reply().code == 421
-            client.expect_closed()
+    wait.until(lambda: greeted_by_all(postern, 421), "the refusals of either reactor")
     assert all(lives(client) for client in clients["bob"])
     assert control.post(postern, "/resume")["state"] == "serving"
+    wait.until(lambda: greeted_by_all(postern, 220), "the greetings of either reactor")
     with postern.log_in() as client:
         client.quit()
 

@@ -1,5 +1,6 @@
 """Processes: each may die, be replaced, reloaded and told to stop."""
 
+import contextlib
 import os
 import re
 import signal
@@ -74,7 +75,8 @@ def test_reactor_that_dies_again_and_again_is_not_restarted_in_a_circle(postern)
     while time.monotonic() < end:
         for reactor in postern.pids("reactor"):
             deaths.append(reactor)
-            os.kill(reactor, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # has died since
+                os.kill(reactor, signal.SIGKILL)
         wait.until(lambda: postern.pids("reactor") or time.monotonic() > end, "a reactor")
     assert 2 <= len(deaths) < 15
     wait.until(lambda: postern.pids("reactor"), "a reactor in the end", 60)
