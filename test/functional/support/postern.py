@@ -204,13 +204,18 @@ class Postern:
     def wait_for_record(self, timeout=wait.PATIENCE, count=1, **fields):
         """The `count`-th record with these fields, once it is there."""
         try:
-            found = wait.until(lambda: self._died() or
-                               (r := self.find_records(**fields)) and len(r) >= count and r,
-                               f"record {count} with {fields}", timeout)
+            return wait.until(lambda: self._record_or_death(count, fields),
+                              f"record {count} with {fields}", timeout)
         except wait.Lost as lost:
             raise wait.Lost(f"{lost}\n{self.output()[-6000:]}") from None
-        assert found is not True, f"ended while waiting for {fields}:\n{self.output()[-6000:]}"
-        return found[count - 1]
+
+    def _record_or_death(self, count, fields):
+        died = self._died()     # asked first: what it wrote before its end is all there then
+        found = self.find_records(**fields)
+        if len(found) >= count:
+            return found[count - 1]
+        assert not died, f"ended while waiting for {fields}:\n{self.output()[-6000:]}"
+        return None
 
     def _died(self):
         return not self._abandoned and self._process.poll() not in (None, 0)
