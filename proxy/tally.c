@@ -22,6 +22,8 @@
 /* Time is kept in tenths of a second: 13 years of them. */
 #define TICK_MS        100u
 #define TICKS_PER_HOUR 36000u
+/* Without an event; what lasts longest by itself is a success's protection, two weeks. */
+#define TICKS_UNTIL_STALE (15u * 24 * TICKS_PER_HOUR)
 
 struct place {
     uint64_t key;   /* 0: free */
@@ -174,9 +176,17 @@ static const struct place *find(const struct tally *tally, uint64_t key)
     return NULL;
 }
 
-/* A free neighbour, or the lowest, which loses its place. Different keys may sink at different
- * speeds; their age decides between equals. */
-static struct place *claim(struct tally *tally, uint64_t key)
+/* What stands against giving a place away: its level, which sinks at a speed that only its own
+ * callers know; between equals the later event. */
+static uint64_t worth(const struct place *place, uint32_t now)
+{
+    uint64_t value = __atomic_load_n(&place->value, __ATOMIC_ACQUIRE);
+    uint32_t since = (uint32_t)value;
+    return now > since && now - since > TICKS_UNTIL_STALE ? 0 : value;
+}
+
+/* A free neighbour, or the one worth least, which loses its place. */
+static struct place *claim(struct tally *tally, uint64_t key, uint32_t now)
 {
     struct place *set = &tally->table->places[(key & (tally->sets - 1)) * NEIGHBOURS],
                  *lowest = set;
@@ -185,7 +195,7 @@ static struct place *claim(struct tally *tally, uint64_t key)
         if (__atomic_compare_exchange_n(&set[i].key, &empty, key, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE))
             return &set[i];
-        if (set[i].value < lowest->value)
+        if (worth(&set[i], now) < worth(lowest, now))
             lowest = &set[i];
     }
     __atomic_store_n(&lowest->value, 0, __ATOMIC_RELEASE);
@@ -206,9 +216,9 @@ uint32_t tally_level(const struct tally *tally, uint64_t key, uint32_t leak_per_
 static uint32_t change(struct tally *tally, uint64_t key, uint32_t amount, uint32_t at_least,
                        uint32_t leak_per_hour, uint64_t now_ms)
 {
-    const struct place *found = find(tally, key);
-    struct place *place = found ? (struct place *)(uintptr_t)found : claim(tally, key);
     uint32_t now = ticks_at(now_ms);
+    const struct place *found = find(tally, key);
+    struct place *place = found ? (struct place *)(uintptr_t)found : claim(tally, key, now);
     uint64_t before = __atomic_load_n(&place->value, __ATOMIC_ACQUIRE), level = 0;
 
     for (unsigned i = 0; i < TRIES; i++) {

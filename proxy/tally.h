@@ -3,8 +3,9 @@
  * that rise by events and sink with time, as in a bucket with a hole. One
  * table of fixed size in memory that all reactors share, over reloads too;
  * each change is one atomic operation. When a place is taken, the lowest level
- * of its neighbours is forgotten: a table that is too small forgives too
- * early, and never blames the wrong one (but for one chance in 2^64).
+ * of its neighbours is forgotten, or one that has not risen for 15 days: a
+ * table that is too small forgives too early, and never blames the wrong one
+ * (but for one chance in 2^64).
  */
 #ifndef POSTERN_TALLY_H
 #define POSTERN_TALLY_H

@@ -92,6 +92,24 @@ static void test_full_table_forgets_the_least(void **state)
     tally_free(tally);
 }
 
+/* Offenders of last month have sunk to nothing, whatever their speed was. */
+static void test_newcomers_do_not_push_each_other_out_of_a_table_of_the_long_gone(void **state)
+{
+    enum { NEWCOMERS = 100 };
+    struct tally *tally = make(4096);
+    uint64_t keys[NEWCOMERS], later = START + 30 * 24 * HOUR_MS;
+    (void)state;
+    for (unsigned i = 0; i < 100000; i++)
+        tally_add(tally, tally_key(tally, 1, &i, sizeof i), 1000 * TALLY_ONE, TALLY_ONE, START);
+    for (unsigned i = 0; i < NEWCOMERS; i++) {
+        keys[i] = tally_key(tally, 2, &i, sizeof i);
+        tally_add(tally, keys[i], TALLY_ONE, TALLY_ONE, later);
+    }
+    for (unsigned i = 0; i < NEWCOMERS; i++)
+        assert_int_equal(tally_level(tally, keys[i], TALLY_ONE, later), TALLY_ONE);
+    tally_free(tally);
+}
+
 static void test_processes_count_together(void **state)
 {
     enum { PROCESSES = 4, EVENTS = 5000 };
@@ -170,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_raise_never_lowers_and_clear_forgets),
         cmocka_unit_test(test_level_has_an_end),
         cmocka_unit_test(test_full_table_forgets_the_least),
+        cmocka_unit_test(test_newcomers_do_not_push_each_other_out_of_a_table_of_the_long_gone),
         cmocka_unit_test(test_processes_count_together),
         cmocka_unit_test(test_next_program_takes_it_over),
         cmocka_unit_test(test_garbage_in_the_shared_memory_hurts_nobody),
