@@ -50,6 +50,8 @@ AIMS = (
      lambda f: f.ratio("session-few", "nginx"), 0.85, "most", ""),
     ("resumed session, reactor against nginx", lambda f: f.ratio("resumed", "nginx", "reactor"),
      0.70, "most", ""),
+    ("resumed session, 10 at once, reactor against nginx",
+     lambda f: f.ratio("resumed-few", "nginx", "reactor"), 0.70, "most", ""),
     ("bulk against the best of nginx, HAProxy, hitch, stunnel",
      lambda f: f.ratio_to_best("bulk"), 0.70, "most", ""),
     ("idle session", lambda f: f.median("idle", SUBJECT), 14, "most", " KiB"),

@@ -66,9 +66,17 @@ def session_few(machine, row, sizes):
     return _session(machine, row, sizes, 10)
 
 
-def resumed(machine, row, sizes):
-    load = Load(concurrency=100, sessions=sizes.sessions, resume=True)
+def _resumed(machine, row, sizes, concurrency):
+    load = Load(concurrency=concurrency, sessions=sizes.sessions, resume=True)
     return _per_session(machine.cpu(row, load), load.sessions)
+
+
+def resumed(machine, row, sizes):
+    return _resumed(machine, row, sizes, 100)
+
+
+def resumed_few(machine, row, sizes):
+    return _resumed(machine, row, sizes, 10)
 
 
 def bulk(machine, row, sizes):
@@ -132,6 +140,7 @@ SCENARIOS = (
     Scenario("session", "CPU for a session (full handshake, one 1 KB message)", "µs", session),
     Scenario("session-few", "the same, 10 at once instead of 100", "µs", session_few),
     Scenario("resumed", "CPU for a resumed one", "µs", resumed),
+    Scenario("resumed-few", "the same, 10 at once", "µs", resumed_few),
     Scenario("bulk", "CPU for 1 GB in 25 MB messages", "s", bulk, digits=3),
     Scenario("idle", "memory for an idle TLS session with its backend open (PSS)", "KiB", idle,
              digits=1),
