@@ -32,13 +32,25 @@ static bool is_loop(const struct config_listen *listen, const struct address *ba
     return any && local && address_port(&listener) == address_port(&target);
 }
 
+/* A backend that is not in the file is the default one, and the listener is to blame. */
+static void tell_loop(const struct config_backend *backend, const struct config_listen *listen)
+{
+    if (backend->line > 0)
+        config_fault(backend->line, "backend", backend->name, "address",
+                     "\"%.200s\" leads back to listen \"%.100s\"", backend->address_text,
+                     listen->name);
+    else
+        config_fault(listen->line, "listen", listen->name, "address",
+                     "\"%.200s\" is where the backend is looked for, as there is no section "
+                     "\"backend\": mail would go round",
+                     listen->address_text);
+}
+
 static void check_loops(const struct config *config, const struct config_listen *listen)
 {
     for (size_t i = 0; i < config->backend_count; i++)
         if (!*config->backends[i].program && is_loop(listen, &config->backends[i].address))
-            config_fault(config->backends[i].line, "backend", config->backends[i].name,
-                         "address", "\"%.200s\" leads back to listen \"%.100s\"",
-                         config->backends[i].address_text, listen->name);
+            tell_loop(&config->backends[i], listen);
 }
 
 /* The index of a backend of that name; config->backend_count: there is none. */
@@ -120,6 +132,17 @@ static void default_hostname(struct config *config)
     free(name);
 }
 
+/* Every network: anybody may say where he comes from. */
+static void tell_of_announcers(const struct config *config, const struct config_listen *listen)
+{
+    for (size_t i = 0; i < listen->proxy_protocol.count; i++)
+        if (network_prefix(&listen->proxy_protocol.network[i]) == 0)
+            log_warning(
+                "%s:%u: listen \"%s\": proxy_protocol: every client is believed about its "
+                "address",
+                config->path, listen->line, listen->name);
+}
+
 /* What the start says in one line, so that nobody has it without having wanted it. */
 static void tell_of_no_identity(const struct config *config,
                                 const struct config_backend *backend)
@@ -158,9 +181,15 @@ static void check_client_certificates(struct config_listen *listen)
     if (asks && !*listen->client_ca)
         config_fault(listen->line, "listen", listen->name, "client_ca",
                      "must be given where client certificates are asked for");
-    if (!asks && *listen->external)
-        config_fault(listen->line, "listen", listen->name, "external",
-                     "is of no use where client certificates are not asked for");
+    const struct {
+        const char *key, *value;
+    } unasked[] = {{"client_ca", listen->client_ca},
+                   {"client_crl", listen->client_crl},
+                   {"external", listen->external}};
+    for (size_t i = 0; !asks && i < sizeof unasked / sizeof unasked[0]; i++)
+        if (*unasked[i].value)
+            config_fault(listen->line, "listen", listen->name, unasked[i].key,
+                         "is of no use where client certificates are not asked for");
     if (listen->external[0] != '/')
         return;
     listen->fingerprints = fingerprints_read(listen->external, why);
@@ -171,6 +200,9 @@ static void check_client_certificates(struct config_listen *listen)
 static void check_mechanisms(const struct config *config, const struct config_listen *listen)
 {
     uint32_t offered = config->auth.mechanisms & listen->mechanisms;
+    if (*listen->external && !(offered & (1u << SASL_EXTERNAL)))
+        config_fault(listen->line, "listen", listen->name, "external",
+                     "is of no use where EXTERNAL is not among the mechanisms");
     if (!*listen->external)
         offered &= ~(1u << SASL_EXTERNAL);
     if (listen->role == CONFIG_ROLE_SUBMISSION && offered == 0)
@@ -178,17 +210,51 @@ static void check_mechanisms(const struct config *config, const struct config_li
                      "none is left with which anybody could log in");
 }
 
-static void check_inbound(const struct config *config, const struct config_listen *listen)
+/* A listener where people log in whose mail goes to this backend; NULL: there is none. */
+static const struct config_listen *find_submission(const struct config *config, unsigned index)
 {
-    if (listen->role != CONFIG_ROLE_MX || listen->recipients)
-        return;
-    for (size_t i = 0; i < listen->backend_count; i++) {
-        const struct config_backend *backend = &config->backends[listen->backends[i]];
-        if (!identity_way(backend->identity)->carries_address)
-            config_fault(listen->line, "listen", listen->name, "role",
-                         "mx would be an open relay: backend \"%s\" does not hear the client's "
-                         "address (identity = \"%s\"), and \"recipients\" is not given",
-                         backend->name, identity_way_name(backend->identity));
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *listen = &config->listens[i];
+        for (size_t j = 0; j < listen->backend_count; j++)
+            if (listen->role == CONFIG_ROLE_SUBMISSION && listen->backends[j] == index)
+                return listen;
+    }
+    return NULL;
+}
+
+/* A backend that does not hear who has logged in relays for whatever comes from Postern, or for
+ * nobody. */
+static void check_inbound_backend(const struct config *config,
+                                  const struct config_listen *listen, unsigned index)
+{
+    const struct config_backend *backend = &config->backends[index];
+    const char *way = identity_way_name(backend->identity);
+    const struct config_listen *people = find_submission(config, index);
+    if (!identity_tells_address(backend))
+        config_fault(
+            listen->line, "listen", listen->name, "role",
+            "mx would be an open relay: backend \"%s\" does not hear the client's "
+            "address (identity = \"%s\"%s), and \"recipients\" is not given",
+            backend->name, way,
+            identity_way(backend->identity)->xclient ? ", identity_required without ADDR" : "");
+    else if (people && !identity_way(backend->identity)->carries_login)
+        config_fault(
+            listen->line, "listen", listen->name, "role",
+            "mx would be an open relay: backend \"%s\" does not hear who has logged in "
+            "at listen \"%s\" (identity = \"%s\"), and \"recipients\" is not given",
+            backend->name, people->name, way);
+}
+
+/* When every listener knows its backends. */
+static void check_inbound(const struct config *config)
+{
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *listen = &config->listens[i];
+        if (listen->role != CONFIG_ROLE_MX || listen->recipients)
+            continue;
+        for (size_t j = 0; j < listen->backend_count; j++)
+            if (listen->backends[j] < config->backend_count)
+                check_inbound_backend(config, listen, listen->backends[j]);
     }
 }
 
@@ -203,11 +269,35 @@ static void check_program(struct config_backend *backend)
     if (!*backend->program && backend->identity == CONFIG_IDENTITY_PROGRAM)
         config_fault(backend->line, "backend", backend->name, "program",
                      "must be given for identity = \"program\"");
+    if (*backend->program && backend->tls != CONFIG_BACKEND_TLS_OFF)
+        config_fault(backend->line, "backend", backend->name, "tls", "is not for a program");
+    if (!*backend->program && *backend->user)
+        config_fault(backend->line, "backend", backend->name, "user",
+                     "is of no use without a program");
     if (backend->identity == CONFIG_IDENTITY_TRANSPARENT &&
         backend->address.any.sa_family == AF_UNIX)
         config_fault(backend->line, "backend", backend->name, "address",
                      "\"%.200s\" cannot be reached from a client's address",
                      backend->address_text);
+}
+
+/* Whoever wrote that a certificate is looked at believes that there is one. */
+static void check_backend_tls(const struct config_backend *backend)
+{
+    bool encrypted = backend->tls != CONFIG_BACKEND_TLS_OFF;
+    bool local = backend->address.any.sa_family == AF_UNIX;
+    if (!encrypted && *backend->ca)
+        config_fault(backend->line, "backend", backend->name, "ca",
+                     "is of no use where tls = \"off\"");
+    if (!encrypted && *backend->tls_name)
+        config_fault(backend->line, "backend", backend->name, "tls_name",
+                     "is of no use where tls = \"off\"");
+    if (encrypted && local && !*backend->tls_name)
+        config_fault(backend->line, "backend", backend->name, "tls_name",
+                     "must be given: a unix socket is no name for a certificate");
+    if (backend->hide_login && !backend->trace && !identity_way(backend->identity)->trace)
+        config_fault(backend->line, "backend", backend->name, "hide_login",
+                     "is of no use without a trace");
 }
 
 /* Who sends mail from elsewhere has not logged in: a program that asks for the login would be
@@ -246,20 +336,23 @@ void config_check(struct config *config, unsigned share_line)
     if (config->auth.share > config->auth.workers)
         config_fault(share_line, "auth", NULL, "share", "%u is more than the %u workers",
                      config->auth.share, config->auth.workers);
-    for (size_t i = 0; i < config->backend_count; i++)
+    for (size_t i = 0; i < config->backend_count; i++) {
         check_program(&config->backends[i]);
+        check_backend_tls(&config->backends[i]);
+    }
     for (size_t i = 0; i < config->listen_count; i++) {
         struct config_listen *listen = &config->listens[i];
         check_loops(config, listen);
+        tell_of_announcers(config, listen);
         read_recipients(listen);
         check_client_certificates(listen);
         check_mechanisms(config, listen);
         if (!resolve_backends(config, listen))
             continue;
-        check_inbound(config, listen);
         if (listen->role == CONFIG_ROLE_MX)
             check_inbound_program(config, listen);
     }
+    check_inbound(config);
     for (size_t i = 0; i < config->backend_count; i++)
         tell_of_no_identity(config, &config->backends[i]);
     check_secrecy(config);

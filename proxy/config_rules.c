@@ -64,7 +64,7 @@ const char *config_check_external(const void *value)
     static const char *const words[] = {"", "cn", "email", "dns"};
     const char *text = value;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strcmp(text, words[i]) == 0)
+        if (strcasecmp(text, words[i]) == 0)
             return NULL;
     return text[0] == '/' ? NULL : "is none of \"cn\", \"email\", \"dns\", and no file's path";
 }

@@ -33,11 +33,16 @@ static void log_refusal(const struct session *session, const char *cause)
     session_note_failure(session, FAILURE_BACKEND, session->login, cause);
 }
 
+static bool is_authenticated(const struct session *session)
+{
+    return session->login && !session->is_permitted;
+}
+
 /* Who has not asked to be authenticated is not answered with a code of AUTH's. */
 static void say_refusal(struct session *session, enum reply reply)
 {
     const struct reply_text *text = reply_text(reply);
-    if (session->login && !session->is_permitted) {
+    if (is_authenticated(session)) {
         session_say(session, text->text, text->length);
     } else {
         session_say(session, "421", 3);
@@ -82,8 +87,8 @@ static size_t write_trace(void *context, char out[static SMTP_TRACE_SIZE])
         .address = host,
         .hostname = session->service->config->hostname,
         .esmtp = session->esmtp,
-        .authenticated = session->login && !session->is_permitted,
-        .login = hidden ? NULL : session->login,
+        .authenticated = is_authenticated(session),
+        .login = hidden || !is_authenticated(session) ? NULL : session->login,
         .tls_version = stream_tls_version(session->client),
         .tls_cipher = cipher,
         .tls_bits = cipher_bits(cipher),
@@ -117,6 +122,7 @@ static void begin_relay(struct session *session, const struct backend_result *re
         .listen = door_listen(session->door),
         .backend = backend,
         .login = session->login,
+        .authenticated = is_authenticated(session),
         .trace = backend->trace || identity_way(backend->identity)->trace ? write_trace : NULL,
         .limited = tell_of_limit,
         .context = session,
@@ -129,7 +135,7 @@ static void begin_relay(struct session *session, const struct backend_result *re
         return;
     }
     bool client_ended = session->dialogue->input_ended;
-    if (session->login && !session->is_permitted)
+    if (is_authenticated(session))
         session_reply(session, REPLY_AUTHENTICATED);
     dialogue_free(session->dialogue);
     session->dialogue = NULL;

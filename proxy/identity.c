@@ -16,8 +16,8 @@ static const struct {
     [CONFIG_IDENTITY_XCLIENT] =
         {"xclient", {.carries_address = true, .carries_login = true, .xclient = true}},
     [CONFIG_IDENTITY_PROXY_V1] = {"proxy-v1", {.carries_address = true, .proxy = 1}},
-    [CONFIG_IDENTITY_PROXY_V2] = {"proxy-v2",
-                                  {.carries_address = true, .carries_login = true, .proxy = 2}},
+    /* the login is there, too, but no server is known that lets anybody relay for it */
+    [CONFIG_IDENTITY_PROXY_V2] = {"proxy-v2", {.carries_address = true, .proxy = 2}},
     [CONFIG_IDENTITY_AUTH_PARAM] = {"auth-param", {.carries_login = true, .auth_param = true}},
     [CONFIG_IDENTITY_TRACE] = {"trace", {.trace = true}},
     [CONFIG_IDENTITY_PROGRAM] = {"program",
@@ -33,6 +33,13 @@ static const struct {
 const struct identity_way *identity_way(enum config_identity identity)
 {
     return &ways[identity].way;
+}
+
+bool identity_tells_address(const struct config_backend *backend)
+{
+    const struct identity_way *way = identity_way(backend->identity);
+    return way->carries_address &&
+           (!way->xclient || (backend->required & (1u << SMTP_XCLIENT_ADDR)));
 }
 
 const char *identity_way_name(unsigned identity)
@@ -133,7 +140,8 @@ static uint8_t client_flags(const struct identity *identity)
 {
     if (!identity->tls_version)
         return 0;
-    return identity->peer ? PROXY_HEADER_CLIENT_SSL | PROXY_HEADER_CLIENT_CERT_CONN
+    return identity->peer ? PROXY_HEADER_CLIENT_SSL | PROXY_HEADER_CLIENT_CERT_CONN |
+                                PROXY_HEADER_CLIENT_CERT_SESS
                           : PROXY_HEADER_CLIENT_SSL;
 }
 

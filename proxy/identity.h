@@ -18,6 +18,9 @@
 #include "proxy/smtp/xclient.h"
 #include "tls/peer.h"
 
+/* The mechanism of those who are let in by the postmaster's word, without AUTH. */
+#define IDENTITY_PERMITTED "PERMIT"
+
 /* Who and where a client is. What may be NULL is not known, or does not apply. */
 struct identity {
     char id[17];           /* the session's, as in the log */
@@ -44,7 +47,7 @@ enum identity_transport {
 struct identity_way {
     enum identity_transport transport;
     bool carries_address; /* the backend can tell clients apart by it */
-    bool carries_login;
+    bool carries_login;   /* and users, to let them alone relay */
     bool xclient;    /* after EHLO */
     bool auth_param; /* AUTH= on each MAIL FROM */
     bool trace;      /* a Received field on each message */
@@ -52,6 +55,8 @@ struct identity_way {
 };
 
 const struct identity_way *identity_way(enum config_identity identity);
+/* Does this backend hear where each client is, or no session is opened? */
+MUST_USE bool identity_tells_address(const struct config_backend *backend);
 /* The word for it in a file; NULL: there is no such way. */
 const char *identity_way_name(unsigned identity);
 

@@ -48,14 +48,14 @@ static uint64_t needed(const struct opener_settings *settings)
     return geteuid() == 0 ? set : set & ~sets[OPENER_PROGRAM];
 }
 
-static bool check_backend(const struct opener_backend *backend)
+static bool check_user(const struct config *config, const struct config_backend *backend)
 {
     struct opener_user user;
     const char *why = NULL;
-    if (backend->way != OPENER_PROGRAM ||
-        opener_user_find(&user, backend->user, geteuid() == 0, &why))
+    if (!*backend->program || opener_user_find(&user, backend->user, geteuid() == 0, &why))
         return true;
-    log_error("backend \"%s\": user: \"%s\" %s", backend->name, backend->user, why);
+    log_error("%s:%u: backend \"%s\": user: \"%s\" %s", config->path, backend->line,
+              backend->name, backend->user, why);
     return false;
 }
 
@@ -73,8 +73,8 @@ bool opener_check(const struct config *config)
 {
     struct opener_settings settings;
     bool good = opener_settings_from_config(&settings, config) && check_rights(&settings);
-    for (size_t i = 0; i < settings.count; i++)
-        good &= check_backend(&settings.backends[i]);
+    for (size_t i = 0; i < config->backend_count; i++)
+        good &= check_user(config, &config->backends[i]);
     opener_settings_free(&settings);
     return good;
 }

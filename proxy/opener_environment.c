@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy/identity.h"
+
 static void set_address(const struct address *address, char host[static ADDRESS_HOST_SIZE],
                         char port[static 6])
 {
@@ -26,9 +28,10 @@ void opener_values_set(struct opener_values *out, const struct opener_order *ord
     memset(out, 0, sizeof *out);
     set_address(&order->client, out->address, out->port);
     set_address(&order->local, out->local_address, out->local_port);
+    bool authenticated = order->login[0] && strcmp(order->mechanism, IDENTITY_PERMITTED) != 0;
     snprintf(out->protocol, sizeof out->protocol, "%s%s%s", order->esmtp ? "esmtp" : "smtp",
              order->esmtp && order->tls[0] ? "s" : "",
-             order->esmtp && order->login[0] ? "a" : "");
+             order->esmtp && authenticated ? "a" : "");
     out->value[PROGRAM_ADDRESS] = or_null(out->address);
     out->value[PROGRAM_PORT] = or_null(out->port);
     out->value[PROGRAM_HOST] = or_null(order->host[0] ? order->host : out->address);

@@ -165,8 +165,13 @@ static bool add_file(struct recipients *recipients, const char *path,
         snprintf(error, RECIPIENTS_ERROR_SIZE, "%s: %s", path, strerrordesc_np(errno));
         return false;
     }
+    size_t before = recipients->count;
     bool added = recipients_add_lines(recipients, file, path, error);
     fclose(file);
+    if (added && recipients->count == before) {
+        snprintf(error, RECIPIENTS_ERROR_SIZE, "%s: nobody stands in it", path);
+        return false;
+    }
     return added;
 }
 

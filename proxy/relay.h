@@ -36,7 +36,8 @@ struct relay;
 struct relay_party {
     const struct config_listen *listen;
     const struct config_backend *backend;
-    const char *login; /* NULL: not authenticated */
+    const char *login;  /* NULL: nobody's */
+    bool authenticated; /* by AUTH, and not by the postmaster's word for an address */
     /* Told of a limit of this login's that was reached. */
     void (*limited)(void *context, const char *what);
     /* Writes the Received field of a message that begins now; NULL: none is put in. */

@@ -223,7 +223,7 @@ static void forward_for_users(struct relay *relay, const struct smtp_command *co
                               const char *line, size_t length)
 {
     (void)command;
-    if (relay->party.login)
+    if (relay->party.authenticated)
         forward(relay, line, length, EXPECT_ANY);
     else
         refuse(relay, REPLY_NOT_BEFORE_AUTH);

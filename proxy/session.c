@@ -59,9 +59,9 @@ const char *session_certified_name(const struct session *session)
         return NULL;
     if (listen->fingerprints)
         name = fingerprints_find(listen->fingerprints, peer->fingerprint);
-    else if (strcmp(listen->external, "cn") == 0)
+    else if (strcasecmp(listen->external, "cn") == 0)
         name = peer->common_name;
-    else if (strcmp(listen->external, "email") == 0)
+    else if (strcasecmp(listen->external, "email") == 0)
         name = peer->email;
     else
         name = peer->dns;
@@ -72,7 +72,7 @@ const char *session_mechanism(const struct session *session)
 {
     if (!session->login)
         return NULL;
-    return session->is_permitted ? "PERMIT"
+    return session->is_permitted ? IDENTITY_PERMITTED
                                  : sasl_mechanism_name((enum sasl_mechanism)session->mechanism);
 }
 

@@ -3,13 +3,16 @@
 #include "tls/authorities.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "proxy/base/log.h"
 
@@ -67,6 +70,15 @@ static const char *systems_own(void)
                : or_default(X509_get_default_cert_dir_env(), X509_get_default_cert_dir());
 }
 
+/* OpenSSL says of a file that cannot be read hardly more than that. */
+static const char *last_reason(const char *path)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    if (access(path, R_OK) < 0)
+        return strerrordesc_np(errno);
+    return reason ? reason : "there is none";
+}
+
 bool tls_authorities_load(SSL_CTX *context, const char *path)
 {
     ERR_clear_error();
@@ -74,8 +86,45 @@ bool tls_authorities_load(SSL_CTX *context, const char *path)
         path = systems_own();
     if (load(context, path))
         return true;
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    log_error("%s: no usable certificate authorities in it: %s", path,
-              reason ? reason : "there is none");
+    log_error("%s: no usable certificate authorities in it: %s", path, last_reason(path));
     return false;
+}
+
+static void tell_if_expired(X509_CRL *list, const char *path)
+{
+    const ASN1_TIME *next = X509_CRL_get0_nextUpdate(list);
+    if (next && X509_cmp_current_time(next) < 0)
+        log_warning("%s: a revocation list in it has expired: no certificate of its issuer is "
+                    "believed until there is a new one",
+                    path);
+}
+
+/* How many there are. */
+static unsigned load_lists(X509_STORE *store, FILE *file, const char *path)
+{
+    X509_CRL *list;
+    unsigned loaded = 0;
+    while ((list = PEM_read_X509_CRL(file, NULL, NULL, NULL))) {
+        loaded += X509_STORE_add_crl(store, list) == 1;
+        tell_if_expired(list, path);
+        X509_CRL_free(list);
+    }
+    return loaded;
+}
+
+/* What stands behind the last list, as after the end of a file, is no fault of those before. */
+bool tls_revoked_load(SSL_CTX *context, const char *path)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(context);
+    ERR_clear_error();
+    FILE *file = fopen(path, "re");
+    bool good =
+        file && load_lists(store, file, path) > 0 &&
+        X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1;
+    if (!good)
+        log_error("%s: no usable revocation list in it: %s", path, last_reason(path));
+    if (file)
+        fclose(file);
+    ERR_clear_error();
+    return good;
 }

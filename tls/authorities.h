@@ -16,4 +16,11 @@
  */
 MUST_USE bool tls_authorities_load(SSL_CTX *context, const char *path);
 
+/*
+ * Adds the revocation lists of a PEM file, and has every certificate looked for in them. One
+ * that has expired is told of: no certificate of its issuer is believed any more. Returns
+ * false, having logged why, if there is not one.
+ */
+MUST_USE bool tls_revoked_load(SSL_CTX *context, const char *path);
+
 #endif

@@ -127,14 +127,6 @@ static bool load_authorities(SSL_CTX *context, const char *ca)
     return true;
 }
 
-static bool load_revoked(SSL_CTX *context, const char *crl)
-{
-    X509_STORE *store = SSL_CTX_get_cert_store(context);
-    X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
-    return lookup && X509_load_crl_file(lookup, crl, X509_FILETYPE_PEM) > 0 &&
-           X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1;
-}
-
 /* The verdict stays with the session; who asks for it is stream_tls.c. */
 static int pass_on(int good, X509_STORE_CTX *verification)
 {
@@ -146,13 +138,9 @@ static bool ask_for_certificates(SSL_CTX *context, const struct tls_settings *se
 {
     if (settings->client_certificates == TLS_CLIENT_CERTIFICATES_OFF)
         return true;
-    if (!load_authorities(context, settings->client_ca))
+    if (!load_authorities(context, settings->client_ca) ||
+        (*settings->client_crl && !tls_revoked_load(context, settings->client_crl)))
         return false;
-    if (*settings->client_crl && !load_revoked(context, settings->client_crl)) {
-        log_error("%s: no usable revocation list in it: %s", settings->client_crl,
-                  last_reason());
-        return false;
-    }
     if (settings->client_certificates == TLS_CLIENT_CERTIFICATES_REQUIRE)
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     else

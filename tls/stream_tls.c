@@ -236,7 +236,7 @@ static const char *tls_error(const struct stream *stream)
 {
     if (stream->error)
         return stream->error;
-    long verified = stream->client ? SSL_get_verify_result(stream->ssl) : X509_V_OK;
+    long verified = SSL_get_verify_result(stream->ssl);
     if (verified != X509_V_OK)
         return X509_verify_cert_error_string(verified);
     unsigned long code = ERR_peek_error();

@@ -93,17 +93,19 @@ static void put_address(struct field *field, const char *before, const char *add
     put_word(field, word);
 }
 
-/* "[192.0.2.1]" is a name too. */
-static void put_helo(struct field *field, const char *helo)
+/* "[192.0.2.1]" is a name too. `before` has its space. */
+static void put_name(struct field *field, const char *before, const char *name)
 {
     char word[WORD_SIZE];
-    size_t length = strnlen(helo, SMTP_TRACE_NAME_LIMIT + 1);
-    bool literal = length > 2 && length <= SMTP_TRACE_NAME_LIMIT && helo[0] == '[' &&
-                   helo[length - 1] == ']';
+    size_t length = strnlen(name, SMTP_TRACE_NAME_LIMIT + 1);
+    bool literal = length > 2 && length <= SMTP_TRACE_NAME_LIMIT && name[0] == '[' &&
+                   name[length - 1] == ']';
+    size_t at = strlen(before);
+    memcpy(word, before, at);
     if (literal)
-        clean("[", helo + 1, length - 2, in_literal, "]", word);
+        clean("[", name + 1, length - 2, in_literal, "]", word + at);
     else
-        clean("", helo, SMTP_TRACE_NAME_LIMIT, in_domain, "", word);
+        clean("", name, SMTP_TRACE_NAME_LIMIT, in_domain, "", word + at);
     put_word(field, word);
 }
 
@@ -113,7 +115,7 @@ static void put_from(struct field *field, const struct smtp_trace *trace)
     const char *address = is_told(trace->address) ? trace->address : NULL;
     put(field, "Received: from");
     if (is_told(trace->helo))
-        put_helo(field, trace->helo);
+        put_name(field, "", trace->helo);
     else if (address)
         put_address(field, "", address, "]");
     else
@@ -218,12 +220,9 @@ static void put_id_and_date(struct field *field, const struct smtp_trace *trace)
 size_t smtp_trace_format(const struct smtp_trace *trace, char out[static SMTP_TRACE_SIZE])
 {
     struct field field = {out, 0, 0};
-    char word[WORD_SIZE];
     put_from(&field, trace);
     fold(&field);
-    clean("by ", is_told(trace->hostname) ? trace->hostname : "localhost",
-          SMTP_TRACE_NAME_LIMIT, in_domain, "", word);
-    put_word(&field, word);
+    put_name(&field, "by ", is_told(trace->hostname) ? trace->hostname : "localhost");
     put_word(&field, "with");
     put_word(&field, protocol(trace));
     put_tls(&field, trace);

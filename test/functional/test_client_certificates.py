@@ -1,6 +1,7 @@
 """Machines that log in with a certificate: whose counts, and as whom."""
 
 import base64
+import re
 import ssl
 import subprocess
 
@@ -56,8 +57,9 @@ class Authority:
         self._openssl("ca", "-config", self.directory / "cnf", "-revoke", certificate)
         self.write_crl()
 
-    def write_crl(self):
-        self._openssl("ca", "-gencrl", "-config", self.directory / "cnf", "-out", self.crl)
+    def write_crl(self, path=None, *options):
+        self._openssl("ca", "-gencrl", "-config", self.directory / "cnf",
+                      "-out", path or self.crl, *options)
 
 
 def fingerprint(certificate):
@@ -192,10 +194,26 @@ def test_nobody_gets_in_without_a_good_certificate_where_one_is_required(start, 
                     client_crl=authority.crl)
     with pytest.raises((ssl.SSLError, client.Closed, ConnectionError)):
         connect(postern, pair)
-    assert postern.wait_for_record(event="session ended")["messages"] == "0"
+    record = postern.wait_for_record(event="session ended")
+    why = {"nobody": "did not return a certificate", "stranger": "issuer certificate",
+           "revoked": "certificate revoked"}[who]
+    assert record["messages"] == "0" and why in record["end"]
     with connect(postern, authority.robot) as one:
         one.ehlo()
         one.command(external(), 235)
+
+
+def test_revocation_list_that_has_expired_is_told_of(start, backend, authority, scratch):
+    """With it everybody is shut out, and the postmaster has to know why."""
+    expired = scratch / "expired.pem"
+    authority.write_crl(expired, "-crl_lastupdate", "200101000000Z",
+                        "-crl_nextupdate", "200201000000Z")
+    postern = serve(start, backend, authority, client_certificates="require",
+                    client_crl=expired)
+    postern.wait_for_record(level="warning", msg=re.compile(f"{expired}: .* has expired"))
+    with pytest.raises((ssl.SSLError, client.Closed, ConnectionError)):
+        connect(postern, authority.robot)
+    assert "CRL has expired" in postern.wait_for_record(event="session ended")["end"]
 
 
 def test_listener_may_offer_certificates_alone(start, backend, authority):
@@ -258,7 +276,7 @@ def test_proxy_header_tells_whose_certificate_it_was(start, backend, authority):
                                         None), "no session")
     _, _, _, tlvs = read_v2(session.header)
     assert tlvs[0xe0] == b"robot" and tlvs[0x01] == b"smtp" and tlvs[0x02] == b"mail.example.org"
-    assert tlvs[0x20][0] == 3 and tlvs[0x20][1:5] == b"\0\0\0\0"
+    assert tlvs[0x20][0] == 7 and tlvs[0x20][1:5] == b"\0\0\0\0"
     assert b"robot" in tlvs[0x20]
 
 

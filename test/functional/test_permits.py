@@ -39,6 +39,22 @@ def test_permitted_address_sends_as_the_name_that_was_given(postern, backend):
     assert (record["address"], record["user"], record["for"]) == ("127.0.1.1", "printer", "10m")
 
 
+def test_permitted_client_has_not_logged_in(start, backend):
+    """It may send; it may not ask for accounts, and nobody is told that it had a password."""
+    backend.extensions = (*backend.extensions, "VRFY", "EXPN", "ETRN")
+    postern = start(backend, backend={"trace": True})
+    control.post(postern, "/permit?address=127.0.1.1&user=printer")
+    with postern.connect(source="127.0.1.1") as one:
+        one.ehlo()
+        one.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+        for command in ("VRFY bob", "EXPN all", "ETRN d.test"):
+            one.command(command, 502)
+        one.quit()
+    (message,) = backend.session().messages
+    assert b"with ESMTPS " in message and b"authenticated" not in message
+    assert not {"VRFY", "EXPN", "ETRN"} & set(backend.session().verbs)
+
+
 def test_permitted_address_without_a_name_sends_as_itself(postern, backend):
     control.post(postern, "/permit?address=127.0.1.0/24")
     assert may_send_without_login(postern, "127.0.1.7")

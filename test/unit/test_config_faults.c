@@ -53,6 +53,24 @@ static const struct {
      E("2: listen \"a\": client_ca: must be given where client certificates are asked for")},
     {TLS "listen a { address = \"*:1\" external = cn }",
      E("2: listen \"a\": external: is of no use where client certificates are not asked for")},
+    {TLS "listen a { address = \"*:1\" client_ca = \"/ca\" }",
+     E("2: listen \"a\": client_ca: is of no use where client certificates are not asked for")},
+    {TLS "listen a { address = \"*:1\" client_crl = \"/crl\" }",
+     E("2: listen \"a\": client_crl: is of no use where client certificates are not asked "
+       "for")},
+    {TLS "auth { mechanisms = {\"PLAIN\"} }\nlisten a { address = \"*:1\" external = CN\n"
+         "client_certificates = request client_ca = \"/ca\" }",
+     E("3: listen \"a\": external: is of no use where EXTERNAL is not among the mechanisms")},
+    {TLS "backend {\n ca = \"/ca\" }", E("3: backend: ca: is of no use where tls = \"off\"")},
+    {TLS "backend {\n tls_name = \"a.example\" }",
+     E("3: backend: tls_name: is of no use where tls = \"off\"")},
+    {TLS "backend {\n address = \"unix:/x\" tls = starttls }",
+     E("3: backend: tls_name: must be given: a unix socket is no name for a certificate")},
+    {TLS "backend {\n hide_login = true }",
+     E("3: backend: hide_login: is of no use without a trace")},
+    {TLS "backend {\n user = exim }", E("3: backend: user: is of no use without a program")},
+    {TLS "backend {\n program = \"/bin/true\" tls = implicit }",
+     E("3: backend: tls: is not for a program")},
     {TLS "listen a { address = \"*:1\" mechanisms = {\"EXTERNAL\"} }",
      E("2: listen \"a\": mechanisms: none is left with which anybody could log in")},
     {TLS "listen a { address = \"*:1\" external = login }",
@@ -71,7 +89,8 @@ static const struct {
      E("2: backend: address: \"*:25\": \"any address\" is for listeners: name the one that "
        "the backend listens on")},
     {TLS "listen a { address = \"*:25\" }",
-     E(" backend: address: \"127.0.0.1:25\" leads back to listen \"a\"")},
+     E("2: listen \"a\": address: \"*:25\" is where the backend is looked for, as there is no "
+       "section \"backend\": mail would go round")},
     {TLS "backend { address = \"[::ffff:127.0.0.1]:2525\" }",
      E("2: backend: address: \"[::ffff:127.0.0.1]:2525\" leads back to listen "
        "\"alternate\"")},
@@ -90,6 +109,16 @@ static const struct {
      E("3: listen \"in\": role: mx would be an open relay: backend \"default\" does not hear "
        "the "
        "client's address (identity = \"auth-param\"), and \"recipients\" is not given")},
+    {TLS "listen in {\n address = \"*:1\"\n role = mx }\n"
+         "backend { identity_required = {\"HELO\", \"LOGIN\"} }",
+     E("3: listen \"in\": role: mx would be an open relay: backend \"default\" does not hear "
+       "the client's address (identity = \"auto\", identity_required without ADDR), and "
+       "\"recipients\" is not given")},
+    {TLS "listen in {\n address = \"*:1\"\n role = mx }\nlisten users { address = \"*:2\" }\n"
+         "backend { identity = proxy-v2 }",
+     E("3: listen \"in\": role: mx would be an open relay: backend \"default\" does not hear "
+       "who has logged in at listen \"users\" (identity = \"proxy-v2\"), and \"recipients\" "
+       "is not given")},
     {TLS "log { format = plain }", E("2: log: format: \"plain\" is none of \"text\", "
                                      "\"json\"")},
     {TLS "tls { minimum = \"1.1\" }", E("2: tls: minimum: \"1.1\" is none of \"1.2\", "

@@ -79,6 +79,15 @@ static void test_what_is_not_known_is_left_out(void **state)
                   "\tby localhost with SMTP; Mon, 23 Nov 2026 17:24:38 +0000\r\n");
 }
 
+static void test_host_without_a_name_stands_there_by_its_address(void **state)
+{
+    struct smtp_trace trace = {.address = "203.0.113.9", .time = NOVEMBER};
+    (void)state;
+    trace.hostname = "[192.0.2.1]";
+    check(&trace, "Received: from [203.0.113.9] ([203.0.113.9])\r\n"
+                  "\tby [192.0.2.1] with SMTP; Mon, 23 Nov 2026 17:24:38 +0000\r\n");
+}
+
 /* RFC 3848 */
 static void test_keyword_says_how_it_came(void **state)
 {
@@ -274,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_ordinary_session),
         cmocka_unit_test(test_what_is_not_known_is_left_out),
+        cmocka_unit_test(test_host_without_a_name_stands_there_by_its_address),
         cmocka_unit_test(test_keyword_says_how_it_came),
         cmocka_unit_test(test_nothing_said_becomes_more_than_a_word),
         cmocka_unit_test(test_every_byte_stays_in_its_place),
