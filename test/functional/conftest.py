@@ -138,11 +138,24 @@ class PosternFactory:
             raise failures[0]
 
 
+_RUNNING = pytest.StashKey()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """With a failure stands what each Postern of the test has written: it may not come again."""
+    report = (yield).get_result()
+    if call.when == "call" and report.failed:
+        for each in item.stash.get(_RUNNING, []):
+            report.sections.append((f"log of {each.directory.name}", each.output()[-6000:]))
+
+
 @pytest.fixture
-def start(scratch, certificates, pam):
+def start(request, scratch, certificates, pam):
     """start(backend, auth={…}, …) -> a running Postern, which is stopped and checked behind the
     test."""
     factory = PosternFactory(scratch, certificates, pam)
+    request.node.stash[_RUNNING] = factory.running
     yield factory
     factory.stop()
 

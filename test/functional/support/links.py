@@ -5,6 +5,8 @@ import ctypes
 import os
 import subprocess
 
+from support import wait
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 
@@ -32,9 +34,13 @@ class Namespace:
 
     def run(self, *lines):
         for line in lines:
-            result = subprocess.run([*self.command, *line.split()], text=True, check=False,
-                                    capture_output=True)
-            assert result.returncode == 0, f"{line}: {result.stderr}"
+            self._output(line)
+
+    def _output(self, line):
+        result = subprocess.run([*self.command, *line.split()], text=True, check=False,
+                                capture_output=True)
+        assert result.returncode == 0, f"{line}: {result.stderr}"
+        return result.stdout
 
     @contextlib.contextmanager
     def inside(self):
@@ -47,7 +53,8 @@ class Namespace:
                 _setns(home.fileno())
 
     def tie(self, name, addresses, other, other_name, other_addresses):
-        """A pair of interfaces, each with its addresses ("10.0.0.1/24")."""
+        """A pair of interfaces, each with its addresses ("10.0.0.1/24"). Both carry packets: one
+        that is up loses what it is given until the kernel has come to know of its carrier."""
         self.run(f"ip link add {name} type veth peer name {other_name} netns {other.pid}")
         for space, link, each in ((self, name, addresses), (other, other_name, other_addresses)):
             for address in each:
@@ -55,6 +62,9 @@ class Namespace:
                 space.run(f"ip address add {address} dev {link}"
                           + (" nodad" if ":" in address else ""))
             space.run(f"ip link set {link} up")
+        for space, link in ((self, name), (other, other_name)):
+            wait.until(lambda: " state UP " in space._output(f"ip -o link show {link}"),
+                       f"a carrier of {link}")
 
     def close(self):
         self._holder.stdin.close()
