@@ -24,6 +24,7 @@ static void begin_handshake(struct session *session)
 {
     session->phase = SESSION_HANDSHAKE;
     session->dialogue->handshake_ms = session->started_ms;
+    dialogue_greet_early(session);
     if (!stream_secure(session->client, door_tls(session->door)))
         session_finish(session, REPLY_NONE, "out of memory");
 }

@@ -354,10 +354,26 @@ static void take_input(struct session *session)
 
 void dialogue_greet(struct session *session)
 {
-    const char *hostname = session->service->config->hostname;
-    session_say(session, "220 ", 4);
-    session_say(session, hostname, strlen(hostname));
-    session_say(session, " ESMTP\r\n", 8);
+    size_t length;
+    const char *greeting = door_greeting(session->door, &length);
+    session_say(session, greeting, length);
+    session->dialogue->welcomed = true;
+}
+
+void dialogue_greet_early(struct session *session)
+{
+    size_t length;
+    const char *greeting = door_greeting(session->door, &length);
+    if (!session->dialogue->welcomed && door_greets_early(session->door))
+        stream_speak_early(session->client, greeting, length);
+}
+
+/* What the stream has said by itself counts as said. */
+static void count_early_greeting(struct session *session)
+{
+    size_t length;
+    (void)door_greeting(session->door, &length);
+    session_count_output(session, length);
     session->dialogue->welcomed = true;
 }
 
@@ -380,15 +396,18 @@ static void after_handshake(struct session *session)
                              stream_tls_resumed(session->client));
     tell_of_certificate(session);
     session->phase = SESSION_COMMANDS;
-    if (!session->dialogue->welcomed)
+    if (stream_has_spoken(session->client))
+        count_early_greeting(session);
+    else if (!session->dialogue->welcomed)
         dialogue_greet(session);
 }
 
 void dialogue_event(struct session *session, enum stream_event event)
 {
     switch (event) {
-    case STREAM_SECURED:
+    case STREAM_SECURED: /* and perhaps a command came with it */
         after_handshake(session);
+        take_input(session);
         break;
     case STREAM_READABLE:
         take_input(session);

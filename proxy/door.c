@@ -4,14 +4,19 @@
  */
 #include "proxy/door.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "auth/sasl.h"
+#include "proxy/smtp/command.h"
 #include "proxy/statistics.h"
 
 /* All of the names with blanks between them. */
 #define MECHANISMS_SIZE 64
+
+/* "220 host ESMTP" */
+#define GREETING_SIZE (SMTP_DOMAIN_LIMIT + 16)
 
 struct door {
     const struct config *config;
@@ -20,6 +25,8 @@ struct door {
     unsigned statistics;
     struct upstream *const *upstreams; /* the reactor's */
     unsigned turn;                     /* of "balance" */
+    size_t greeting_length;
+    char greeting[GREETING_SIZE];
     struct {
         size_t length;
         char text[SMTP_EHLO_TEXT_SIZE];
@@ -97,6 +104,9 @@ struct door *door_new(const struct config *config, const struct config_listen *l
     door->tls = tls;
     door->statistics = statistics_listener(listen->name);
     door->upstreams = upstreams;
+    door->greeting_length =
+        (size_t)snprintf(door->greeting, GREETING_SIZE, "220 %.*s ESMTP\r\n", SMTP_DOMAIN_LIMIT,
+                         config->hostname);
     door_learn(door);
     return door;
 }
@@ -136,6 +146,18 @@ bool door_is_balanced(const struct door *door, const struct address *peer)
         if (network_contains(&networks->network[i], peer))
             return true;
     return false;
+}
+
+const char *door_greeting(const struct door *door, size_t *length)
+{
+    *length = door->greeting_length;
+    return door->greeting;
+}
+
+bool door_greets_early(const struct door *door)
+{
+    return door->config->tls.tickets &&
+           door->listen->client_certificates == TLS_CLIENT_CERTIFICATES_OFF;
 }
 
 const char *door_ehlo(const struct door *door, enum door_stage stage, size_t *length)

@@ -41,6 +41,15 @@ bool door_is_balanced(const struct door *door, const struct address *peer);
 /* What a backend offers has changed. */
 void door_learn(struct door *door);
 
+/* What a client hears first, with its line end. */
+const char *door_greeting(const struct door *door, size_t *length);
+
+/*
+ * May the greeting go out within the handshake? It may where a ticket follows the handshake, as
+ * a client whose Nagle waits for an acknowledgement would otherwise wait for a late one.
+ */
+bool door_greets_early(const struct door *door);
+
 enum door_stage {
     DOOR_PLAINTEXT,
     DOOR_SECURE,

@@ -48,10 +48,10 @@ struct identity_way {
     enum identity_transport transport;
     bool carries_address; /* the backend can tell clients apart by it */
     bool carries_login;   /* and users, to let them alone relay */
-    bool xclient;    /* after EHLO */
-    bool auth_param; /* AUTH= on each MAIL FROM */
-    bool trace;      /* a Received field on each message */
-    unsigned proxy;  /* version of the PROXY header before everything else; 0: none */
+    bool xclient;         /* after EHLO */
+    bool auth_param;      /* AUTH= on each MAIL FROM */
+    bool trace;           /* a Received field on each message */
+    unsigned proxy;       /* version of the PROXY header before everything else; 0: none */
 };
 
 const struct identity_way *identity_way(enum config_identity identity);

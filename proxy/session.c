@@ -83,10 +83,15 @@ enum door_stage session_stage(const struct session *session)
     return session_certified_name(session) ? DOOR_CERTIFIED : DOOR_SECURE;
 }
 
-void session_say(struct session *session, const char *text, size_t length)
+void session_count_output(struct session *session, size_t length)
 {
     session->bytes_out += length;
     statistics_add(&statistics->bytes[1], length);
+}
+
+void session_say(struct session *session, const char *text, size_t length)
+{
+    session_count_output(session, length);
     stream_write(session->client, text, length);
 }
 

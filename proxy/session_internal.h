@@ -111,6 +111,8 @@ enum door_stage session_stage(const struct session *session);
 /* Who the client is by its certificate; NULL: nobody whom the mapping knows. */
 const char *session_certified_name(const struct session *session);
 void session_say(struct session *session, const char *text, size_t length);
+/* Counts what was said in another way. */
+void session_count_output(struct session *session, size_t length);
 void session_reply(struct session *session, enum reply reply);
 /* The session is over at the end of this turn; the first cause stays. */
 void session_finish(struct session *session, enum reply reply, const char *cause);
@@ -130,6 +132,8 @@ void arrival_client_left(struct session *session, const char *cause);
 
 /* dialogue.c: SMTP until AUTH */
 void dialogue_greet(struct session *session);
+/* The same with the handshake that is about to begin, if the client's TLS allows it. */
+void dialogue_greet_early(struct session *session);
 void dialogue_event(struct session *session, enum stream_event event);
 /* Goes on with what the client has already sent. */
 void dialogue_continue(struct session *session);

@@ -105,6 +105,8 @@ void stream_input_left(struct stream *stream, bool left)
     else if (!left && stream->in_unread_list) {
         TAILQ_REMOVE(&stream->loop->unread, stream, link);
         stream->in_unread_list = false;
+        if (TAILQ_EMPTY(&stream->loop->unread))
+            evtimer_del(&stream->loop->unread_timer);
     }
 }
 
@@ -131,7 +133,6 @@ static void continue_handshake(struct stream *stream)
 /* One turn of input. The owner may free the stream in any of these. */
 static void offer_input(struct stream *stream)
 {
-    stream->socket_empty = false;
     if (stream->finishing)
         stream_finish_event(stream);
     else if (stream->failed)
@@ -147,7 +148,9 @@ static void offer_input(struct stream *stream)
 static void on_readable(int fd, short what, void *argument)
 {
     (void)fd, (void)what;
-    offer_input(argument);
+    struct stream *stream = argument;
+    stream->socket_empty = false;
+    offer_input(stream);
 }
 
 /* Those that were waiting when the turn began; what they add waits for the next one. */

@@ -65,6 +65,16 @@ void stream_prepare_context(SSL_CTX *context);
 MUST_USE bool stream_secure(struct stream *stream, SSL_CTX *context);
 
 /*
+ * Has the server's first words go out with its part of the handshake, where that can be (TLS
+ * 1.3's half round trip): the client has them before it answers, and may answer at once.
+ * Before stream_secure(), for words that anybody may hear; they must live until
+ * STREAM_SECURED, when stream_has_spoken() tells whether they have gone, or are still to be
+ * written.
+ */
+void stream_speak_early(struct stream *stream, const char *words, size_t length);
+bool stream_has_spoken(const struct stream *stream);
+
+/*
  * Begins a client's handshake with a server that is to prove that it is `name`, a host name or
  * an IP address; call it also while the socket is still connecting. What was read in plaintext
  * is the caller's to forget. The caller flushes when STREAM_SECURED has come.

@@ -30,6 +30,8 @@ struct stream {
     struct tls_peer *peer;          /* NULL: without a certificate */
     const char *peer_fault;         /* static text */
     char *server_name;
+    const char *early_words; /* NULL: none, or they have gone */
+    size_t early_length;
     const char *error;
     struct buffer input;  /* under TLS: from the socket, not opened yet */
     struct buffer opened; /* TLS 1.3: of a record, more than its reader had room for */
@@ -51,6 +53,7 @@ struct stream {
     bool socket_empty : 1;   /* a short read in this turn: the next would say EAGAIN */
     bool input_left : 1;     /* the caller stopped before STREAM_AGAIN */
     bool in_unread_list : 1; /* will be offered again though the socket may be silent */
+    bool spoken : 1;         /* early words have gone */
     bool end_of_input : 1;
     bool end_output : 1; /* FIN behind the queued bytes */
     bool output_ended : 1;

@@ -32,8 +32,8 @@ static int count_records(const uint8_t *bytes, size_t length)
 
 /*
  * In the last step of a server's handshake it reads the client's Finished and sends tickets,
- * and these are the first records under the application's keys: their number is where ours
- * begins.
+ * and these are the first records under the application's keys, but for early words, which are
+ * one: their number is where ours begins.
  */
 bool stream_records_take_over(struct stream *stream, size_t sent_from)
 {
@@ -42,6 +42,7 @@ bool stream_records_take_over(struct stream *stream, size_t sent_from)
     int suite = tls_suite_lookup(stream->cipher);
     int sent = count_records((const uint8_t *)buffer_bytes(&stream->output) + sent_from,
                              stream->output.length - sent_from);
+    sent += sent >= 0 && stream->spoken;
     if (suite < 0 || sent < 0 || !secrets->has_client || !secrets->has_server)
         return false;
 

@@ -210,6 +210,17 @@ bool stream_secure_client(struct stream *stream, SSL_CTX *context, const char *n
     return true;
 }
 
+void stream_speak_early(struct stream *stream, const char *words, size_t length)
+{
+    stream->early_words = words;
+    stream->early_length = length;
+}
+
+bool stream_has_spoken(const struct stream *stream)
+{
+    return stream->spoken;
+}
+
 static void forget_secrets(struct stream *stream)
 {
     if (!stream->secrets)
@@ -317,11 +328,37 @@ static void end_handshake(struct stream *stream, size_t sent_from)
     forget_secrets(stream);
 }
 
+/*
+ * A server's first steps, up to its Finished: OpenSSL stops there for a client's early data,
+ * which is never accepted here. 1: go on with the handshake. What comes behind is TLS 1.3's
+ * only, and answered by a ticket at least: a client that waits for an acknowledgement before it
+ * speaks again (Nagle's algorithm) gets one at once.
+ */
+static int speak_early(struct stream *stream)
+{
+    size_t none = 0, written = 0;
+    char unused[1];
+    if (SSL_read_early_data(stream->ssl, unused, sizeof unused, &none) !=
+        SSL_READ_EARLY_DATA_FINISH)
+        return -1;
+    if (SSL_version(stream->ssl) == TLS1_3_VERSION && !SSL_is_init_finished(stream->ssl))
+        stream->spoken = SSL_write_early_data(stream->ssl, stream->early_words,
+                                              stream->early_length, &written) == 1;
+    stream->early_words = NULL;
+    return 1;
+}
+
+static int take_steps(struct stream *stream)
+{
+    int result = stream->early_words ? speak_early(stream) : 1;
+    return result == 1 ? SSL_do_handshake(stream->ssl) : result;
+}
+
 bool stream_tls_handshake(struct stream *stream)
 {
     size_t sent_from = stream->output.length;
     ERR_clear_error();
-    int result = SSL_do_handshake(stream->ssl);
+    int result = take_steps(stream);
     if (result == 1) {
         end_handshake(stream, sent_from);
         return true;

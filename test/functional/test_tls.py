@@ -2,6 +2,7 @@
 
 import os
 import select
+import socket
 import ssl
 import subprocess
 import threading
@@ -136,6 +137,77 @@ def test_client_may_change_its_keys(postern):
 def test_client_that_only_changes_keys_is_cut_off(postern):
     assert b"250 " not in change_keys(postern, 40)
     assert postern.wait_for_record(event="session ended")["end"] == "malformed TLS record"
+
+
+# the greeting within the handshake
+
+def shake_hands_but_the_last_word(postern, settings):
+    """A client that is done, as far as it can see, and has not sent its Finished: its TLS object,
+    what it would send, and its socket."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = settings.wrap_bio(incoming, outgoing, server_hostname="mail.example.org")
+    connected = socket.create_connection(postern.implicit, wait.PATIENCE)
+    while True:
+        try:
+            tls.do_handshake()
+            return tls, incoming, outgoing, connected
+        except ssl.SSLWantReadError:
+            connected.sendall(outgoing.read())
+            received = connected.recv(65536)
+            assert received, "closed"
+            incoming.write(received)
+
+
+def test_greeting_comes_with_the_servers_part_of_the_handshake(postern):
+    """A round trip less for whoever answers at once; commands that come with the client's last
+    word of the handshake are answered."""
+    tls, incoming, outgoing, connected = shake_hands_but_the_last_word(
+        postern, versions(ssl.TLSVersion.TLSv1_3))
+    assert tls.read(4096) == b"220 mail.example.org ESMTP\r\n"
+    tls.write(b"EHLO client.example\r\nNOOP\r\n")
+    connected.sendall(outgoing.read())
+    said = b""
+    while b"250 2.0.0" not in said:
+        incoming.write(connected.recv(65536))
+        try:
+            said += tls.read(4096)
+        except ssl.SSLWantReadError:
+            continue
+    assert said.startswith(b"250-mail.example.org") and b"AUTH PLAIN LOGIN" in said
+    connected.close()
+
+
+@pytest.mark.parametrize("tickets", [True, False])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_greeting_comes_once_however_it_comes(start, backend, tickets, version):
+    postern = start(backend, tls={"tickets": tickets})
+    with postern.connect(tls_context=versions(version)) as one:  # has read the greeting
+        one.command("NOOP", 250)
+        one.ehlo()
+        one.login("alice", "wonderland")
+        one.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+        one.quit()
+    record = postern.session_record(one)
+    assert record["messages"] == "1" and record["end"] == "quit"
+
+
+def test_greeting_is_kept_back_where_nothing_else_would_answer_the_client(start, backend):
+    """Without a ticket behind it, a client whose Nagle waits for an acknowledgement would wait for
+    a late one."""
+    postern = start(backend, tls={"tickets": False})
+    tls, _, outgoing, connected = shake_hands_but_the_last_word(
+        postern, versions(ssl.TLSVersion.TLSv1_3))
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.read(4096)
+    connected.sendall(outgoing.read())
+    connected.close()
+
+
+def test_bytes_out_count_the_early_greeting(postern):
+    with postern.connect(tls_context=versions(ssl.TLSVersion.TLSv1_3)) as one:
+        one.quit()
+    expected = len("220 mail.example.org ESMTP\r\n") + len("221 2.0.0 Bye\r\n")
+    assert int(postern.session_record(one)["bytes_out"]) == expected
 
 
 # ALPN
