@@ -56,6 +56,32 @@ bool supervisor_supported(void)
 
 #else
 
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* One datagram, which is all that a unit of Type=notify needs to be started. */
+static void notify(const char *text)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t length = path ? strlen(path) : 0;
+    if (length == 0 || length >= sizeof address.sun_path)
+        return;
+    memcpy(address.sun_path, path, length);
+    if (path[0] == '@')
+        address.sun_path[0] = '\0';
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    (void)sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&address,
+                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+    close(fd);
+}
+
 int supervisor_sockets(int *first)
 {
     *first = 3;
@@ -64,23 +90,28 @@ int supervisor_sockets(int *first)
 
 void supervisor_ready(void)
 {
+    notify("READY=1\nSTATUS=Serving");
 }
 
 void supervisor_reloading(void)
 {
+    notify("STATUS=Reloading");
 }
 
 void supervisor_stopping(void)
 {
+    notify("STOPPING=1\nSTATUS=Letting transactions finish");
 }
 
 uint64_t supervisor_watchdog_ms(void)
 {
-    return 0;
+    const char *usec = getenv("WATCHDOG_USEC");
+    return usec ? strtoull(usec, NULL, 10) / 1000 : 0;
 }
 
 void supervisor_alive(void)
 {
+    notify("WATCHDOG=1");
 }
 
 bool supervisor_supported(void)

@@ -1,4 +1,5 @@
-/* What a supervisor such as systemd is told, and what it passes; nothing without libsystemd. */
+/* What a supervisor such as systemd is told, and what it passes; without libsystemd it is told
+ * the same, and passes no sockets. */
 #ifndef POSTERN_SUPERVISOR_H
 #define POSTERN_SUPERVISOR_H
 
