@@ -89,6 +89,40 @@ def test_charts_show_what_happens_now(postern, opened):
         one.quit()
 
 
+def figure(page, label):
+    """What stands on the tile with that label."""
+    lines = page.text("tiles").splitlines()
+    return lines[lines.index(label) - 1]
+
+
+def test_one_login_is_one_in_its_minute(postern, opened):
+    page = opened(postern)
+    asked = page.run("return past.length")
+    wait.until(lambda: page.run("return past.length") > asked, "another answer")
+    visit(postern).quit()
+    wait.until(lambda: figure(page, "logins in a minute") == "1", "the login")
+    asked = page.run("return past.length")
+    wait.until(lambda: page.run("return past.length") > asked + 1, "two more answers")
+    assert figure(page, "logins in a minute") == "1"
+
+
+def test_time_without_an_answer_is_a_gap(postern, opened):
+    page = opened(postern)
+    wait.until(lambda: page.run("return past.length") >= 2, "two answers")
+    page.run("""
+        remember({});
+        const point = past[0];
+        remember({sessions: point.sessions, counters: point.counters});
+        remember({sessions: point.sessions, counters: point.counters});
+        byId("charts").replaceChildren(...CHARTS.map(chart));
+    """)
+    assert page.run("return document.querySelector('#charts svg')"
+                    ".querySelectorAll('polyline').length") == 4
+    places = page.run("return [...document.querySelector('#charts polyline').getAttribute('points')"
+                      ".split(' ')].map((point) => Number(point.split(',')[0]))")
+    assert places == sorted(places) and max(places) - min(places) < 100  # of 400, for five minutes
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("telephone", [False, True], ids=["desk", "telephone"])
 def test_every_screen_shows_it_without_a_rim(postern, opened, telephone, dark):
@@ -157,6 +191,23 @@ def test_sessions_are_found_by_what_is_typed(postern, opened):
     assert column(page, "sessions", 1) == ["bob"] and page.text("shown") == "1 of 2"
     for one in held:
         one.quit()
+
+
+def test_user_beyond_those_that_are_listed_is_found(start, backend, opened):
+    postern = start(backend, limits={"connections_per_address": 0})
+    crowd = [postern.connect(tls=None) for _ in range(201)]
+    last = visit(postern)
+    page = opened(postern)
+    wait.until(lambda: page.text("shown") == "200 of 202", "the crowd")
+    page.driver.find_element("id", "filter").send_keys("alice")
+    wait.until(lambda: column(page, "sessions", 1) == ["alice"], "who is beyond them")
+    assert page.text("shown").startswith("1 of 202, ")
+    page.driver.find_element("id", "filter").clear()
+    page.driver.find_element("id", "filter").send_keys("nobody-of-that-name")
+    wait.until(lambda: page.text("sessions") == "Nobody like that.", "nobody")
+    last.quit()
+    for one in crowd:
+        one.close()
 
 
 def test_page_lives_through_reloads(postern, opened):

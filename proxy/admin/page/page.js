@@ -2,8 +2,8 @@
 // Asks for /status, /sessions and /failures, and shows what is answered. Whatever comes from
 // there becomes text, and never markup: users and clients choose their names themselves.
 
-const TURN_MS = 2000, HIDDEN_MS = 15000, PATIENCE_MS = 10000, POINTS = 150;
-const MINUTE = 60;
+const TURN_MS = 2000, HIDDEN_MS = 15000, PATIENCE_MS = 10000, SPAN_MS = 300000;
+const MINUTE_MS = 60000, LISTED = 200;
 const byId = (id) => document.getElementById(id);
 
 function element(name, text, className) {
@@ -106,10 +106,10 @@ function row(columns, entry) {
   return made;
 }
 
-function table(id, entries) {
+function table(id, entries, nothing = NOTHING[id]) {
   const columns = COLUMNS[id];
   if (entries.length === 0) {
-    byId(id).replaceChildren(element("p", NOTHING[id], "nothing"));
+    byId(id).replaceChildren(element("p", nothing, "nothing"));
     return;
   }
   const head = element("tr"), body = element("tbody"), top = element("thead"), made = element("table");
@@ -122,25 +122,38 @@ function table(id, entries) {
 
 // figures, and how they went
 
+// What was answered in the last minutes; a point without counters: nobody answered.
 const past = [];
 
-function speed(now, before, names, per) {
-  if (!before) return null;
-  const elapsed = (now.at - before.at) / 1000;
-  const grown = names.reduce((sum, name) => sum + now.counters[name] - before.counters[name], 0);
-  return elapsed > 0 && grown >= 0 ? grown / elapsed * per : null;
+function grown(now, before, names) {
+  if (!now.counters || !before || !before.counters) return null;
+  const more = names.reduce((sum, name) => sum + now.counters[name] - before.counters[name], 0);
+  return more >= 0 ? more : null;
 }
 
-const each = (show) => (point, index) => show(point, past[index - 1]);
-const per = (names, time) => each((now, before) => speed(now, before, names, time));
+// What has come in the minute before a point, or in as much of it as is known.
+function inMinute(names, index) {
+  let first = index;
+  while (first > 0 && past[first - 1].counters && past[index].at - past[first - 1].at <= MINUTE_MS) first--;
+  return first < index ? grown(past[index], past[first], names) : null;
+}
+
+function inSecond(names, index) {
+  const more = grown(past[index], past[index - 1], names);
+  const elapsed = more === null ? 0 : past[index].at - past[index - 1].at;
+  return elapsed > 0 ? more / elapsed * 1000 : null;
+}
+
+const perMinute = (names) => (point, index) => inMinute(names, index);
+const perSecond = (names) => (point, index) => inSecond(names, index);
+const sessionsIn = (state) => (point) => point.sessions ? point.sessions[state] : null;
 const FAILED = ["logins_failed", "logins_put_off", "logins_unavailable"];
 
 const CHARTS = [
-  ["Sessions", count, 2, [["all", (point) => point.sessions.total],
-                          ["handing mail on", (point) => point.sessions.relay]]],
-  ["Logins a minute", rate, 2, [["accepted", per(["logins"], MINUTE)], ["failed", per(FAILED, MINUTE)]]],
-  ["Messages a minute", rate, 2, [["messages", per(["messages"], MINUTE)]]],
-  ["Bytes a second", bytes, 1000, [["from clients", per(["bytes_in"], 1)], ["to clients", per(["bytes_out"], 1)]]],
+  ["Sessions", count, 2, [["all", sessionsIn("total")], ["handing mail on", sessionsIn("relay")]]],
+  ["Logins in a minute", rate, 2, [["accepted", perMinute(["logins"])], ["failed", perMinute(FAILED)]]],
+  ["Messages in a minute", rate, 2, [["messages", perMinute(["messages"])]]],
+  ["Bytes a second", bytes, 1000, [["from clients", perSecond(["bytes_in"])], ["to clients", perSecond(["bytes_out"])]]],
 ];
 
 function svg(name, attributes, text) {
@@ -183,7 +196,8 @@ function chart([title, say, least, series]) {
   const wide = chartWidth(), high = 150, left = 46, right = 4, top = 8, bottom = 18;
   const values = series.map(([, value]) => past.map(value));
   const most = niceTop(Math.max(least, ...values.flat().map((value) => value || 0)));
-  const x = (index) => left + (wide - left - right) * (POINTS - past.length + index) / (POINTS - 1);
+  const now = past[past.length - 1].at;
+  const x = (index) => left + (wide - left - right) * (1 - (now - past[index].at) / SPAN_MS);
   const y = (value) => top + (high - top - bottom) * (1 - value / most);
   const drawing = svg("svg", {viewBox: `0 0 ${wide} ${high}`, preserveAspectRatio: "none", "aria-hidden": "true"});
   for (const part of [0, 0.5, 1]) {
@@ -205,13 +219,13 @@ function chart([title, say, least, series]) {
 }
 
 function tiles(status) {
-  const now = past[past.length - 1], before = past[past.length - 2];
+  const now = past.length - 1;
   const limits = Object.values(status.limits_hit).reduce((sum, times) => sum + times, 0);
   return [
     [count(status.sessions.total), "sessions"],
-    [rate(speed(now, before, ["logins"], MINUTE)), "logins a minute"],
-    [rate(speed(now, before, FAILED, MINUTE)), "failed logins a minute"],
-    [rate(speed(now, before, ["messages"], MINUTE)), "messages a minute"],
+    [rate(inMinute(["logins"], now)), "logins in a minute"],
+    [rate(inMinute(FAILED, now)), "failed logins in a minute"],
+    [rate(inMinute(["messages"], now)), "messages in a minute"],
     [count(status.counters.messages), "messages since the start"],
     [bytes(status.counters.bytes_in), "from clients since the start"],
     [count(status.counters.tls_handshake_failures), "TLS handshakes failed"],
@@ -230,9 +244,13 @@ function showState(text, kind) {
   byId("state").className = "chip " + kind;
 }
 
+function remember(point) {
+  past.push({at: performance.now(), ...point});
+  while (past[past.length - 1].at - past[0].at > SPAN_MS) past.shift();
+}
+
 function showStatus(status) {
-  past.push({at: performance.now(), sessions: status.sessions, counters: status.counters});
-  if (past.length > POINTS) past.shift();
+  remember({sessions: status.sessions, counters: status.counters});
   document.title = status.hostname + " – Postern";
   byId("hostname").textContent = status.hostname;
   byId("about").textContent = `Postern ${status.version}, up ${age(status.uptime_s * 1000)}, ${status.configuration}`;
@@ -253,8 +271,23 @@ function showSessions() {
   const fits = (session) => Object.values(session).some(
     (value) => String(value ?? "").toLowerCase().includes(wanted));
   const shown = wanted ? listed.sessions.filter(fits) : listed.sessions;
-  byId("shown").textContent = `${count(shown.length)} of ${count(listed.total)}`;
-  table("sessions", shown);
+  const partly = listed.total > listed.sessions.length;
+  byId("shown").textContent = `${count(shown.length)} of ${count(listed.total)}` +
+    (wanted && partly ? `, looked for among ${count(LISTED)}; a whole login or address among all` : "");
+  table("sessions", shown, wanted && listed.total > 0 ? "Nobody like that." : NOTHING.sessions);
+}
+
+// Where there are more than are listed, those of just this login or address are asked for, too.
+async function askSessions() {
+  const wanted = byId("filter").value.trim(), answer = await ask(`/sessions?limit=${LISTED}`);
+  if (!wanted || answer.total <= answer.sessions.length) return answer;
+  const keys = /^[0-9a-f.:/]+$/i.test(wanted) ? ["user", "address"] : ["user"];
+  const more = await Promise.all(keys.map(
+    (key) => ask(`/sessions?limit=${LISTED}&${key}=${encodeURIComponent(wanted)}`).catch(() => ({sessions: []}))));
+  const known = new Map(answer.sessions.map((session) => [session.id, session]));
+  for (const {sessions} of more)
+    for (const session of sessions) known.set(session.id, session);
+  return {...answer, sessions: [...known.values()]};
 }
 
 async function ask(path) {
@@ -266,12 +299,13 @@ async function ask(path) {
 async function turn() {
   try {
     const [status, sessions, failures] = await Promise.all(
-      [ask("/status"), ask("/sessions?limit=200"), ask("/failures")]);
+      [ask("/status"), askSessions(), ask("/failures")]);
     listed = sessions;
     showStatus(status);
     showSessions();
     table("failures", failures.failures);
   } catch {
+    remember({});
     showState("no answer", "bad");
   }
   setTimeout(turn, document.hidden ? HIDDEN_MS : TURN_MS);
