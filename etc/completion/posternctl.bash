@@ -33,6 +33,8 @@ _posternctl() {
     kick) words="--user --address $(_posternctl_known "$socket" id)" ;;
     permit) words="--user --for $(_posternctl_known "$socket" --address)" ;;
     deny) words="--for $(_posternctl_known "$socket" --address)" ;;
+    revoke) words=$(posternctl --socket "$socket" permits 2>/dev/null |
+        awk 'NR > 1 && $2 ~ /^[0-9a-f.:\/]+$/ { print $2 }' | sort -u) ;;
     log) words='error warning notice info debug' ;;
     *) words='' ;;
     esac

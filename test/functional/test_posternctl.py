@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import pty
 import re
+import select
 import socket
 import subprocess
 import threading
@@ -11,7 +13,7 @@ import threading
 import pytest
 
 from conftest import needs_root
-from support import control, postern as posterns
+from support import control, postern as posterns, wait
 
 BINARY = pathlib.Path(os.environ.get("POSTERNCTL_BINARY")
                       or pathlib.Path(posterns.BINARY).parent / "posternctl")
@@ -232,6 +234,49 @@ def test_bash_completes_commands_and_sessions(postern):
         identity = control.get(postern, "/sessions")["sessions"][0]["id"]
         assert complete("-s", path, "kick", "--user", "") == ["alice"]
         assert complete("-s", path, "kick", identity[:2]) == [identity]
+    control.post(postern, "/permit?address=192.0.2.77&user=printer")
+    assert complete("-s", path, "revoke", "192") == ["192.0.2.77"]
+
+
+@pytest.fixture
+def zsh(tmp_path):
+    """zsh(line, expected): a real zsh shows what is expected when Tab is pressed behind the line."""
+    keyboard, terminal = pty.openpty()
+    environment = {**posterns.SANITIZERS, "PATH": f"{BINARY.parent}:{os.environ['PATH']}",
+                   "TERM": "dumb", "HOME": str(tmp_path)}
+    shell = subprocess.Popen(["zsh", "-f", "-i"], stdin=terminal, stdout=terminal, stderr=terminal,
+                             env=environment, start_new_session=True)
+    os.close(terminal)
+
+    def await_text(expected):
+        shown = b""
+        while expected not in shown:
+            assert select.select([keyboard], [], [], wait.PATIENCE)[0], (expected, shown)
+            shown += os.read(keyboard, 4096)
+
+    def run(line, expected):
+        os.write(keyboard, line.encode() + b"\t")
+        await_text(expected.encode())
+        os.write(keyboard, b"\x15")
+    os.write(keyboard, f"fpath=({ROOT}/etc/completion $fpath); autoload -Uz compinit && "
+             f"compinit -u -d {tmp_path}/dump && echo rea''dy\n".encode())
+    await_text(b"ready")
+    yield run
+    shell.kill()
+    shell.wait()
+    os.close(keyboard)
+
+
+def test_zsh_completes_commands_sessions_and_orders(postern, zsh):
+    path = str(control.path_of(postern))
+    control.post(postern, "/permit?address=192.0.2.77&user=printer")
+    with postern.log_in():
+        identity = control.get(postern, "/sessions")["sessions"][0]["id"]
+        zsh("posternctl resu", "resume")
+        zsh(f"posternctl -s {path} kick --user ", "alice")
+        zsh(f"posternctl --socket {path} sessions --address ", "127.0.0.9")
+        zsh(f"posternctl -s {path} kick {identity[:3]}", identity)
+        zsh(f"posternctl -s {path} revoke ", "192.0.2.77")
 
 
 @pytest.mark.parametrize("path", ["etc/completion/posternctl.bash", "etc/completion/_posternctl"])
