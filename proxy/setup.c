@@ -16,6 +16,7 @@
 #include "proxy/setup_certificate.h"
 #include "proxy/setup_file.h"
 #include "proxy/setup_server.h"
+#include "tls/certificates.h"
 
 struct setup {
     struct setup_answers answers;
@@ -97,6 +98,22 @@ static bool may_write(const struct setup *setup)
            (answers->way != SETUP_SELF_SIGNED ||
             setup_file_allowed(setup->certificate, answers->force)) &&
            (!*setup->request || setup_file_allowed(setup->request, answers->force));
+}
+
+/* A pair that is there already is tried before anything is written. */
+static bool files_are_good(const struct setup *setup)
+{
+    enum setup_way way = setup->answers.way;
+    struct tls_certificate_files files = {setup->certificate, setup->key};
+    if (way != SETUP_OWN && way != SETUP_LETSENCRYPT)
+        return true;
+    struct tls_certificates *certificates =
+        tls_certificates_new(&files, 1, setup->answers.hostname);
+    bool good = certificates;
+    tls_certificates_free(certificates);
+    if (!good)
+        fputs("postern setup: nothing was written\n", stderr);
+    return good;
 }
 
 /* certbot runs it after each renewal. One that is there already is somebody's, and stays. */
@@ -185,7 +202,9 @@ static void say_next(const struct setup *setup)
         printf("Send %s to an authority, and put what comes back, with its chain,\n"
                "into %s. Then:\n\n",
                setup->request, setup->certificate);
-    printf("    postern doctor -c %s\n", output);
+    printf("    postern doctor -c %s\n"
+           "    systemctl enable --now postern\n",
+           output);
 }
 
 static void tell_found(const struct setup_server *server)
@@ -224,8 +243,8 @@ int setup_main(int argc, char **argv)
         return status;
     if (!setup_file_allowed(setup.answers.output, may_replace(&setup.answers)) ||
         !setup_answers_complete(&setup.answers) || !find_server(&setup) ||
-        !find_files(&setup) || !may_write(&setup) || !write_certificate(&setup) ||
-        !write_configuration(&setup))
+        !find_files(&setup) || !files_are_good(&setup) || !may_write(&setup) ||
+        !write_certificate(&setup) || !write_configuration(&setup))
         return EXIT_FAILURE;
     setup_server_explain(&setup.server, stdout);
     fflush(stdout);

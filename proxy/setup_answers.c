@@ -4,6 +4,7 @@
  */
 #include "proxy/setup_answers.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,13 +84,28 @@ static const char *fault_of_hostname(const char *name)
     return row->check(name);
 }
 
+/* Postern listens there itself, as long as no section says otherwise. */
+static bool is_own_port(const struct address *address)
+{
+    static const unsigned own[] = {465, 587, 2525};
+    char host[ADDRESS_HOST_SIZE];
+    address_host(address, host);
+    bool local = strcmp(host, "::1") == 0 || strncmp(host, "127.", 4) == 0;
+    for (size_t i = 0; local && i < sizeof own / sizeof own[0]; i++)
+        if (address_port(address) == own[i])
+            return true;
+    return false;
+}
+
 static const char *fault_of_backend(const char *text)
 {
     struct address address;
     const char *why = NULL;
     if (strpbrk(text, "\"\\\n"))
         return "that is not an address";
-    return address_parse(text, &address, &why) ? NULL : why;
+    if (!address_parse(text, &address, &why))
+        return why;
+    return is_own_port(&address) ? "that is a port of Postern's own" : NULL;
 }
 
 static const char *fault_of_path(const char *path)
@@ -102,6 +118,12 @@ static const char *fault_of_path(const char *path)
 static const char *fault_of_full_path(const char *path)
 {
     return *path == '/' ? fault_of_path(path) : "a path from the root on is wanted";
+}
+
+static const char *fault_of_file(const char *path)
+{
+    const char *fault = fault_of_full_path(path);
+    return fault || access(path, R_OK) == 0 ? fault : strerrordesc_np(errno);
 }
 
 /* A flag's value. */
@@ -251,9 +273,9 @@ static bool ask_way(struct setup_answers *answers)
 static bool ask_files(struct setup_answers *answers)
 {
     if (answers->way == SETUP_OWN && !*answers->certificate)
-        return ask(answers, "File of the certificate and its chain", "", fault_of_full_path,
+        return ask(answers, "File of the certificate and its chain", "", fault_of_file,
                    answers->certificate, PATH_MAX) &&
-               ask(answers, "File of its key", "", fault_of_full_path, answers->key, PATH_MAX);
+               ask(answers, "File of its key", "", fault_of_file, answers->key, PATH_MAX);
     if (answers->way == SETUP_LETSENCRYPT && !*answers->letsencrypt)
         return ask(answers, "Directory of certbot", "/etc/letsencrypt", fault_of_full_path,
                    answers->letsencrypt, PATH_MAX);
@@ -264,6 +286,8 @@ bool setup_answers_complete(struct setup_answers *answers)
 {
     char name[SETUP_TEXT_SIZE];
     own_name(name);
+    if (!*answers->hostname && answers->yes && !strchr(name, '.'))
+        return refuse("--hostname", name, "this host's own name is short: say the whole one");
     if (!*answers->hostname &&
         !ask(answers, "Name that clients connect to", name, fault_of_hostname,
              answers->hostname, sizeof answers->hostname))

@@ -50,11 +50,12 @@ bool setup_file_is_sample(const char *path)
 }
 
 /* The directory that the file is in may be missing, but not the one above it. */
-static void make_directory(const char *path)
+static bool make_directory(const char *path)
 {
     char directory[PATH_MAX];
-    if (setup_file_beside(path, "", directory) && *directory)
-        (void)mkdir(directory, 0755);
+    if (!setup_file_beside(path, "", directory) || !*directory)
+        return true;
+    return mkdir(directory, 0755) == 0 || errno == EEXIST || refuse(directory, errno);
 }
 
 bool setup_file_begin(struct setup_file *file, const char *path, mode_t mode, bool force)
@@ -63,7 +64,8 @@ bool setup_file_begin(struct setup_file *file, const char *path, mode_t mode, bo
     if (snprintf(file->path, sizeof file->path, "%s", path) >= (int)sizeof file->path)
         return refuse(path, ENAMETOOLONG);
     snprintf(file->scratch, sizeof file->scratch, "%s.XXXXXX", file->path);
-    make_directory(path);
+    if (!make_directory(path))
+        return false;
     int fd = mkstemp(file->scratch); /* mode 0600 */
     if (fd < 0)
         return refuse(path, errno);

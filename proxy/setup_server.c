@@ -68,20 +68,21 @@ static const struct setup_server_kind kinds[] = {
          "\n"
          "  # The PROXY header tells the address; the login stands in a Received field.\n"
          "  trace = true\n",
-     .needs = "A port for Postern alone, in an Exim that is built for it (Debian:\n"
-              "exim4-daemon-heavy), then restart it:\n"
-              "\n"
-              "    local_interfaces = <; 127.0.0.1.25; 127.0.0.1.10025\n"
-              "    hosts_proxy = ${if eq{$received_port}{10025}{127.0.0.1}}\n"
-              "\n"
-              "(the first replaces what Exim listens on now: where it takes mail from outside,\n"
-              "0.0.0.0.25 and the like stay in the place of 127.0.0.1.25)\n"
-              "\n"
-              "and at the head of the ACL of acl_smtp_rcpt:\n"
-              "\n"
-              "    accept condition = ${if eq{$received_port}{10025}}\n"
-              "\n"
-              "Nobody but Postern may reach that port.\n"},
+     .needs =
+         "A port for Postern alone, in an Exim that is built for it (Debian:\n"
+         "exim4-daemon-heavy), then restart it:\n"
+         "\n"
+         "    local_interfaces = <; 127.0.0.1.25; 127.0.0.1.10025\n"
+         "    hosts_proxy = ${if eq{$received_port}{10025}{127.0.0.1}}\n"
+         "\n"
+         "(the first replaces what Exim listens on now: where it takes mail from outside,\n"
+         "0.0.0.0.25 and the like stay in the place of 127.0.0.1.25)\n"
+         "\n"
+         "and at the head of the ACL of acl_smtp_rcpt:\n"
+         "\n"
+         "    accept condition = ${if eq{$received_port}{10025}}\n"
+         "\n"
+         "Nobody but Postern may reach that port.\n"},
     {.name = "sendmail",
      .banner = "Sendmail",
      .process = {"sendmail-mta", "sendmail"},
@@ -316,8 +317,8 @@ void setup_server_explain(const struct setup_server *server, FILE *out)
     else
         fputs("What the mail server needs\n\n"
               "It must let Postern say who its clients are, by XCLIENT. If it cannot, choose\n"
-              "another \"identity\" in section backend: postern.conf(5) has them, and "
-              "etc/examples\n"
-              "the configurations of several servers.\n\n",
+              "another \"identity\" in section backend: postern.conf(5) has them, and the\n"
+              "directory examples (/usr/share/doc/postern) the configurations of several\n"
+              "servers.\n\n",
               out);
 }

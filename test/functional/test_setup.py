@@ -106,9 +106,11 @@ def test_certificate_of_ones_own_is_pointed_at(setup, target, certificates):
     assert posterns.run("-n", "-c", target).returncode == 0
 
 
-def test_certificate_that_cannot_be_used_is_told(setup, certificates):
+def test_certificate_that_cannot_be_used_is_told_before_anything_is_written(setup, target,
+                                                                            certificates):
     failed(setup("--certificate", certificates.certificate, "--key", certificates.other_key),
-           "does not belong")
+           "does not belong", "nothing was written")
+    assert not target.exists()
 
 
 @pytest.fixture
@@ -200,6 +202,7 @@ def test_sample_that_was_edited_stays(setup, target):
     (["--certificate", "/x"], "belong together"),
     (["--self-signed", "--backend", "mail.example.org:25"], "--backend"),
     (["--self-signed", "--backend", '127.0.0.1:25"\n'], "--backend"),
+    (["--self-signed", "--backend", "127.0.0.1:2525"], "a port of Postern's own"),
     (["--self-signed", "superfluous"], "usage"),
     (["--no-such"], "usage"),
 ])
@@ -234,7 +237,9 @@ def test_answer_that_is_no_good_is_asked_for_again(setup, target, backend):
 
 
 def test_files_can_be_asked_for(setup, target, certificates, backend):
-    succeeded(setup(answers=["1", certificates.certificate, certificates.key, backend.address]))
+    said = succeeded(setup(answers=["1", "/nonexistent.pem", certificates.certificate,
+                                    certificates.key, backend.address]))
+    assert '"/nonexistent.pem": No such file or directory' in said
     assert f'"{certificates.key}"' in target.read_text()
 
 
