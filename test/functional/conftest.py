@@ -9,6 +9,7 @@ import pytest
 
 from support import backend as backends
 from support import certificates as certificates_module
+from support import dns
 from support import pam as pam_module
 from support import postern as posterns
 
@@ -108,6 +109,13 @@ def postfix(postfix_with):
 @pytest.fixture
 def backend():
     made = backends.Backend()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def nameserver():
+    made = dns.NameServer()
     yield made
     made.close()
 

@@ -69,6 +69,7 @@ def test_courier_shows_whom_the_environment_names(courier, direct, subject):
     trace = queued.message.partition(b"\n  by ")[0].decode()
     assert "(laptop.example [203.0.113.9])" in trace and "(IDENT: alice)" in trace
     assert queued.notes["O"] == ["RELAYCLIENT=", "TCPREMOTEIP=203.0.113.9"]
+    courier.syslog.wait_for(r"started,ip=\[203\.0\.113\.9\],port=\[50000\]$")
 
 
 def test_courier_without_relayclient_relays_for_nobody(courier, direct, subject):
@@ -82,12 +83,26 @@ def test_courier_without_relayclient_relays_for_nobody(courier, direct, subject)
 
 # Behind Postern
 
-def test_courier_shows_address_and_login(front, courier, subject):
+def test_courier_shows_address_port_name_and_login(start, courier, nameserver, subject):
+    """The name where it is asked for and leads back. The port stands in its log."""
+    nameserver.names["127.0.0.42"] = "laptop.example.org"
+    nameserver.addresses["laptop.example.org"] = "127.0.0.42"
+    front = start(None, nameservers=[nameserver.address], command=courier.command,
+                  example=example.text("courier/postern.conf", {
+                      'identity    = "program"': 'identity = "program"  resolve = true'}))
     with front.log_in(source="127.0.0.42") as one:
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
     trace = courier.delivered(subject).partition(b"\n  by ")[0].decode()
-    assert trace.startswith("Received: from client.example ")
-    assert "[127.0.0.42]" in trace and "(IDENT: alice, SSL: TLSv1.3)" in trace
+    assert trace == "Received: from client.example (laptop.example.org [127.0.0.42])\n" \
+        "  (IDENT: alice, SSL: TLSv1.3)"
+    courier.syslog.wait_for(rf"started,ip=\[127\.0\.0\.42\],port=\[{one.port}\]$")
+
+
+def test_courier_shows_the_address_of_whoever_has_no_name(front, courier, subject):
+    with front.log_in(source="127.0.0.43") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
+    assert courier.delivered(subject).startswith(
+        b"Received: from client.example ([127.0.0.43])\n  (IDENT: alice, SSL: TLSv1.3)\n")
 
 
 def test_courier_relays_for_whoever_has_logged_in(front, courier, subject):

@@ -41,7 +41,8 @@ def exim_with(work, smarthost):
     def find(variant):
         if variant not in running:
             directory = tempfile.mkdtemp(dir=work, prefix=f"exim-{variant}-")
-            running[variant] = Exim(directory, variant, smarthost.address)
+            running[variant] = Exim(directory, variant, smarthost.address,
+                                    main="log_selector = +incoming_port\n")
         return running[variant]
     yield find
     for each in running.values():
@@ -109,7 +110,7 @@ def test_exim_relays_for_nobody_on_the_port_for_everybody(exim):
 def test_exim_believes_whoever_reaches_its_inner_port(exim, smarthost, subject):
     with direct(exim.front, "PROXY TCP4 203.0.113.9 127.0.0.1 50000 25\r\n") as one:
         one.send_message("alice@mail.test", ["bob@mail.test", ELSEWHERE], mail(subject))
-    assert "[203.0.113.9]" in exim.arrival(subject)
+    assert "[203.0.113.9]:50000 " in exim.arrival(subject)
     relayed(smarthost, subject)
 
 
@@ -160,24 +161,25 @@ def test_exim_believes_no_other_user_about_who_has_logged_in(exim):
 # Behind Postern
 
 @proxy
-def test_exim_sees_the_address_by_proxy_and_the_login_in_the_trace(front, exim, subject):
+def test_exim_sees_address_and_port_by_proxy_and_the_login_in_the_trace(front, exim, subject):
     with front.log_in(source="127.0.0.51") as one:
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
-    assert "H=(client.example) [127.0.0.51] " in exim.arrival(subject)
+    assert f"H=(client.example) [127.0.0.51]:{one.port} " in exim.arrival(subject)
     theirs, ours = trace_fields(exim.delivered(subject))
-    assert theirs.startswith("Received: from [127.0.0.51] (helo=client.example)")
+    assert theirs.startswith(f"Received: from [127.0.0.51] (port={one.port} helo=client.example)")
     assert "[127.0.0.51]" in ours and "(authenticated as alice)" in ours
 
 
 @program
-def test_exim_sees_address_login_and_mechanism_as_a_program(front, exim, subject):
+def test_exim_sees_address_port_login_and_mechanism_as_a_program(front, exim, subject):
     with front.log_in(source="127.0.0.52") as one:
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
     arrival = exim.arrival(subject)
-    assert "H=(client.example) [127.0.0.52] " in arrival
+    assert f"H=(client.example) [127.0.0.52]:{one.port} " in arrival
     assert " P=esmtpa A=PLAIN:alice " in arrival
     (theirs,) = trace_fields(exim.delivered(subject))
-    assert theirs.startswith("Received: from [127.0.0.52] (helo=client.example ident=")
+    assert theirs.startswith(
+        f"Received: from [127.0.0.52] (port={one.port} helo=client.example ident=")
     assert "with esmtpa" in theirs
 
 
@@ -188,7 +190,7 @@ def test_a_machine_whose_name_exim_does_not_take_is_let_in_by_its_address(front,
         one.login("alice", "wonderland")
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
         one.quit()
-    assert "H=([127.0.0.57]) [127.0.0.57] " in exim.arrival(subject)
+    assert f"H=([127.0.0.57]) [127.0.0.57]:{one.port} " in exim.arrival(subject)
 
 
 @auth_param
@@ -241,7 +243,7 @@ def test_exim_sees_an_ipv6_address(front, exim, subject, variant):
         one.ehlo()
         one.login("alice", "wonderland")
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
-    assert "H=(client.example) [::1] " in exim.arrival(subject)
+    assert f"H=(client.example) [::1]:{one.port} " in exim.arrival(subject)
 
 
 @every_variant

@@ -8,13 +8,6 @@ from support import dns, wait
 
 
 @pytest.fixture
-def nameserver():
-    made = dns.NameServer()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def resolving(start, backend, nameserver):
     def run(**changes):
         return start(backend, nameservers=[nameserver.address],

@@ -26,10 +26,19 @@ def smarthost():
     made.close()
 
 
+#: OpenSMTPD tells filters from which port somebody comes, and does not log it; it logs what a
+#: filter says. This one says all that it is told.
+FILTER = r"""filter "watch" proc-exec "/bin/sh -c \"printf \
+'register|report|smtp-in|link-connect\nregister|ready\n'; exec cat >&2\""
+"""
+
+
 @pytest.fixture(scope="module")
 def opensmtpd(work, smarthost):
     from support.opensmtpd import OpenSMTPD
-    made = OpenSMTPD(tempfile.mkdtemp(dir=work, prefix="opensmtpd-"), smarthost.address)
+    made = OpenSMTPD(tempfile.mkdtemp(dir=work, prefix="opensmtpd-"), smarthost.address, **{
+        "proxy-v2 tag FRONT": 'proxy-v2 tag FRONT filter "watch"',
+        "table aliases": FILTER + "table aliases"})
     yield made
     made.close()
 
@@ -67,6 +76,7 @@ def test_opensmtpd_believes_whoever_reaches_its_inner_port(opensmtpd, smarthost,
         one.send_message("alice@mail.test", ["bob@mail.test", ELSEWHERE], mail(subject))
     assert b"[203.0.113.9]" in opensmtpd.maildir.wait_for(subject)
     opensmtpd.wait_for_log(r"smtp connected address=203\.0\.113\.9 ")
+    opensmtpd.wait_for_log(r"\|link-connect\|.*\|203\.0\.113\.9:50000\|")
     relayed(smarthost, subject)
 
 
@@ -97,12 +107,14 @@ def relayed(smarthost, subject):
 
 # Behind Postern
 
-def test_opensmtpd_sees_address_and_login(front, opensmtpd, subject):
-    """The address in its log and trace field, the login in Postern's."""
+def test_opensmtpd_sees_address_port_and_login(front, opensmtpd, subject):
+    """The address in its log and trace field, the port where its filters are told, the login in
+    Postern's trace field."""
     with front.log_in(source="127.0.0.41") as one:
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
         port = one.port
     opensmtpd.wait_for_log(r"smtp connected address=127\.0\.0\.41 ")
+    opensmtpd.wait_for_log(rf"\|link-connect\|.*\|127\.0\.0\.41:{one.port}\|")
     head = opensmtpd.delivered(subject).partition(b"\n\n")[0].decode()
     theirs, ours = re.findall(r"^Received: .*(?:\n[ \t].*)*", head, re.MULTILINE)
     assert re.match(r"Received: from client\.example \(.*\[127\.0\.0\.41\]\)", theirs)

@@ -189,6 +189,22 @@ def test_helo_name_stands_in_the_trace(front, postfix, subject):
     assert "with ESMTPA" in received
 
 
+def test_postfix_is_told_address_port_name_and_login(start, postfix, nameserver, subject):
+    """The name where it is asked for and leads back."""
+    nameserver.names["127.0.0.25"] = "laptop.example.org"
+    nameserver.addresses["laptop.example.org"] = "127.0.0.25"
+    front = start(None, nameservers=[nameserver.address], example=example.text(
+        "postfix/postern.conf", {'"127.0.0.1:25"': '"%s:%d" resolve = true' % postfix.address}))
+    with front.log_in(source="127.0.0.25") as one:
+        one.send_message("alice@mail.test", ["bob@mail.test"],
+                         f"Subject: {subject}\r\n\r\nx\r\n".encode())
+    assert postfix.client_line(subject) == \
+        f"client=laptop.example.org[127.0.0.25]:{one.port}, " \
+        "sasl_method=XCLIENT, sasl_username=alice"
+    assert b"from client.example (laptop.example.org [127.0.0.25])" in \
+        postfix.wait_for_message(subject)
+
+
 def test_only_the_authenticated_may_relay(front, postfix, subject):
     """By the login, not by the address: Postfix, asked directly, refuses."""
     with Client(postfix.address, source=None) as direct:

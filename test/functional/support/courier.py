@@ -14,6 +14,7 @@ import subprocess
 from support import example, package, wait
 from support.maildir import subject_of
 from support.namespace import Namespace
+from support.syslog import Syslog
 
 USERS = {"courier": 65204}
 FILES = ("me", "locals", "defaultdomain", "esmtpacceptmailfor", "sizelimit")
@@ -31,7 +32,9 @@ class Courier:
                                 "libcourier-unicode4", "libgdbm6", "libidn12")
         self._namespace = Namespace(
             self.work, prefix, users=USERS,
-            etc={f"courier/{name}": example.text(f"courier/{name}", {}) for name in FILES})
+            etc={f"courier/{name}": example.text(f"courier/{name}", {}) for name in FILES},
+            devices=True)
+        self.syslog = Syslog(self._namespace.path("/dev/log"))
         for name in ("msgs", "msgq", "tmp", "track", "filters", "allfilters"):
             path = self._namespace.path("/var/lib/courier") / name
             path.mkdir()
@@ -78,6 +81,7 @@ class Courier:
 
     def close(self):
         self._namespace.close()
+        self.syslog.close()
 
 
 def _read(control):

@@ -48,6 +48,7 @@ local_recipient_maps =
 smtp_dns_support_level = disabled
 smtpd_peername_lookup = no
 smtpd_client_connection_count_limit = 0
+smtpd_client_port_logging = yes
 default_process_limit = 200
 message_size_limit = 60000000
 mailbox_size_limit = 0
