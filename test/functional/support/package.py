@@ -1,6 +1,7 @@
 """Debian's packages, unpacked and not installed: they may conflict with each other and with what
 the machine has."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -12,6 +13,7 @@ CACHE = pathlib.Path(os.environ.get("POSTERN_TEST_CACHE")
                      or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "/var/tmp") / "postern-test")
 
 
+@functools.cache
 def unpack(*names):
     """The packages' files in one tree, fetched with apt once and kept. Returns its directory."""
     CACHE.mkdir(parents=True, exist_ok=True)
