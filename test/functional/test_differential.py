@@ -13,7 +13,7 @@ import pytest
 
 from conftest import needs_root
 from support import backend as backends
-from support import example, odd_sessions, wait
+from support import example, odd_sessions
 from support.client import Client
 from support.odd_sessions import Command, Message
 from support.postern import merge
@@ -172,9 +172,7 @@ class BehindXclient:
         return groups, groups
 
     def accepted(self):
-        queue = self.server.work / "queue"
-        wait.until(lambda: not any(path.is_file() for name in ("incoming", "active", "deferred")
-                                   for path in (queue / name).rglob("*")), "an empty queue")
+        self.server.wait_for_empty_queue()
         for path in self.server.message_paths():
             head, _, content = path.read_bytes().partition(b"\nReceived: ")
             yield Accepted(*re.match(rb"Return-Path: <(.*)>\nX-Original-To: (.*)\n", head).groups(),

@@ -200,9 +200,7 @@ def test_nobody_is_this_host_at_an_mx_whose_server_decides(start, request):
     before = len(server.server.log())
     taken = relay_probe.probe(lambda: front.connect(None))
     assert ("plain", "nobody") not in taken
-    wait.until(lambda: not any(path.is_file() for name in ("incoming", "active", "deferred")
-                               for path in (server.server.work / "queue" / name).rglob("*")),
-               "an empty queue")
+    server.server.wait_for_empty_queue()
     log = server.server.log()[before:]
     left = re.findall(r"to=<([^>]*)>.*\(elsewhere\)$", log, re.MULTILINE)
     assert set(left) <= {"spammer@elsewhere.test", "root@localhost", "postmaster@backend.mail.test"}

@@ -3,7 +3,6 @@
 import email
 import email.policy
 import os
-import random
 import select
 import shutil
 import smtplib
@@ -14,7 +13,7 @@ import uuid
 import pytest
 
 from conftest import needs_root
-from support import example, wait
+from support import behind, example, wait
 from support.client import Client, b64, context, plain_response
 
 pytestmark = needs_root
@@ -294,29 +293,29 @@ def test_chunking_through_postfix(front, postfix, subject):
     assert message.get_payload() == ".\nRSET\n" * 10
 
 
-def test_25_megabytes_are_delivered_whole(front, postfix, subject):
-    lines = [random.Random(number).randbytes(450).hex() for number in range(1000)]
-    body = "\r\n".join(lines * 28)
-    with front.log_in() as one:
-        one.send_message("alice@mail.test", ["bob@mail.test"],
-                         f"Subject: {subject}\r\n\r\n{body}\r\n".encode())
-    raw = postfix.wait_for_message(subject)
-    assert len(raw) > 25_000_000
-    assert raw.partition(b"\n\n")[2].decode().splitlines() == lines * 28
+def test_postfix_gets_20_megabytes_whole(front, postfix, subject):
+    behind.large_message_arrives_whole(front, postfix, subject)
 
 
-def test_threat_07_smuggling_to_a_default_postfix_fails(front, postfix, subject):
+def test_postfix_answers_what_a_client_pipelines(front, postfix, subject):
+    behind.pipelined_commands_are_answered_in_order(front, postfix, subject)
+
+
+def test_threat_07_nothing_is_smuggled_to_a_default_postfix(front, postfix, subject):
     """3.7.11 as it comes takes LF.LF, LF.CRLF and CRLF.LF for an end."""
-    smuggled = f"MAIL FROM:<forged@mail.test>\r\nRCPT TO:<bob@mail.test>\r\nDATA\r\n" \
-               f"Subject: smuggled {subject}\r\n\r\nsmuggled\r\n"
-    for number, end in enumerate(["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r\n", "\r\n.\r"]):
-        with front.log_in() as one:
-            one.send_message("alice@mail.test", ["bob@mail.test"], (
-                f"Subject: {subject} {number}\r\n\r\nhonest{end}{smuggled}").encode())
-            one.quit()
-        raw = postfix.wait_for_message(f"{subject} {number}")
-        assert b"forged@mail.test" in raw
+    behind.no_second_message_is_smuggled(front, postfix, subject)
     assert "from=<forged@mail.test>" not in postfix.log()
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_outage_of_postfix_loses_and_doubles_nothing(front, postfix, subject, end):
+    behind.outage_in_the_middle_loses_and_doubles_nothing(
+        front, postfix, subject, fail=getattr(postfix, end), recover=postfix.start)
+
+
+def test_outage_of_postfix_before_a_message_is_told_and_passes(front, postfix, subject):
+    behind.outage_before_the_message_loses_and_doubles_nothing(
+        front, postfix, subject, fail=postfix.kill, recover=postfix.start)
 
 
 # Postfix in other moods
@@ -362,30 +361,19 @@ def test_postfix_for_ipv4_only_refuses_ipv6_clients_closed(start, postfix_with):
     assert "501" in front.wait_for_record(event="session refused")["cause"]
 
 
-def test_postfix_that_stops_and_comes_back(start, scratch):
-    from support.postfix import Postfix
-    directory = scratch / "first"
-    directory.mkdir()
-    first = Postfix(directory)
-    try:
-        front = start(first.address)
-        with front.log_in() as one:
-            one.command("NOOP", 250)
-            first.stop()
+def test_postfix_that_stops_and_comes_back(front, postfix):
+    with front.log_in() as one:
+        one.command("NOOP", 250)
+        postfix.stop()
+        try:
             one.command("NOOP", 421)
             one.expect_closed()
-        with front.connect() as one:
-            one.ehlo()
-            one.login("alice", "wonderland", 454)
-        directory = scratch / "second"
-        directory.mkdir()
-        second = Postfix(directory, port=first.address[1])
-        try:
-            front.log_in().quit()
+            with front.connect() as two:
+                two.ehlo()
+                two.login("alice", "wonderland", 454)
         finally:
-            second.stop()
-    finally:
-        first.stop()
+            postfix.start()
+    front.log_in().quit()
 
 
 def test_refusals_of_postfix_reach_the_client_word_for_word(front):

@@ -4,12 +4,15 @@ Needs root, as Postfix's master does. Nothing of it listens beyond loopback, not
 in the DNS, mail ends in one Maildir.
 """
 
+import contextlib
 import grp
 import os
 import pathlib
 import pwd
 import re
 import shutil
+import signal
+import stat
 import subprocess
 
 from support import example, package, processes, wait
@@ -114,16 +117,16 @@ QUEUE_DIRECTORIES = {  # name: (group, mode)
 class Postfix:
     """One running instance, with the example's main.cf; `settings` go there behind the usual ones."""
 
-    def __init__(self, directory, port=None, **settings):
+    def __init__(self, directory, **settings):
         self.work = pathlib.Path(directory)
         self.prefix = package.unpack("postfix")
-        self.address = ("127.0.0.1", port or wait.free_port())
+        self.address = ("127.0.0.1", wait.free_port())
         self.maildir = self.work / "mail" / "inbox"
         self._environment = {"PATH": os.environ["PATH"],
                              "LD_LIBRARY_PATH": str(self.prefix / "usr/lib/postfix")}
         self._make_directories()
         self._write_configuration(settings)
-        self._process = self._start()
+        self.start()
 
     def _make_directories(self):
         owner = pwd.getpwnam(OWNER).pw_uid
@@ -152,21 +155,22 @@ class Postfix:
         shutil.copy(self.prefix / "usr/share/postfix/dynamicmaps.cf", self.work / "config")
         (self.work / "config/sasl/smtpd.conf").write_text(SASL.format(work=self.work))
 
-    def _start(self):
-        """In the foreground, in a session of its own, as `postfix start-fg` would."""
-        master = subprocess.Popen(
+    def start(self):
+        """At first, and again behind stop() or kill(): in the foreground, in a session of its own,
+        as `postfix start-fg` would."""
+        self._process = subprocess.Popen(
             [self.prefix / "usr/lib/postfix/sbin/master", "-d", "-c", self.work / "config"],
             env=self._environment, cwd=self.work / "queue", start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=open(self.work / "log/stderr", "wb"))
         try:
-            wait.until(lambda: master.poll() is not None or wait.port_answers(self.address),
-                       "Postfix's port")
-            assert master.poll() is None, (self.work / "log/stderr").read_text() + self.log()
+            wait.until(lambda: self._process.poll() is not None or
+                       wait.port_answers(self.address), "Postfix's port")
+            assert self._process.poll() is None, \
+                (self.work / "log/stderr").read_text() + self.log()
         except BaseException:
-            self._end(master)
+            self.stop()
             raise
-        return master
 
     def log(self):
         path = self.work / "log/maillog"
@@ -206,21 +210,53 @@ class Postfix:
         """What smtpd logged for a delivered message: "client=…, sasl_method=…, …"."""
         return self.wait_for_log(rf"smtpd\[\d+\]: {self.queue_id_of(subject)}: (client=.*)$").group(1)
 
-    @staticmethod
-    def _end(master):
-        if master.poll() is None:
-            # smtpd processes keep running for their clients; they are the master's children.
-            rest = processes.descendants(master.pid)
-            processes.end(master)
-            for pid in rest:
-                if processes.alive(pid):
-                    try:
-                        os.kill(pid, 15)
-                    except ProcessLookupError:
-                        pass
+    def delivered(self, subject):
+        """The message with this Subject, which must stay the only one, with LF as line ends."""
+        found = self.wait_for_message(subject)
+        assert sum(subject_of(path.read_bytes()) == subject for path in self.message_paths()) == 1
+        return found
+
+    def wait_for_empty_queue(self):
+        """What it has said 250 to has been delivered."""
+        wait.until(lambda: not any(map(_is_ready, self._queue_files())), "an empty queue")
+
+    def _queue_files(self):
+        for name in ("incoming", "active", "deferred"):
+            yield from (self.work / "queue" / name).rglob("*")
+
+    def accepted(self):
+        """How many messages for mail.test it has said 250 to, with one recipient each."""
+        self.wait_for_empty_queue()
+        return len(self.message_paths())
 
     def stop(self):
-        self._end(self._process)
+        """With the sessions in it."""
+        self._end(signal.SIGTERM)
+
+    def kill(self):
+        """No process of it can put anything in order."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number):
+        if self._process.poll() is not None:
+            return
+        # smtpd processes keep running for their clients; they are the master's children.
+        rest = processes.descendants(self._process.pid)
+        processes.end(self._process, number)
+        for pid in rest:
+            if processes.alive(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        wait.until(lambda: not any(processes.alive(pid) for pid in rest), "Postfix's end")
+
+
+def _is_ready(path):
+    """Is it a message, to its end? It is nobody's before, and stays so if cleanup is killed."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False  # on its way from one queue to the next, which is looked at later
+    return stat.S_ISREG(mode) and bool(mode & stat.S_IXUSR)
 
 
 def _last_of_each(main):
