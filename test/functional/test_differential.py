@@ -264,8 +264,8 @@ class BehindArguments:
             tempfile.mkdtemp(dir=request.getfixturevalue("work"), prefix="exim-"), "program",
             main="smtp_max_synprot_errors = 1000\nsmtp_max_unknown_commands = 1000\n"
                  "smtp_accept_max_nonmail = 1000\ntls_advertise_hosts =\n",
-            changes={"  domains = +local_domains\n": "",
-                     "maildir_format": "maildir_format\n  return_path_add\n  envelope_to_add"},
+            site_changes={"  domains = +local_domains\n": "",
+                          "maildir_format": "maildir_format\n  return_path_add\n  envelope_to_add"},
             smarthost="127.0.0.1:9")
         request.addfinalizer(self.server.close)
         self._finally = request.addfinalizer

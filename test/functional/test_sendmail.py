@@ -1,7 +1,5 @@
 """Postern in front of Debian's sendmail, both as etc/examples/sendmail has them."""
 
-import contextlib
-import re
 import tempfile
 import uuid
 
@@ -9,104 +7,17 @@ import pytest
 
 from conftest import needs_root
 from support import backend as backends
-from support import behind, example, wait
+from support import behind
 from support.behind import mail
 from support.client import Client
 from support.doctor import examine
-from support.links import Namespace
 from support.maildir import trace_fields
+from support.sendmail_site import CLIENT, SERVER, Across, Site, configuration
 
 pytestmark = needs_root
 
 ELSEWHERE = "somebody@elsewhere.test"
 VARIANTS = ("trace", "auth-param", "transparent")
-#: Where the client and Postern are in the variant that needs networks.
-CLIENT, SERVER = "203.0.113.9", "203.0.113.25"
-
-
-class Here:
-    """Everything on this machine's loopback."""
-    network = None
-
-    def inside(self):
-        return contextlib.nullcontext()
-
-    def front(self, start, **settings):
-        return start(None, **settings)
-
-    def close(self):
-        pass
-
-
-class Across:
-    """The client in one network; Postern and sendmail in another, with the example's routing."""
-
-    def __init__(self, routing):
-        self.network, self.clients = Namespace(), Namespace()
-        self.clients.tie("cable", [f"{CLIENT}/24"], self.network, "cable", [f"{SERVER}/24"])
-        self.network.run(*re.findall("^ip .*", routing, re.MULTILINE))
-
-    def inside(self):
-        return self.network.inside()
-
-    def front(self, start, **settings):
-        start(None, command=self.network.command, listen={
-            "submissions": {"address": f"{SERVER}:465", "tls": "implicit"},
-            "six": {"address": "[::1]:465", "tls": "implicit"}}, **settings)
-        return self
-
-    def connect(self):
-        with self.clients.inside():
-            made = Client((SERVER, 465), source=None, tls=True)
-        made.greeting()
-        return made
-
-    def log_in(self):
-        made = self.connect()
-        made.ehlo()
-        made.login("alice", "wonderland")
-        return made
-
-    def close(self):
-        self.clients.close()
-        self.network.close()
-
-
-class Site:
-    """A sendmail, where it stands, and where it sends what is not for mail.test."""
-
-    def __init__(self, work, variant):
-        from support.sendmail import Sendmail
-        self.variant = variant
-        port = wait.free_port()
-        self.place = Here() if variant != "transparent" else Across(
-            example.text("sendmail/transparent/routing", {"sport 10025": f"sport {port}"}))
-        with self.place.inside():
-            self.smarthost = backends.Backend()
-        self.sendmail = Sendmail(tempfile.mkdtemp(dir=work, prefix=f"sendmail-{variant}-"),
-                                 variant, self.smarthost.address, port, self.place.network)
-
-    def direct(self, address, source=None):
-        with self.place.inside():
-            made = Client(address, source=source)
-        made.greeting()
-        made.ehlo()
-        return made
-
-    def relayed(self, subject):
-        """The message, as it came to the smarthost: once."""
-        def find():
-            return [message for each in list(self.smarthost.connections)
-                    for message in each.messages if subject.encode() in message]
-        (found,) = self.smarthost.wait(find, f"nothing relayed with the subject {subject!r}")
-        return found
-
-    def close(self):
-        self.sendmail.close()
-        self.smarthost.close()
-        self.place.close()
-
-
 @pytest.fixture(scope="module")
 def site_with(work):
     """site_with(variant) -> a Site, made once."""
@@ -131,19 +42,10 @@ def sendmail(site):
     return site.sendmail
 
 
-#: The backend's address in each example.
-STANDING = {"trace": "127.0.0.1:25", "auth-param": "127.0.0.1:10025",
-            "transparent": "127.0.0.2:10025"}
-
-
-def configuration(variant, address):
-    return example.text(f"sendmail/{variant}/postern.conf", {STANDING[variant]: address})
-
-
 @pytest.fixture
 def front(start, site, sendmail):
     """Postern with the example's configuration."""
-    return site.place.front(start, example=configuration(site.variant, "%s:%d" % sendmail.front))
+    return site.front(start)
 
 
 @pytest.fixture
@@ -261,9 +163,9 @@ def test_without_the_routes_a_session_from_the_clients_address_is_refused(start)
     try:
         with place.inside():
             server = backends.Backend(host="127.0.0.2")
-        place.front(start, example=configuration("transparent", server.address),
-                    timeouts={"backend_connect": 1})
-        with place.connect() as one:
+        front = place.front(start, example=configuration("transparent", server.address),
+                            timeouts={"backend_connect": 1})
+        with front.connect() as one:
             one.ehlo()
             one.login("alice", "wonderland", 454)
         server.close()
@@ -279,8 +181,7 @@ def test_without_the_routes_a_session_from_the_clients_address_is_refused(start)
 def test_login_of_any_kind_stays_one_word_in_sendmails_log(site, sendmail, start, subject, login,
                                                           seen):
     """Threat 10, in xtext as it came."""
-    front = site.place.front(start, auth={"pam_service": "permit"}, example=configuration(
-        site.variant, "%s:%d" % sendmail.front))
+    front = site.front(start, auth={"pam_service": "permit"})
     with front.log_in(login, "x") as one:
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
         one.quit()

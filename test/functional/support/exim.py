@@ -52,9 +52,10 @@ begin retry
 class Exim:
     """One running instance of the example's `variant`. `front` is the address that Postern is to
     speak to, `address` the one for everybody; what is for elsewhere goes to `smarthost`. `main`
-    are further lines for the configuration's first part, `changes` those of SITE, {old: new}."""
+    are further lines for the configuration's first part; `changes` are made to the example's file,
+    `site_changes` to SITE, as {old: new}."""
 
-    def __init__(self, directory, variant, smarthost, main="", changes=()):
+    def __init__(self, directory, variant, smarthost, main="", changes=(), site_changes=()):
         self.work = pathlib.Path(directory)
         self.variant = variant
         self.work.chmod(0o755)
@@ -63,8 +64,8 @@ class Exim:
         host, _, port = smarthost.rpartition(":")
         self._namespace = Namespace(
             self.work, package.unpack(*PACKAGES), users=USERS,
-            etc={"exim4/exim4.conf": main + self._configuration(),
-                 "exim4/site.conf": _changed(SITE.format(host=host, port=port), changes)},
+            etc={"exim4/exim4.conf": main + self._configuration(dict(changes)),
+                 "exim4/site.conf": _changed(SITE.format(host=host, port=port), site_changes)},
             writable=("/run", "/var/lib", "/var/log", "/var/spool"))
         for name in ("/var/log/exim4", "/var/spool/exim4"):
             path = self._namespace.path(name)
@@ -73,8 +74,8 @@ class Exim:
         self.maildir = Maildir(self._namespace.path("/var/lib/inbox/Maildir"))
         self.start()
 
-    def _configuration(self):
-        changes = {"127.0.0.1.25": f"127.0.0.1.{self.address[1]}"}
+    def _configuration(self, changes):
+        changes = {**changes, "127.0.0.1.25": f"127.0.0.1.{self.address[1]}"}
         if self.variant != "program":
             changes["10025"] = self.front[1]
         return example.text(f"exim/{self.variant}/exim4.conf", changes)

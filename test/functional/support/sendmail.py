@@ -65,9 +65,10 @@ NSSWITCH = "passwd: files\ngroup: files\nhosts: files\n"
 class Sendmail:
     """One running instance with the example's `variant`. `front` is the address that Postern is to
     speak to, at `front_port` if the variant has one for it; `address` is the one for everybody.
-    What is for elsewhere goes to `smarthost`. It may be in a `network` of its own."""
+    What is for elsewhere goes to `smarthost`. It may be in a `network` of its own.
+    `changes` are made to the example's lines, as {old: new}."""
 
-    def __init__(self, directory, variant, smarthost, front_port, network=None):
+    def __init__(self, directory, variant, smarthost, front_port, network=None, changes=()):
         self.work = pathlib.Path(directory)
         self.work.chmod(0o755)
         self.variant = variant
@@ -76,7 +77,7 @@ class Sendmail:
         self.front = (FRONTS[variant], front_port) if variant in FRONTS else self.address
         self._namespace = Namespace(
             self.work, package.unpack(*PACKAGES), users=USERS,
-            etc={"mail/sendmail.mc": self._configuration(smarthost),
+            etc={"mail/sendmail.mc": self._configuration(smarthost, dict(changes)),
                  "mail/service.switch": SERVICES, "nsswitch.conf": NSSWITCH,
                  "mail/deliver": DELIVER,
                  "mail/local-host-names": "", "mail/trusted-users": ""},
@@ -87,11 +88,12 @@ class Sendmail:
         self._compile()
         self.start()
 
-    def _configuration(self, smarthost):
+    def _configuration(self, smarthost, changes):
         host, _, port = smarthost.rpartition(":")
         text = SITE.format(host=host, port=port, listen=self.address[1])
         if self.variant in FRONTS:
-            text += example.text(f"sendmail/{self.variant}/sendmail.mc", {"10025": self.front[1]})
+            text += example.text(f"sendmail/{self.variant}/sendmail.mc", {
+                "10025": self.front[1], **changes})
         return text
 
     def _make_directories(self):
