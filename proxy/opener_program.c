@@ -1,29 +1,32 @@
 /*
  * Starting, watching and ending programs. Nothing here waits: whether a program could be
  * executed comes through a pipe that its execution closes, its end as SIGCHLD, the end of its
- * session as an event of its socket.
+ * session as an event of its socket. When a program has ended and others of its process group
+ * have its session, they are looked at each second. As long as a group may be signalled, the
+ * program that has made it is not waited for: nothing else can get its number.
  */
 #include "proxy/opener_program.h"
 
 #include <errno.h>
 #include <event2/event_struct.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/log.h"
-#include "proxy/opener_environment.h"
+#include "proxy/opener_ends.h"
 #include "proxy/opener_log.h"
+#include "proxy/opener_preparation.h"
 #include "proxy/opener_spawn.h"
 
-#define GRACE_S 5
+#define GRACE_MS 5000
 
+/* Of the program or, when it has ended, of those that it has left its session to. */
 enum program_stage {
     PROGRAM_STARTING,
     PROGRAM_RUNNING,
@@ -37,14 +40,16 @@ struct program {
     struct program_place *place;
     enum program_stage stage;
     bool failed; /* could not be executed */
-    bool gone;   /* has ended */
+    bool ended;  /* and has not been waited for */
     uint64_t order;
     struct address_key client;
     pid_t pid;
+    uint64_t due_ms; /* the next signal; 0 while the session is not over */
+    int ends;        /* to look at both */
     int reactor_end; /* until it is answered; -1 then */
-    int own_end;     /* the program's own, held to see it hang up */
+    int own_end;     /* the program's, held to see it hang up; -1 when it has ended */
     int status;      /* until it is answered; -1 then */
-    struct event executed, hung_up, grace;
+    struct event executed, hung_up, second;
 };
 
 /* What the programs of one backend share. */
@@ -89,31 +94,107 @@ static void on_executed(int fd, short what, void *argument)
     program->stage = PROGRAM_RUNNING;
 }
 
-/* Its session has been over for a while. */
-static void on_grace(int fd, short what, void *argument)
+static void forget(struct program *program)
+{
+    LIST_REMOVE(program, link);
+    event_del(&program->executed);
+    event_del(&program->hung_up);
+    event_del(&program->second);
+    close(program->ends);
+    if (program->own_end >= 0)
+        close(program->own_end);
+    if (program->reactor_end >= 0)
+        close(program->reactor_end);
+    if (program->status >= 0)
+        close(program->status);
+    if (program->ended)
+        (void)waitpid(program->pid, NULL, WNOHANG);
+    program->place->running--;
+    program->programs->running--;
+    free(program);
+}
+
+/* A program that does not end gets the signal alone: its group may be at work on mail that it
+ * has taken. */
+static void signal_next(struct program *program)
+{
+    const char *name = program->place->backend->name;
+    bool first = program->stage < PROGRAM_TERMED;
+    int number = first ? SIGTERM : SIGKILL;
+    if (program->ended)
+        log_warning("backend \"%s\": processes of program %d do not end with its session: "
+                    "signal %d",
+                    name, (int)program->pid, number);
+    else
+        log_warning("backend \"%s\": program %d does not end with its session: signal %d", name,
+                    (int)program->pid, number);
+    kill(program->ended ? -program->pid : program->pid, number);
+    program->stage = first ? PROGRAM_TERMED : PROGRAM_KILLED;
+    program->due_ms = clock_now_ms() + GRACE_MS;
+}
+
+static void look_in_a_second(struct program *program)
+{
+    static const struct timeval second = {1, 0};
+    evtimer_add(&program->second, &second);
+}
+
+/* Its session is over: does anybody go on for too long? */
+static void look_at_time(struct program *program)
+{
+    if (program->due_ms == 0)
+        program->due_ms = clock_now_ms() + GRACE_MS;
+    else if (program->stage != PROGRAM_KILLED && clock_now_ms() >= program->due_ms)
+        signal_next(program);
+}
+
+/* A program has ended: does anybody go on in its place? Frees it if not. */
+static void look_at_rest(struct program *program)
+{
+    enum opener_ends ends = opener_ends_look(program->ends);
+    if (ends == OPENER_ENDS_LEFT && program->stage == PROGRAM_KILLED)
+        log_warning("backend \"%s\": program %d has left its session to processes that are "
+                    "not of its group",
+                    program->place->backend->name, (int)program->pid);
+    if (ends == OPENER_ENDS_RELEASED || program->stage == PROGRAM_KILLED) {
+        forget(program);
+        return;
+    }
+    if (ends == OPENER_ENDS_LEFT)
+        look_at_time(program);
+    look_in_a_second(program);
+}
+
+static void tell_if_none(const struct programs *programs)
+{
+    if (programs->running == 0)
+        programs->none(programs->context);
+}
+
+static void on_second(int fd, short what, void *argument)
 {
     (void)fd, (void)what;
-    static const struct timeval grace = {GRACE_S, 0};
     struct program *program = argument;
-    bool first = program->stage < PROGRAM_TERMED;
-    log_warning("backend \"%s\": program %d does not end with its session: signal %d",
-                program->place->backend->name, (int)program->pid, first ? SIGTERM : SIGKILL);
-    kill(program->pid, first ? SIGTERM : SIGKILL);
-    program->stage = first ? PROGRAM_TERMED : PROGRAM_KILLED;
-    if (first)
-        evtimer_add(&program->grace, &grace);
+    const struct programs *programs = program->programs;
+    if (program->ended) {
+        look_at_rest(program);
+        tell_if_none(programs);
+        return;
+    }
+    look_at_time(program);
+    look_in_a_second(program);
 }
 
 /* Reported at each change of the other end; one side of it alone may have been closed. */
 static void on_hung_up(int fd, short what, void *argument)
 {
     (void)what;
-    static const struct timeval grace = {GRACE_S, 0};
     struct program *program = argument;
     struct pollfd now = {.fd = fd};
     if (poll(&now, 1, 0) == 1 && (now.revents & (POLLHUP | POLLERR))) {
         event_del(&program->hung_up);
-        evtimer_add(&program->grace, &grace);
+        look_at_time(program);
+        look_in_a_second(program);
     }
 }
 
@@ -130,38 +211,42 @@ static void tell_end(const struct program *program, int status)
                  WEXITSTATUS(status));
 }
 
-static void forget(struct program *program)
+/* Those that it has left its session to have had their time if it has. */
+static void on_ended(struct program *program, int status)
 {
-    LIST_REMOVE(program, link);
-    event_del(&program->executed);
+    if (program->stage == PROGRAM_STARTING)
+        on_executed(program->status, 0, program);
+    tell_end(program, status);
+    program->ended = true;
     event_del(&program->hung_up);
-    event_del(&program->grace);
     close(program->own_end);
-    if (program->reactor_end >= 0)
-        close(program->reactor_end);
-    if (program->status >= 0)
-        close(program->status);
-    program->place->running--;
-    program->programs->running--;
-    free(program);
+    program->own_end = -1;
+    if (program->stage >= PROGRAM_TERMED)
+        program->due_ms = clock_now_ms();
+    program->stage = PROGRAM_RUNNING;
+    look_at_rest(program);
 }
 
-static struct program *find(const struct programs *programs, pid_t pid)
+/* Its status, but it stays to be waited for. */
+static bool has_ended(const struct program *program, int *status)
 {
-    struct program *program;
-    LIST_FOREACH(program, &programs->list, link)
-    if (program->pid == pid && !program->gone)
-        return program;
-    return NULL;
+    siginfo_t info = {0};
+    if (program->ended ||
+        waitid(P_PID, (id_t)program->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return false;
+    bool exited = info.si_code == CLD_EXITED;
+    *status = exited ? W_EXITCODE(info.si_status, 0) : W_EXITCODE(0, info.si_status);
+    return info.si_pid == program->pid;
 }
 
-static void forget_gone(struct programs *programs)
+static void look_for_ended(struct programs *programs)
 {
+    int status;
     struct program *program = LIST_FIRST(&programs->list);
     while (program) {
         struct program *next = LIST_NEXT(program, link);
-        if (program->gone)
-            forget(program);
+        if (has_ended(program, &status))
+            on_ended(program, status);
         program = next;
     }
 }
@@ -170,20 +255,8 @@ static void on_child_ended(int number, short what, void *argument)
 {
     (void)number, (void)what;
     struct programs *programs = argument;
-    int status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct program *program = find(programs, pid);
-        if (!program)
-            continue;
-        if (program->stage == PROGRAM_STARTING)
-            on_executed(program->status, 0, program);
-        tell_end(program, status);
-        program->gone = true;
-    }
-    forget_gone(programs);
-    if (programs->running == 0)
-        programs->none(programs->context);
+    look_for_ended(programs);
+    tell_if_none(programs);
 }
 
 static bool make_places(struct programs *programs, bool root)
@@ -229,15 +302,6 @@ struct programs *programs_new(struct event_base *base, const struct opener_setti
     return NULL;
 }
 
-/* What the child needs, made before it is. */
-struct preparation {
-    struct opener_values values;
-    struct program_arguments arguments;
-    struct opener_environment environment;
-    int ends[2];   /* the reactor's, the program's */
-    int status[2]; /* to read, to write */
-};
-
 /* Whoever sits at one address has no more than half of them. */
 static bool has_its_share(const struct programs *programs, const struct program_place *place,
                           const struct address *client)
@@ -251,31 +315,12 @@ static bool has_its_share(const struct programs *programs, const struct program_
     return count >= share;
 }
 
-static int prepare(const struct programs *programs, const struct program_place *place,
-                   const struct opener_order *order, struct preparation *out)
+static int find_place(const struct programs *programs, const struct program_place *place,
+                      const struct opener_order *order)
 {
-    char why[PROGRAM_WHY_SIZE];
     if (place->running >= place->backend->program_limit)
         return EUSERS;
-    if (has_its_share(programs, place, &order->client))
-        return EDQUOT;
-    opener_values_set(&out->values, order);
-    if (!program_line_expand(&place->backend->program, out->values.value, &out->arguments,
-                             why)) {
-        log_warning("backend \"%s\": program: %s", place->backend->name, why);
-        return EINVAL;
-    }
-    if (!opener_environment_set(&out->environment, &out->values, order, place->backend,
-                                programs->settings->hostname))
-        return EINVAL;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, out->ends) < 0)
-        return errno;
-    if (fcntl(out->ends[0], F_SETFL, O_NONBLOCK) == 0 && pipe2(out->status, O_CLOEXEC) == 0)
-        return 0;
-    int error = errno;
-    close(out->ends[0]);
-    close(out->ends[1]);
-    return error;
+    return has_its_share(programs, place, &order->client) ? EDQUOT : 0;
 }
 
 static void watch(struct program *program)
@@ -284,7 +329,7 @@ static void watch(struct program *program)
     event_assign(&program->executed, base, program->status, EV_READ, on_executed, program);
     event_assign(&program->hung_up, base, program->own_end, EV_CLOSED | EV_ET | EV_PERSIST,
                  on_hung_up, program);
-    evtimer_assign(&program->grace, base, on_grace, program);
+    evtimer_assign(&program->second, base, on_second, program);
     event_add(&program->executed, NULL);
     event_add(&program->hung_up, NULL);
     LIST_INSERT_HEAD(&program->programs->list, program, link);
@@ -293,7 +338,7 @@ static void watch(struct program *program)
 }
 
 static int start(struct programs *programs, struct program_place *place,
-                 const struct opener_order *order, const struct preparation *prepared)
+                 const struct opener_order *order, const struct opener_preparation *prepared)
 {
     const struct opener_spawn spawn = {
         .arguments = prepared->arguments.arguments,
@@ -311,6 +356,7 @@ static int start(struct programs *programs, struct program_place *place,
     program->place = place;
     program->order = order->id;
     program->client = address_key(&order->client);
+    program->ends = prepared->watch;
     program->reactor_end = prepared->ends[0];
     program->own_end = prepared->ends[1];
     program->status = prepared->status[0];
@@ -328,14 +374,18 @@ static int start(struct programs *programs, struct program_place *place,
 
 void programs_start(struct programs *programs, const struct opener_order *order)
 {
-    static struct preparation prepared;
+    static struct opener_preparation prepared;
+    const struct opener_settings *settings = programs->settings;
     struct program_place *place = &programs->places[order->backend];
-    int error = prepare(programs, place, order, &prepared);
+    int error = find_place(programs, place, order);
+    if (!error)
+        error = opener_prepare(&prepared, settings->hostname, place->backend, order);
     if (!error) {
         error = start(programs, place, order, &prepared);
         close(prepared.status[1]);
         if (error) {
             close(prepared.status[0]);
+            close(prepared.watch);
             close(prepared.ends[0]);
             close(prepared.ends[1]);
         }
@@ -349,17 +399,23 @@ unsigned programs_count(const struct programs *programs)
     return programs->running;
 }
 
+/* A program that has just been made has no group yet. */
+static void end_group(const struct program *program)
+{
+    if (kill(-program->pid, SIGTERM) < 0 && errno == ESRCH)
+        kill(program->pid, SIGTERM);
+}
+
 void programs_free(struct programs *programs)
 {
     if (!programs)
         return;
+    look_for_ended(programs);
     struct program *program;
-    LIST_FOREACH(program, &programs->list, link)
-    {
-        kill(program->pid, SIGTERM);
-        program->gone = true;
+    while ((program = LIST_FIRST(&programs->list))) {
+        end_group(program);
+        forget(program);
     }
-    forget_gone(programs);
     for (size_t i = 0; programs->places && i < programs->settings->count; i++)
         opener_log_free(programs->places[i].log);
     event_del(&programs->child_ended);

@@ -7,6 +7,13 @@
  *      v                     v
  *     gone                 TERMED (SIGTERM) ──5 s──> KILLED (SIGKILL)
  *
+ * A program that has exited may have left its session to others of its process
+ * group, as a shell script does that starts a mail server in the background or
+ * waits for one and is ended. Then they go through the same in its place, from
+ * RUNNING to KILLED, as a group; they had their first 5 s with a program that
+ * had to be ended. Those who have not got its session, as Exim's deliveries,
+ * are nobody's here.
+ *
  * That a session is over is seen from the kernel, not told by the reactor:
  * the opener holds the program's end of the socket pair too, and it hangs up
  * when the last descriptor of the reactor's end is closed, by a lost message,
@@ -40,7 +47,7 @@ void programs_start(struct programs *programs, const struct opener_order *order)
 
 unsigned programs_count(const struct programs *programs);
 
-/* Sends SIGTERM to all of them, and forgets them. NULL is allowed. */
+/* Sends SIGTERM to all of them and their groups, and forgets them. NULL is allowed. */
 void programs_free(struct programs *programs);
 
 #endif

@@ -5,13 +5,14 @@ import re
 import socket
 import subprocess
 import tempfile
+import threading
 import uuid
 
 import pytest
 
 from conftest import needs_root
 from support import backend as backends
-from support import behind, example, wait
+from support import behind, example, processes, wait
 from support import postern as posterns
 from support.behind import mail
 from support.client import Client
@@ -251,6 +252,34 @@ def test_exim_relays_for_whoever_has_logged_in(front, smarthost, subject, varian
     with front.log_in() as one:
         one.send_message("alice@mail.test", [ELSEWHERE], mail(subject))
     relayed(smarthost, subject)
+
+
+@program
+def test_exim_goes_on_delivering_when_session_and_postern_are_over(front, smarthost, subject):
+    """A process of its own does that, which the session's Exim has made."""
+    answered = threading.Event()
+
+    def answer(connection, _):
+        connection.hold(answered)
+        connection.say("250 2.0.0 Queued")
+    smarthost.on("message", answer)
+    try:
+        with front.log_in() as one:
+            one.send_message("alice@mail.test", [ELSEWHERE], mail(subject))
+            one.quit()
+        smarthost.wait(lambda: any(subject.encode() in message
+                                   for each in list(smarthost.connections)
+                                   for message in each.messages), "the delivery")
+        openers = front.pids("opener")
+        front.stop()
+        wait.until(lambda: not any(map(processes.alive, openers)), "the end of the opener")
+    finally:
+        answered.set()
+        del smarthost.actions["message"]
+    connection = [each for each in smarthost.connections
+                  if any(subject.encode() in message for message in each.messages)]
+    assert len(connection) == 1
+    smarthost.wait(lambda: connection[0].has_quit, "its end in order")
 
 
 @every_variant

@@ -22,7 +22,7 @@ LINE = "-oMa %{address}.%{port} -oMaa %{mechanism} -oMai %{login} '%{helo} %{pro
 def program(scratch):
     made = Program(scratch / "program")
     yield made
-    for word in ("hang", "stubborn"):
+    for word in ("hang", "stubborn", "slow", "deliver"):
         (made.directory / word).unlink(missing_ok=True)
 
 
@@ -296,6 +296,150 @@ def test_stop_that_is_asked_for_twice_waits_for_no_program(begin, program):
     assert postern.wait(4) == 0
     wait.until(lambda: processes.stat(pid) is None, "the end of the program")
     one.close()
+
+
+# its children
+
+#: A shell gives what it starts in the background another standard input.
+WRAPPERS = {"in the foreground": ['"$@"', "exit $?"],
+            "in the background": ["exec 3<&0", '"$@" <&3 3<&- &']}
+every_wrapper = pytest.mark.parametrize("lines", WRAPPERS.values(), ids=WRAPPERS)
+
+
+def gone(*pids):
+    wait.until(lambda: not any(map(processes.alive, pids)), f"the end of {pids}",
+               2 * wait.PATIENCE)
+
+
+@every_wrapper
+def test_server_behind_a_wrapper_serves_its_session_and_ends_with_it(begin, program, lines):
+    postern = begin(program=program.wrapper(*lines))
+    with postern.log_in() as one:
+        mail(one, b"first\r\n")
+        mail(one, b"second\r\n")
+        one.quit()
+    assert program.session().messages == [b"first\r\n", b"second\r\n"]
+    gone(program.session().pid)
+    wait.until(lambda: not processes.zombies(opener(postern)), "the end of all remains")
+
+
+@every_wrapper
+@pytest.mark.parametrize("word", ["hang", "stubborn"])
+def test_server_behind_a_wrapper_that_does_not_end_is_ended(begin, program, lines, word):
+    program.tell(word)
+    postern = begin(program=program.wrapper(*lines))
+    with postern.log_in() as one:
+        pid = program.session().pid
+        one.quit()
+    postern.wait_for_record(level="warning", msg=re.compile("do not end with its session: signal 15"))
+    gone(pid)
+    wait.until(lambda: not processes.zombies(opener(postern)), "the end of all remains")
+
+
+@every_wrapper
+def test_stop_leaves_no_server_behind_a_wrapper(begin, program, lines):
+    program.tell("hang")
+    postern = begin(program=program.wrapper(*lines))
+    with postern.log_in() as one:
+        pid = program.session().pid
+        postern.signal(signal.SIGTERM)
+        one.reply(421)
+    assert postern.wait() == 0
+    gone(pid)
+
+
+@every_wrapper
+def test_stop_that_is_asked_for_twice_ends_servers_behind_wrappers(begin, program, lines):
+    program.tell("hang")
+    postern = begin({"timeouts": {"drain": 600}}, program=program.wrapper(*lines))
+    one = postern.log_in()
+    one.command("MAIL FROM:<a@b.test>", 250)
+    pid = program.session().pid
+    postern.signal(signal.SIGTERM)
+    postern.wait_for_record(msg=re.compile("^stopping"))
+    postern.signal(signal.SIGTERM)
+    assert postern.wait(4) == 0
+    wait.until(lambda: not processes.alive(pid), "the end of the program", 4)
+    one.close()
+
+
+def test_server_that_its_wrapper_has_left_has_its_place(begin, program):
+    """As long as it has its session, and no longer."""
+    postern = begin(program=program.wrapper(*WRAPPERS["in the background"]), program_limit=2)
+    wait.until(lambda: program.all and not processes.alive(program.all[0].pid), "the probe's end")
+    one = wait.until(lambda: logged_in(postern, "127.0.0.10"), "the first place")
+    pid = program.session().pid
+    wait.until(lambda: processes.zombies(opener(postern)), "the end of the wrapper")
+    with postern.connect(source="127.0.0.10") as other:
+        other.ehlo()
+        refused(other)
+    mail(one)
+    one.quit()
+    gone(pid)
+    wait.until(lambda: logged_in(postern, "127.0.0.10"), "a place").quit()
+
+
+def logged_in(postern, source):
+    """A client that has been let in, or None."""
+    one = postern.connect(source=source)
+    one.ehlo()
+    if one.login("alice", "wonderland", 235, 421, 451, 454).code == 235:
+        return one
+    one.close()
+    return None
+
+
+def test_session_ends_when_a_server_that_its_wrapper_has_left_does(begin, program):
+    program.tell("die")
+    postern = begin(program=program.wrapper(*WRAPPERS["in the background"]))
+    with postern.log_in() as one:
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.send("DATA\r\n")
+        one.reply(421)
+
+
+@every_wrapper
+def test_message_that_is_not_answered_yet_is_still_taken(begin, program, lines):
+    """Nobody is ended while it may still say that it has a message, but after its grace."""
+    program.tell("slow")
+    postern = begin(program=program.wrapper(*lines))
+    one = postern.log_in()
+    one.command("MAIL FROM:<a@b.test>", 250)
+    one.command("RCPT TO:<c@d.test>", 250)
+    one.command("DATA", 354)
+    one.send(b"text\r\n.\r\n")
+    one.close()
+    session = program.session()
+    os.kill(postern.sole("reactor"), signal.SIGKILL)
+    postern.wait_for_record(level="error", msg=re.compile("its sessions are lost"))
+    program.tell("go on")
+    wait.until(lambda: session.messages == [b"text\r\n"], "the message")
+    gone(session.pid)
+
+
+@pytest.mark.parametrize("ended", ["by itself", "by force"])
+def test_delivery_goes_on_when_its_program_has_ended(begin, program, ended):
+    """A mail server that has taken a message may leave a process behind that delivers it, as Exim
+    does; it belongs to no session."""
+    program.tell("deliver")
+    postern = begin()
+    if ended == "by force":
+        program.tell("hang")
+    with postern.log_in() as one:
+        mail(one)
+        one.quit()
+    first = program.session()
+    wait.until(lambda: first.delivery, "the delivery")
+    wait.until(lambda: processes.stat(first.pid) is None, "the end of its program")
+    program.tell("hang")
+    # What a process of the session would have got by now, as this one gets it.
+    with postern.log_in() as two:
+        two.quit()
+    wait.until(lambda: processes.stat(program.session(1).pid) is None, "the end of the second")
+    postern.stop()
+    delivery, asked = first.delivery
+    assert processes.alive(delivery) and not asked
 
 
 # too many, and none at all

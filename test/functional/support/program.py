@@ -6,12 +6,15 @@ what it was started with. As a module, it makes such programs and reads what the
     program.tell("hang")               from now on they do not end with their session
 
 What can be told: "hang" (does not end at the end of its input), "stubborn" (nor at SIGTERM),
-"complain" (writes on standard error), "die" (at DATA, by a signal).
+"complain" (writes on standard error), "die" (at DATA, by a signal), "slow" (does not answer a
+message until told "go on"), "deliver" (leaves a process behind that has the message, not the
+session, and writes down when it is asked to end).
 """
 
 import json
 import os
 import pathlib
+import select
 import stat
 import sys
 
@@ -32,6 +35,12 @@ class Session:
         return self.environment.get("TCPREMOTEINFO") == PROBE
 
     @property
+    def delivery(self):
+        """(pid, has it been asked to end) of the process that it has left behind, if it has."""
+        found = list(self._directory.glob(f"{self.pid}.delivery.*"))
+        return (int(found[0].suffix[1:]), bool(found[0].read_text())) if found else None
+
+    @property
     def messages(self):
         return [path.read_bytes() for path in sorted(self._directory.glob(f"{self.pid}.message.*"))]
 
@@ -47,6 +56,13 @@ class Program:
 
     def line(self, arguments=""):
         return f"{self.path} {self.directory} {arguments}".strip()
+
+    def wrapper(self, *lines):
+        """The line for the configuration of a shell script; "$@" is this program in it."""
+        path = self.directory / "wrapper"
+        path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+        path.chmod(0o755)
+        return f"{path} {self.line()}"
 
     def tell(self, *words):
         for word in words:
@@ -119,8 +135,25 @@ def take_message(directory, number):
         lines.append(line)
     else:
         return
+    while (directory / "slow").exists() and not (directory / "go on").exists():
+        select.select([], [], [], 0.01)
     (directory / f"{os.getpid()}.message.{number:03}").write_bytes(b"".join(lines))
+    if (directory / "deliver").exists() and os.fork() == 0:
+        deliver(directory)
     say("250 2.0.0 Taken")
+
+
+def deliver(directory):
+    """Has all that the program has but the session, until there is nothing to tell it."""
+    import signal
+    for descriptor in (0, 1):
+        os.close(descriptor)
+    note = directory / f"{os.getppid()}.delivery.{os.getpid()}"
+    signal.signal(signal.SIGTERM, lambda *_: note.write_text("asked"))
+    note.touch()
+    while (directory / "deliver").exists():
+        select.select([], [], [], 0.01)
+    os._exit(0)
 
 
 def converse(directory):
