@@ -44,11 +44,9 @@ const char *capabilities_name(uint64_t set)
         unsigned number;
         const char *name;
     } names[] = {
-        {CAP_NET_ADMIN, "CAP_NET_ADMIN"},
-        {CAP_SETUID, "CAP_SETUID"},
-        {CAP_SETGID, "CAP_SETGID"},
-        {CAP_KILL, "CAP_KILL"},
-        {CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"},
+        {CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {CAP_SYS_CHROOT, "CAP_SYS_CHROOT"},
+        {CAP_SETUID, "CAP_SETUID"},       {CAP_SETGID, "CAP_SETGID"},
+        {CAP_KILL, "CAP_KILL"},           {CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"},
     };
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
         if (set & CAPABILITY(names[i].number))

@@ -59,9 +59,25 @@ static bool check_user(const struct config *config, const struct config_backend 
     return false;
 }
 
+/* Sockets and programs are files, and syslog's socket is found by its path. */
+static bool needs_files(const struct opener_settings *settings)
+{
+    return opener_settings_use(settings, OPENER_PROGRAM) ||
+           opener_settings_use(settings, OPENER_UNIX) ||
+           settings->log.destination == LOG_TO_SYSLOG;
+}
+
+/* With what it gives up when it has entered its empty root. */
+static uint64_t needed_to_begin(const struct opener_settings *settings)
+{
+    bool enters = geteuid() == 0 && opener_settings_use(settings, OPENER_TRANSPARENT) &&
+                  !needs_files(settings);
+    return needed(settings) | (enters ? CAPABILITY(CAP_SYS_CHROOT) : 0);
+}
+
 static bool check_rights(const struct opener_settings *settings)
 {
-    uint64_t missing = needed(settings) & ~capabilities_permitted();
+    uint64_t missing = needed_to_begin(settings) & ~capabilities_permitted();
     if (!missing)
         return true;
     log_error("backends cannot be opened as configured without %s, which is not here",
@@ -188,14 +204,6 @@ static bool set_descriptors(void)
            close_range(SOCKET_DESCRIPTOR + 1, ~0u, 0) == 0;
 }
 
-/* Sockets and programs are files, and syslog's socket is found by its path. */
-static bool enter_nowhere(const struct opener_settings *settings)
-{
-    return opener_settings_use(settings, OPENER_PROGRAM) ||
-           opener_settings_use(settings, OPENER_UNIX) ||
-           settings->log.destination == LOG_TO_SYSLOG || privileges_enter_nowhere();
-}
-
 /* With root's rights nothing is done but this. */
 static bool give_up_root(const struct opener *opener, uint64_t keep)
 {
@@ -208,8 +216,8 @@ static bool give_up_root(const struct opener *opener, uint64_t keep)
     bool bound = opener_settings_use(settings, OPENER_PROGRAM) ||
                  !(capabilities_permitted() & CAPABILITY(CAP_SETPCAP)) ||
                  capabilities_bound(keep);
-    return bound && enter_nowhere(settings) && privileges_become(&user) &&
-           capabilities_keep(keep);
+    return bound && (needs_files(settings) || privileges_enter_nowhere()) &&
+           privileges_become(&user) && capabilities_keep(keep);
 }
 
 static bool give_up_privileges(struct opener *opener)

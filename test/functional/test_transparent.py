@@ -10,10 +10,12 @@ import os
 import pathlib
 import re
 import socket
+import subprocess
 
 import pytest
 
-from support import client
+from support import client, systemd
+from support import postern as posterns
 from support.backend import Backend
 from support.links import Namespace
 
@@ -77,8 +79,8 @@ def network():
 
 @pytest.fixture
 def begin(start, network):
-    def make(backend, **keys):
-        postern = start(backend, command=network.front.command, listen={
+    def make(backend, command=(), **keys):
+        postern = start(backend, command=[*network.front.command, *command], listen={
             "submissions": {"address": "[::]:10465", "tls": "implicit"}},
             backend={"identity": "transparent", **keys})
         postern.implicit = ("::", 10465)
@@ -115,6 +117,32 @@ def test_backend_on_the_same_host_sees_the_clients_own_address(network, begin, h
     one.send_message("a@b.test", ["c@d.test"], b"text\r\n")
     assert backend.session().peer[:2] == (source, one.port)
     one.quit()
+
+
+def test_rights_of_the_drop_in_suffice(network, begin):
+    """And there is no start without one of them."""
+    backend = network.backend(network.server, SERVER)
+    network.route(ELSEWHERE, backend)
+    postern = begin(backend, systemd.rights(systemd.drop_in('identity = "transparent"')))
+    one = network.connect(postern, FRONT)
+    one.ehlo()
+    one.login("alice", "wonderland")
+    one.send_message("a@b.test", ["c@d.test"], b"text\r\n")
+    assert backend.session().peer[:2] == (CLIENT, one.port)
+    one.quit()
+
+
+@pytest.mark.parametrize("given", ["CAP_NET_ADMIN", "CAP_SYS_CHROOT"])
+def test_right_that_is_missing_is_named_before_the_start(network, begin, given):
+    (missing,) = {"CAP_NET_ADMIN", "CAP_SYS_CHROOT"} - {given}
+    backend = network.backend(network.server, SERVER)
+    postern = begin(backend, systemd.rights(systemd.drop_in('identity = "transparent"')))
+    checked = subprocess.run(
+        [*systemd.rights(f"CapabilityBoundingSet={given}"), posterns.BINARY, "-n", "-c",
+         postern.configuration_path], env={**os.environ, **posterns.SANITIZERS},
+        capture_output=True, text=True, check=False)
+    assert checked.returncode == 1
+    assert f"cannot be opened as configured without {missing}" in checked.stderr
 
 
 def test_port_that_is_taken_gives_way(network, begin):

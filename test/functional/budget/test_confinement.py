@@ -10,12 +10,11 @@ import subprocess
 import pytest
 import tracing
 
-from support import control, wait
+from support import control, systemd, wait
 from support import postern as posterns
 from support.apparmor import Profile
 from tracing import Calls
 
-UNIT = pathlib.Path(__file__).parents[3] / "etc/postern.service.in"
 PROFILE = pathlib.Path(__file__).parents[3] / "etc/postern.apparmor.in"
 #: A removed directory is their root; what they see there is nobody's.
 WITHIN = {".", "/", "/dev/null"}
@@ -85,19 +84,12 @@ def expand(name):
     return set().union(*(expand(each) for each in inside))
 
 
-def allowed_calls():
+def allowed_calls(drop_in=""):
     allowed = set()
-    for line in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE):
+    for line in re.findall(r"^SystemCallFilter=(.*)$", systemd.UNIT + drop_in, re.MULTILINE):
         calls = set().union(*(expand(name) for name in line.lstrip("~").split()))
         allowed = allowed - calls if line.startswith("~") else allowed | calls
     return allowed
-
-
-def rights_of_the_unit():
-    """A command that leaves the next one no others."""
-    (line,) = re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT.read_text(), re.MULTILINE)
-    rights = ["+" + name.removeprefix("CAP_").lower() for name in line.split()]
-    return ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all," + ",".join(rights)]
 
 
 def without_filter(scratch):
@@ -113,7 +105,7 @@ needs_filter = pytest.mark.skipif("libseccomp: yes" not in posterns.run("-V").st
 @needs_root
 @needs_filter
 def test_neither_an_empty_root_nor_a_filter_is_no_start(start, backend, scratch):
-    postern = start(backend, command=[*without_filter(scratch), *rights_of_the_unit()], ready=False)
+    postern = start(backend, command=[*without_filter(scratch), *systemd.rights()], ready=False)
     postern.wait_for_record(level="error", msg=re.compile("^neither an empty root .* is needed$"))
     assert postern.wait() == 1
     postern.abandon()
@@ -131,7 +123,7 @@ def test_an_empty_root_does_without_a_filter(start, backend, scratch):
 def test_every_system_call_is_in_the_unit_s_filter(start, backend, scratch):
     """But for those of the tracer's own start."""
     trace = tracing.Trace(scratch)
-    postern = start(backend, command=[*trace.command, *rights_of_the_unit()],
+    postern = start(backend, command=[*trace.command, *systemd.rights()],
                     auth={"pam_service": "unix"})
     with postern.connect() as one:
         one.ehlo()
@@ -146,3 +138,18 @@ def test_every_system_call_is_in_the_unit_s_filter(start, backend, scratch):
     called = set().union(*(Calls(path).names() for path in scratch.glob("trace.*")))
     assert {"seccomp", "accept4"} <= called
     assert not called - allowed_calls()
+
+
+@needs_root
+def test_every_system_call_for_transparent_connections_is_in_the_filter(start, backend, scratch):
+    """A probe of the mail server goes the way of a session."""
+    drop_in = systemd.drop_in('identity = "transparent"')
+    trace = tracing.Trace(scratch)
+    postern = start(backend, command=[*trace.command, *systemd.rights(drop_in)],
+                    backend={"identity": "transparent"})
+    backend.wait(lambda: backend.connections and backend.connections[0].has_quit, "a probe")
+    postern.sole("opener")
+    postern.stop()
+    called = set().union(*(Calls(path).names() for path in scratch.glob("trace.*")))
+    assert "chroot" in called and "chroot" not in allowed_calls()
+    assert not called - allowed_calls(drop_in)
