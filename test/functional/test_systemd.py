@@ -11,8 +11,9 @@ import subprocess
 import pytest
 
 from conftest import needs_root
-from support import client, control, processes, wait
+from support import client, control, processes, systemd, wait
 from support import postern as posterns
+from support.program import Program
 
 ETC = pathlib.Path(__file__).parents[2] / "etc"
 #: In tenths, as systemd-analyze has it. What is left is what a root that binds ports and becomes
@@ -24,17 +25,19 @@ pytestmark = pytest.mark.skipif("libsystemd: yes" not in posterns.run("-V").stdo
                                 reason="built without libsystemd")
 
 
+@pytest.fixture
+def program(scratch):
+    made = Program(scratch / "program")
+    yield made
+    (made.directory / "hang").unlink(missing_ok=True)
+
+
 def unit(name, scratch):
     """As it is installed, with a program that is there."""
     text = (ETC / f"{name}.in").read_text().replace("@sysconfdir@", "/etc").replace(
         "@sbindir@/postern", str(posterns.BINARY))
     (scratch / name).write_text(text)
     return scratch / name
-
-
-def values(text, key):
-    return [word for line in re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
-            for word in line.split()]
 
 
 def analyze(*arguments):
@@ -68,20 +71,15 @@ def test_socket_unit_has_the_default_ports(scratch):
     (scratch / "postern.conf").write_text((ETC / "postern.conf").read_text())
     ports = re.findall(r"^  address = \"\[::\]:(\d+)\"", (ETC / "postern.conf").read_text(),
                        re.MULTILINE)
-    assert ports and values((ETC / "postern.socket.in").read_text(), "ListenStream") == ports
+    assert ports and systemd.values((ETC / "postern.socket.in").read_text(), "ListenStream") == ports
 
 
 @needs_root
 def test_rights_of_the_unit_suffice(start, backend, system_user):
     """Login of a system's user, administration for a group, reload, an end by force, a stop."""
-    text = (ETC / "postern.service.in").read_text()
-    rights = [f"+{name.removeprefix('CAP_').lower()}"
-              for name in values(text, "CapabilityBoundingSet")]
-    assert "NoNewPrivileges=yes" in text and rights
     group = grp.getgrnam("mail")
     postern = start(backend, auth={"pam_service": "unix"}, admin={"group": group.gr_name}, command=[
-        "setpriv", "--no-new-privs", "--inh-caps=-all", f"--groups={group.gr_gid}",
-        "--bounding-set=-all," + ",".join(rights)])
+        *systemd.rights(), f"--groups={group.gr_gid}"])
     assert processes.status(postern.pid, "NoNewPrivs") == "1"
     assert processes.status(postern.sole("reactor"), "Seccomp") == "2"
     with postern.log_in(system_user.name, system_user.password) as one:
@@ -97,6 +95,33 @@ def test_rights_of_the_unit_suffice(start, backend, system_user):
     postern.signal(signal.SIGTERM)
     assert postern.wait() == 0
     held.close()
+
+
+@needs_root
+def test_rights_of_the_drop_in_suffice_for_programs(start, program, backend):
+    """Also to end one that does not; and there is no start without them."""
+    program.tell("hang")
+    settings = {"backend": {"address": None, "program": program.line(), "user": "daemon"}}
+    postern = start(None, command=systemd.rights(systemd.drop_in("backends that are programs")),
+                    **settings)
+    with postern.log_in() as one:
+        one.send_message("a@b.test", ["c@d.test"], b"text\r\n")
+        pid = program.session().pid
+        one.quit()
+    postern.wait_for_record(level="warning", msg=re.compile(rf"program {pid} does not end"))
+    wait.until(lambda: processes.stat(pid) is None, "the end of the program")
+    postern.reload()
+    postern.stop()
+    without = start(backend, command=systemd.rights())
+    without.configure(backend=settings["backend"])
+    assert any("without CAP_KILL" in line for line in without.reload_refused())
+
+
+@needs_root
+def test_what_the_manual_of_the_configuration_adds_to_the_unit_is_the_drop_in():
+    (shown,) = re.findall(r"^\[Service\]\n(.*?)^\.Ed$", (ETC / "postern.conf.5.in").read_text(),
+                          re.MULTILINE | re.DOTALL)
+    assert shown == systemd.drop_in('identity = "transparent"')
 
 
 class Notified:
