@@ -5,7 +5,7 @@ import re
 
 # key=word or key="…", separated by one space.
 _FIELD = re.compile(r'([a-z][a-z0-9_]*)=(?:"((?:[^"\\\x00-\x1f\x7f]|\\.)*)"|([^\s"=\\\x00-\x1f\x7f]*))')
-_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|(.))")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
 _NAMED = {'"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -14,11 +14,11 @@ class Malformed(AssertionError):
 
 
 def _unescape(match):
-    byte, character, named = match.groups()
+    byte, character, long, named = match.groups()
     if byte:
         return chr(int(byte, 16))
-    if character:
-        return chr(int(character, 16))
+    if character or long:
+        return chr(int(character or long, 16))
     if named not in _NAMED:
         raise Malformed(f"unknown escape: {match.group()!r}")
     return _NAMED[named]
