@@ -4,7 +4,6 @@ says leaves its field."""
 import json
 import os
 import pathlib
-import pathlib
 import re
 import socket
 
@@ -54,18 +53,6 @@ def test_failed_login_leaves_a_line_of_its_own(postern):
         ("127.0.0.45", "alice", "rejected"), ("127.0.0.45", None, "malformed")]
     assert {r["id"] for r in failed} == {end["id"]}
     assert "user" not in end
-
-
-def test_failed_login_matches_a_fail2ban_rule(postern):
-    """The one in postern(8), which no name can mislead."""
-    manual = (pathlib.Path(__file__).parents[2] / "etc/postern.8.in").read_text()
-    rule = re.search(r"^failregex = (.*)$", manual, re.MULTILINE)[1]
-    rule = re.compile(rule.replace(r"\e", "\\").replace("<HOST>", r"(?P<host>[\d.:a-f]+)"))
-    with postern.connect(source="127.0.0.46") as one:
-        one.ehlo()
-        one.login("x result=rejected client=192.0.2.1", "wrong", 535)
-    matched = [rule.search(line) for line in postern.output().splitlines()]
-    assert [match["host"] for match in matched if match] == ["127.0.0.46"]
 
 
 def test_json_says_the_same(start, backend):

@@ -1,0 +1,159 @@
+"""The manual pages say what the program says, and all of it: events of the log with their fields,
+checks of the doctor, paths and commands of the administration. Both are read as they stand in the
+source. (Options, their defaults and metrics are compared by unit tests, from their tables.)"""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SOURCES = [path for part in ("proxy", "auth", "tls") for path in sorted((ROOT / part).glob("**/*.c"))]
+
+
+def source(name):
+    return (ROOT / name).read_text()
+
+
+def manual(name):
+    return (ROOT / "etc" / f"{name}.in").read_text()
+
+
+def section(text, title):
+    """Of a manual page, by its .Sh."""
+    return re.search(rf"^\.Sh {title}\n(.*?)(?=^\.Sh |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+
+
+def words_of(macro, text):
+    """What stands behind a macro, punctuation left out, at the beginning of lines and of items."""
+    lines = re.findall(rf"^\.(?:It )?{macro} (.*)$", text, re.MULTILINE)
+    return [word for line in lines for word in line.split() if re.search(r"\w", word)]
+
+
+def functions(text):
+    """(head, body) of each."""
+    return re.findall(r"^(\w[^\n;]*\((?:[^;{}]*)\))\n\{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL)
+
+
+def routes():
+    """(method, path, names of its parameters, function) of each that the administration knows."""
+    for path, method, allowed, handler in re.findall(
+            r'\{"(/\w*)", ADMIN_(GET|POST), \w+,([^}]*?),\s*(admin_\w+)\}',
+            source("proxy/admin/routes.c")):
+        names = {each.lower() for each in re.findall(r"ADMIN_PARAMETER_(\w+)", allowed)}
+        if "FILTERS" in allowed:
+            names |= {"id", "user", "address"}
+        yield method, path, names, handler
+
+
+def fields_in(body):
+    fields = set(re.findall(r'log_(?:text|bytes|number)\(&record, "(\w+)"', body))
+    if "session_log_client(" in body:
+        (client,) = [each for head, each in functions(source("proxy/session.c"))
+                     if "void session_log_client(" in head]
+        fields |= set(re.findall(r'log_(?:text|number)\(record, "(\w+)"', client))
+    return fields
+
+
+def literal_events(body):
+    return re.findall(r'log_begin\(&record, [^;]*"([^"]+)"\);', body)
+
+
+def orders():
+    """What is logged of an order on addresses: all that it may be given."""
+    given = {handler: names for _, _, names, handler in routes()}
+    for head, body in functions(source("proxy/admin/permits.c")):
+        for event in re.findall(r'\b(?:order|log_order)\(request,[^;]*"([^"]+)"\)', body):
+            yield event, given[re.search(r"\w+(?=\()", head)[0]]
+    for _, body in functions(source("proxy/admin/sessions.c")):
+        for event in literal_events(body):
+            yield event, given["admin_end_sessions"] | fields_in(body)
+
+
+def events():
+    """{event: its fields}, of all that the program can log."""
+    found = {}
+    for path in SOURCES:
+        text = path.read_text()
+        bodies = [body for _, body in functions(text) if "log_begin(&record" in body]
+        assert text.count("log_begin(&record") == len(bodies), path
+        found |= {event: fields_in(body) for body in bodies for event in literal_events(body)}
+    return found | dict(orders())
+
+
+def told_events():
+    """The same, of postern(8)."""
+    log = section(manual("postern.8"), "LOG")
+    pieces = re.split(r'^\.(?:Ss|It Li) event=\\\(dq(.*?)\\\(dq.*$', log, flags=re.MULTILINE)
+    told = {}
+    for name, text in zip(pieces[1::2], pieces[2::2]):
+        told[name] = set(words_of("Cm", re.split(r"^\.Ss ", text, flags=re.MULTILINE)[0]))
+    return told
+
+
+def test_source_is_read_right():
+    assert len(events()) >= 12 and events()["login failed"] >= {"id", "client", "user", "result"}
+
+
+@pytest.mark.parametrize("event", sorted(events()))
+def test_event_is_in_the_manual_with_its_fields(event):
+    told = told_events()
+    assert event in told
+    assert told[event] >= events()[event], events()[event] - told[event]
+
+
+def test_manual_tells_of_no_other_events_and_fields():
+    known = events()
+    for event, fields in told_events().items():
+        assert event in known and fields <= known[event], (event, fields - known[event])
+
+
+def test_results_of_logins_are_in_the_manual():
+    results = re.findall(r'\[STATISTICS_LOGIN_\w+\] = "([\w ]+)"', source("proxy/login.c"))
+    text = re.search(r"^\.Ss event=\\\(dqlogin failed.*?(?=^\.Ss)", manual("postern.8"),
+                     re.MULTILINE | re.DOTALL)[0]
+    assert len(results) == 4
+    for result in results:
+        assert re.search(rf"^\.It Ql {result}$", text, re.MULTILINE), result
+
+
+def test_destinations_of_the_log_are_in_both_pages():
+    words = re.findall(r'\[LOG_TO_\w+\] = "(\w+)"', source("proxy/config_table.c"))
+    assert len(words) == 4
+    for text in (section(manual("postern.8"), "LOG"), manual("postern.conf.5")):
+        assert set(words) <= set(words_of("Ql", text))
+
+
+def test_checks_of_the_doctor_are_in_the_manual():
+    table = re.search(r"\} checks\[\] = \{(.*?)^\};", source("proxy/doctor.c"),
+                      re.MULTILINE | re.DOTALL)[1]
+    checks = {"configuration", *re.findall(r'\{"([\w-]+)", doctor_', table)}
+    text = re.search(r"^The checks are:\n(.*?)^\.Ss", manual("postern.8"),
+                     re.MULTILINE | re.DOTALL)[1]
+    assert len(checks) > 20 and set(words_of("Cm", text)) == checks
+
+
+@pytest.mark.parametrize("file", ["main.c", "setup_answers.c", "doctor.c"])
+def test_options_are_in_the_manual(file):
+    options = set(re.findall(r'\{"(\w[\w-]*)", (?:no|required)_argument', source(f"proxy/{file}")))
+    told = {word for line in re.findall(r"^\.It (?:Fl .*)$", manual("postern.8"), re.MULTILINE)
+            for word in re.findall(r"Fl Fl (\S+)", line)}
+    assert options and options <= told, options - told
+
+
+def test_paths_of_the_administration_are_in_the_manual():
+    items = dict(re.findall(r"^\.It Li ((?:GET|POST) /\w*)\n(.*?)(?=^\.It|^\.El)",
+                            manual("posternctl.8"), re.MULTILINE | re.DOTALL))
+    known = {f"{method} {path}": names for method, path, names, _ in routes()}
+    assert len(known) > 10 and set(items) == set(known)
+    for route, names in known.items():
+        assert set(words_of("Ar", items[route])) == names, route
+
+
+def test_commands_of_posternctl_are_in_the_manual():
+    rows = re.findall(r'^    \{"(\w+)", "(?:GET|POST)", .*?"[^"]*"\},?$', source("proxy/ctl/main.c"),
+                      re.MULTILINE | re.DOTALL)
+    commands = section(manual("posternctl.8"), "DESCRIPTION")
+    told = {words[0] for words in (line.split() for line in
+                                   re.findall(r"^\.It Ic (.*)$", commands, re.MULTILINE))}
+    assert len(rows) > 10 and told == set(rows)
