@@ -130,16 +130,23 @@ static void test_counters_are_named_as_such(void **state)
     }
 }
 
-static void test_the_manual_tells_of_every_metric_and_of_no_other(void **state)
+static char manual[65536];
+
+static void read_manual(void)
 {
-    static char manual[65536];
-    size_t count, told = 0;
-    const struct statistics_row *rows = statistics_rows(&count);
     FILE *file = fopen(METRICS_PATH, "re");
-    (void)state;
     assert_non_null(file);
+    memset(manual, 0, sizeof manual);
     assert_in_range(fread(manual, 1, sizeof manual - 1, file), 1, sizeof manual - 2);
     fclose(file);
+}
+
+static void test_the_manual_tells_of_every_metric_and_of_no_other(void **state)
+{
+    size_t count, told = 0;
+    const struct statistics_row *rows = statistics_rows(&count);
+    (void)state;
+    read_manual();
     for (size_t i = 0; i < count; i++) {
         char item[120];
         snprintf(item, sizeof item, "\n.It Ic %s\n", rows[i].name);
@@ -151,6 +158,60 @@ static void test_the_manual_tells_of_every_metric_and_of_no_other(void **state)
     assert_int_equal(told, count);
 }
 
+/* Behind one of the macros that words of this kind stand behind, in a metric's paragraph. */
+static bool is_told(const char *paragraph, size_t length, const char *word)
+{
+    size_t size = strlen(word);
+    for (const char *line = paragraph; line && line < paragraph + length;
+         line = memchr(line, '\n', (size_t)(paragraph + length - line))) {
+        line++;
+        const char *at = line;
+        size_t rest = strcspn(line, "\n");
+        if (strncmp(line, ".Cm ", 4) != 0 && strncmp(line, ".Ar ", 4) != 0 &&
+            strncmp(line, ".It Cm ", 7) != 0)
+            continue;
+        for (; (at = strstr(at, word)) && at + size <= line + rest; at++)
+            if (at[-1] == ' ' && strchr(" \n", at[size]))
+                return true;
+    }
+    return false;
+}
+
+/* Those of TLS, SASL and SMTP, of the configuration, and "true" are not for this manual. */
+static bool words_are_ours(const struct statistics_label *label)
+{
+    static const char *const ours[] = {"limit", "state", "result", "direction", "process"};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        if (strcmp(ours[i], label->name) == 0)
+            return true;
+    return false;
+}
+
+static void test_the_manual_tells_of_every_label_and_of_its_words(void **state)
+{
+    size_t count;
+    const struct statistics_row *rows = statistics_rows(&count);
+    (void)state;
+    read_manual();
+    for (size_t i = 0; i < count; i++) {
+        char item[120];
+        snprintf(item, sizeof item, "\n.It Ic %s\n", rows[i].name);
+        const char *paragraph = strstr(manual, item), *end;
+        assert_non_null(paragraph);
+        paragraph += strlen(item) - 1;
+        end = strstr(paragraph, "\n.It Ic ");
+        size_t length = end ? (size_t)(end - paragraph) : strlen(paragraph);
+        for (unsigned j = 0; j < STATISTICS_LABELS && rows[i].labels[j].name; j++) {
+            const struct statistics_label *label = &rows[i].labels[j];
+            if (!is_told(paragraph, length, label->name))
+                fail_msg("%s: label %s", rows[i].name, label->name);
+            for (unsigned k = 0; words_are_ours(label) && k < label->count; k++)
+                if (!is_told(paragraph, length, label->word(k)))
+                    fail_msg("%s: %s=\"%s\"", rows[i].name, label->name, label->word(k));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_buckets_add_up),
         cmocka_unit_test(test_counters_are_named_as_such),
         cmocka_unit_test(test_the_manual_tells_of_every_metric_and_of_no_other),
+        cmocka_unit_test(test_the_manual_tells_of_every_label_and_of_its_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
