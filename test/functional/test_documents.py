@@ -36,3 +36,11 @@ def test_each_example_is_in_the_readme():
                 {page.parent}:
             name = directory.relative_to(ROOT / "etc/examples")
             assert f"| `{name}` |" in readme or f"etc/examples/{name}" in readme, name
+
+
+def test_all_kinds_of_tests_are_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    kinds = {path.name for path in (ROOT / "test").iterdir()} - {"meson.build"}
+    assert len(kinds) >= 6
+    for name in kinds:
+        assert re.search(rf"`(test/)?{name}(/|/run|`)", readme) or f"sh test/{name} " in readme, name
