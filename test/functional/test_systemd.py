@@ -1,6 +1,7 @@
 """The systemd units, as far as they can be tried without systemd as the first process."""
 
 import grp
+import ipaddress
 import os
 import pathlib
 import re
@@ -18,8 +19,8 @@ from support.program import Program
 ETC = pathlib.Path(__file__).parents[2] / "etc"
 #: In tenths, as systemd-analyze has it. What is left is what a root that binds ports and becomes
 #: another user cannot do without; and without the former, as the manual has it.
-EXPOSURE = 21
-EXPOSURE_WITH_SOCKET_UNIT = 20
+EXPOSURE = 20
+EXPOSURE_WITH_SOCKET_UNIT = 19
 
 pytestmark = pytest.mark.skipif("libsystemd: yes" not in posterns.run("-V").stdout,
                                 reason="built without libsystemd")
@@ -65,6 +66,17 @@ def test_exposure_is_less_with_the_socket_unit(scratch):
     result = analyze("security", "--offline=true", f"--threshold={EXPOSURE_WITH_SOCKET_UNIT}",
                      service)
     assert result.returncode == 0, result.stdout
+
+
+def test_every_client_and_mail_server_may_be_spoken_with():
+    """systemd lets pass what is allowed, whatever is denied: that is all but multicast."""
+    text = (ETC / "postern.service.in").read_text()
+    allowed = [ipaddress.ip_network(each) for each in values(text, "IPAddressAllow")]
+    assert values(text, "IPAddressDeny") == ["any"]
+    for every, multicast in (("0.0.0.0/0", "224.0.0.0/4"), ("::/0", "ff00::/8")):
+        every, multicast = ipaddress.ip_network(every), ipaddress.ip_network(multicast)
+        assert sorted(each for each in allowed if each.version == every.version) == sorted(
+            every.address_exclude(multicast))
 
 
 def test_socket_unit_has_the_default_ports(scratch):
