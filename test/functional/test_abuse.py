@@ -88,6 +88,26 @@ def test_user_is_not_locked_out_of_an_address_where_it_has_just_succeeded(limite
     assert not is_put_off(postern, "127.0.1.1", "alice")
 
 
+def test_user_is_not_locked_out_because_the_network_fails(limited):
+    """A neighbour's machine guesses away, in the network where alice is at home."""
+    postern = limited(failed_logins=0, failed_logins_network=3)
+    assert not is_put_off(postern, "127.0.1.1")
+    for last in (2, 3, 4):
+        fail(postern, 1, f"127.0.1.{last}", "mallory")
+    assert is_put_off(postern, "127.0.1.1", "bob", "builder")
+    assert not is_put_off(postern, "127.0.1.1", "alice")
+
+
+def test_user_is_not_locked_out_because_others_guess_at_the_name(limited):
+    """Otherwise anybody could keep alice away from her mail."""
+    postern = limited(failed_logins=0, failed_logins_user=3)
+    assert not is_put_off(postern, "127.0.1.1")
+    for third in (2, 3, 4):
+        fail(postern, 1, f"127.0.{third}.1", "alice")
+    assert is_put_off(postern, "127.0.5.1", "alice")
+    assert not is_put_off(postern, "127.0.1.1", "alice")
+
+
 def test_trust_is_no_licence_to_guess(limited):
     """Who sits beside alice has as many trials at her password as anybody."""
     postern = limited()
