@@ -52,7 +52,7 @@ void abuse_free(struct abuse *abuse)
     free(abuse);
 }
 
-static bool is_exempt(const struct abuse *abuse, const struct address *client)
+bool abuse_is_exempt(const struct abuse *abuse, const struct address *client)
 {
     const struct config_networks *exempt = &abuse->config->exempt;
     for (size_t i = 0; i < exempt->count; i++)
@@ -107,7 +107,7 @@ static void ask(const struct abuse *abuse, enum abuse_kind kind, const struct ad
 
 bool abuse_admit_connection(struct abuse *abuse, const struct address *client)
 {
-    if (is_exempt(abuse, client))
+    if (abuse_is_exempt(abuse, client))
         return true;
     ask(abuse, ABUSE_FAILED_ADDRESS, client, NULL);
     ask(abuse, ABUSE_FAILED_NETWORK, client, NULL);
@@ -152,7 +152,7 @@ static void hold_against(struct abuse *abuse, enum abuse_kind kind,
 enum abuse_judgement abuse_judge_login(struct abuse *abuse, const struct address *client,
                                        const char *user)
 {
-    if (!is_exempt(abuse, client)) {
+    if (!abuse_is_exempt(abuse, client)) {
         ask(abuse, ABUSE_FAILED_USER, client, user);
         ask(abuse, ABUSE_TRUSTED_FAILED, client, user);
     }
@@ -162,7 +162,7 @@ enum abuse_judgement abuse_judge_login(struct abuse *abuse, const struct address
 enum abuse_judgement abuse_judge_verdict(struct abuse *abuse, const struct address *client,
                                          const char *user)
 {
-    if (is_exempt(abuse, client))
+    if (abuse_is_exempt(abuse, client))
         return ABUSE_NONE;
     if (is_trusted(abuse, client, user))
         return ABUSE_NONE;
@@ -176,7 +176,7 @@ void abuse_login_failed(struct abuse *abuse, const struct address *client, const
 {
     static const enum abuse_kind kinds[] = {ABUSE_FAILED_ADDRESS, ABUSE_FAILED_NETWORK,
                                             ABUSE_FAILED_USER, ABUSE_TRUSTED_FAILED};
-    if (is_exempt(abuse, client))
+    if (abuse_is_exempt(abuse, client))
         return;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         hold_against(abuse, kinds[i], client, user);
@@ -186,7 +186,7 @@ void abuse_login_succeeded(struct abuse *abuse, const struct address *client, co
 {
     ask(abuse, ABUSE_MESSAGES, client, user);
     ask(abuse, ABUSE_RECIPIENTS, client, user);
-    if (is_exempt(abuse, client))
+    if (abuse_is_exempt(abuse, client))
         return;
     struct abuse_level failed = level_of(abuse, ABUSE_TRUSTED_FAILED, client, user);
     struct abuse_level trust = level_of(abuse, ABUSE_TRUST, client, user);

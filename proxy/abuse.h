@@ -25,6 +25,9 @@ MUST_USE struct abuse *abuse_new(struct event_base *base, const struct config *c
 /* NULL is allowed. */
 void abuse_free(struct abuse *abuse);
 
+/* Is this one of those on which no limit of an address is kept? */
+MUST_USE bool abuse_is_exempt(const struct abuse *abuse, const struct address *client);
+
 /* Counts a connection. False: there were too many in the last minute. */
 MUST_USE bool abuse_admit_connection(struct abuse *abuse, const struct address *client);
 

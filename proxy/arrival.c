@@ -99,7 +99,8 @@ static void check_limit(struct session *session)
                      NULL))
         session_exceed(session, STATISTICS_LIMIT_DENIED, REPLY_ADDRESS_DENIED, "denied");
     else if (limit > 0 &&
-             connections_count_from(service->connections, &session->client_address) > limit)
+             connections_count_from(service->connections, &session->client_address) > limit &&
+             !abuse_is_exempt(service->abuse, &session->client_address))
         session_exceed(session, STATISTICS_LIMIT_PER_ADDRESS, REPLY_ADDRESS_FULL,
                        "too many connections from this address");
     else if (!session->is_check &&

@@ -223,6 +223,19 @@ def test_limit_for_an_address_is_the_announced_one(balanced):
         use(one)
 
 
+def test_exempt_address_is_the_announced_one_too(balanced):
+    """Webmail comes through the balancer like everybody else."""
+    postern = balanced(limits={"connections_per_address": 2, "exempt": ["203.0.113.0/29"]})
+    webmail = [connected(postern, line("203.0.113.1", 43000 + n)) for n in range(4)]
+    others = [connected(postern, line("203.0.113.9", 43100 + n)) for n in range(2)]
+    with Client(postern.starttls, source=BALANCER) as third:
+        third.send(line("203.0.113.9", 43200))
+        assert third.reply(421).status == "4.7.0"
+    for one in webmail + others:
+        one.command("NOOP", 250)
+        one.close()
+
+
 def loud(postern):
     """Records that a postmaster would see who has not asked for more."""
     return [record for record in postern.records() if record["level"] != "debug"]

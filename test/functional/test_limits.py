@@ -44,7 +44,7 @@ def test_authenticated_sessions_never_give_way(start, backend):
 
 
 def test_one_address_may_not_have_all_connections(start, backend):
-    postern = start(backend, limits={"connections_per_address": 2})
+    postern = start(backend, limits={"connections_per_address": 2, "exempt": []})
     first, second = postern.connect(), postern.connect()
     with Client(postern.starttls) as third:
         assert third.reply(421).status == "4.7.0"
@@ -58,8 +58,20 @@ def test_one_address_may_not_have_all_connections(start, backend):
     assert postern.find_records(event="connection refused", client="127.0.0.9")
 
 
+def test_exempt_address_may_have_all_connections(start, backend):
+    """Webmail: all of its users come from one address."""
+    postern = start(backend, limits={"connections_per_address": 2, "exempt": ["127.0.1.0/24"]})
+    webmail = [postern.connect(source="127.0.1.1") for _ in range(4)]
+    others = [postern.connect() for _ in range(2)]
+    with Client(postern.starttls) as third:
+        assert third.reply(421).status == "4.7.0"
+    for one in webmail + others:
+        one.command("NOOP", 250)
+        one.close()
+
+
 def test_no_limit_for_an_address_can_be_set(start, backend):
-    postern = start(backend, limits={"connections_per_address": 0})
+    postern = start(backend, limits={"connections_per_address": 0, "exempt": []})
     clients = [postern.connect() for _ in range(210)]
     for one in clients:
         one.close()

@@ -180,7 +180,7 @@ def test_syslog_gets_the_records_of_all_processes(start, backend):
 
 
 def test_refused_connection_is_told(start, backend):
-    postern = start(backend, limits={"connections_per_address": 1})
+    postern = start(backend, limits={"connections_per_address": 1, "exempt": []})
     with postern.connect(None), Client(postern.starttls) as second:
         second.reply(421)
     record = postern.wait_for_record(event="connection refused")
