@@ -17,7 +17,8 @@ enum control_type {
     CONTROL_WORKER, /* number: slot; descriptor: the socket of a new auth worker */
     CONTROL_OPENER, /* descriptor: the socket of a new opener */
     CONTROL_DRAIN,  /* accept no more; end when the last session has ended */
-    CONTROL_STOP,   /* the same, and ask every session to end: the configured time at most */
+    CONTROL_STOP,   /* the same, and ask every session to end: the configured time at most;
+                       number: 1 serve the administration interface until told again, with 0 */
     CONTROL_ADMIN,  /* number: enum admin_kind; descriptor: the socket to listen on (none: not)
                      */
     CONTROL_PEERS,  /* forget other reactors: those that live now follow */

@@ -186,12 +186,13 @@ enum generation_state generation_state(const struct generation *generation)
     return ready == generation->reactor_count ? GENERATION_SERVING : GENERATION_STARTING;
 }
 
-static void tell_all(struct generation *generation, enum control_type type)
+/* `number` is for the first one. */
+static void end_all(struct generation *generation, enum control_type type, uint32_t number)
 {
-    struct control_message message = {.type = type};
     generation->ending = true;
     for (unsigned i = 0; i < generation->reactor_count; i++) {
         struct reactor_child *reactor = &generation->reactors[i];
+        struct control_message message = {.type = type, .number = i == 0 ? number : 0};
         if (reactor->control >= 0 && !control_send(reactor->control, &message, -1) &&
             reactor->process.pid > 0)
             privileges_signal(reactor->process.pid, generation->config->user, SIGTERM);
@@ -200,12 +201,12 @@ static void tell_all(struct generation *generation, enum control_type type)
 
 void generation_drain(struct generation *generation)
 {
-    tell_all(generation, CONTROL_DRAIN);
+    end_all(generation, CONTROL_DRAIN, 0);
 }
 
-void generation_stop(struct generation *generation)
+void generation_stop(struct generation *generation, bool lingers)
 {
-    tell_all(generation, CONTROL_STOP);
+    end_all(generation, CONTROL_STOP, lingers);
 }
 
 static void reactor_ended(struct generation *generation, struct reactor_child *reactor,
@@ -404,6 +405,11 @@ void generation_introduce(const struct generation *generation,
         close(pair[0]);
         close(pair[1]);
     }
+}
+
+bool generation_has_first(const struct generation *generation)
+{
+    return generation->reactors[0].process.pid > 0;
 }
 
 bool generation_has_news(struct generation *generation)

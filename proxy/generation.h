@@ -67,8 +67,9 @@ enum generation_state generation_state(const struct generation *generation);
 
 /* Accept no more; live sessions finish in their own time. */
 void generation_drain(struct generation *generation);
-/* The same, and within the configured time. */
-void generation_stop(struct generation *generation);
+/* The same, and within the configured time. With `lingers` the first reactor serves the
+ * administration interface until this is called again without. */
+void generation_stop(struct generation *generation, bool lingers);
 void generation_kill(struct generation *generation);
 
 /* Tells all of its reactors. */
@@ -82,6 +83,8 @@ void generation_tell(const struct generation *generation, enum control_type type
 void generation_forget_peers(const struct generation *in_charge);
 void generation_introduce(const struct generation *generation,
                           const struct generation *in_charge);
+/* Does that reactor live? */
+bool generation_has_first(const struct generation *generation);
 /* Comes last, so that who is asked can ask. */
 void generation_take_charge(const struct generation *generation,
                             const struct admin_sockets *sockets);

@@ -36,10 +36,9 @@
 
 /* For poll(): what every generation may have, at the most that "workers" may be, and two. */
 #define DESCRIPTORS    ((GENERATIONS + 2) * 256 + 2)
-#define KILL_AFTER_MS  5000
 #define LOG_PASS_LIMIT 64 /* records in one turn */
 
-static void each_generation(struct master *master, void (*act)(struct generation *generation))
+void master_each_generation(struct master *master, void (*act)(struct generation *generation))
 {
     if (master->serving)
         act(master->serving);
@@ -178,10 +177,13 @@ static void review_generations(struct master *master)
 {
     size_t kept = 0;
     for (size_t i = 0; i < master->ending_count; i++) {
-        if (generation_state(master->ending[i]) == GENERATION_ENDED)
-            generation_free(master->ending[i]);
-        else
+        if (generation_state(master->ending[i]) != GENERATION_ENDED) {
             master->ending[kept++] = master->ending[i];
+            continue;
+        }
+        if (master->in_charge == master->ending[i])
+            master->in_charge = NULL;
+        generation_free(master->ending[i]);
     }
     master->ending_count = kept;
 
@@ -198,43 +200,13 @@ static void review(struct master *master)
 {
     struct generations generations;
     review_generations(master);
+    if (master->stopping)
+        master_review_stop(master);
     administration_review(master->administration, all(master, &generations));
     master->reload_again |= administration_wants_reload(master->administration);
     if (master->reload_again && !master->starting && !master->stopping &&
         master->ending_count < GENERATIONS)
         reload(master);
-}
-
-static uint64_t longest_drain_ms(const struct master *master)
-{
-    uint64_t longest = 0;
-    for (size_t i = 0; i < master->ending_count; i++) {
-        uint64_t each = generation_config(master->ending[i])->timeouts.drain_ms;
-        longest = each > longest ? each : longest;
-    }
-    return longest;
-}
-
-static void stop(struct master *master)
-{
-    if (master->stopping) {
-        log_notice("told twice to stop: sessions are cut off");
-        each_generation(master, generation_kill);
-        master_signal_former(master, SIGKILL);
-        return;
-    }
-    log_notice("stopping: transactions may finish");
-    supervisor_stopping();
-    listeners_close(master->listeners);
-    master->stopping = true;
-    if (master->starting)
-        generation_free(master->starting);
-    if (master->serving)
-        master->ending[master->ending_count++] = master->serving;
-    master->starting = master->serving = NULL;
-    each_generation(master, generation_stop);
-    master_signal_former(master, SIGTERM);
-    master->kill_ms = clock_now_ms() + longest_drain_ms(master) + KILL_AFTER_MS;
 }
 
 static bool claim_child(struct generation *generation, pid_t pid, int status)
@@ -276,7 +248,7 @@ static void take_signals(struct master *master)
                 reload(master);
             break;
         default:
-            stop(master);
+            master_stop(master);
             break;
         }
     }
@@ -356,10 +328,6 @@ static void turn(struct master *master)
     int ready = poll(list, count, wait);
     if (ready > 0)
         dispatch(master, list, count);
-    if (master->stopping && clock_now_ms() >= master->kill_ms) {
-        each_generation(master, generation_kill);
-        master_signal_former(master, SIGKILL);
-    }
     review(master);
 }
 
@@ -394,7 +362,7 @@ static bool set_up(struct master *master)
 static void end(struct master *master)
 {
     pass_log_on(master);
-    each_generation(master, generation_free);
+    master_each_generation(master, generation_free);
     administration_free(master->administration);
     admin_sockets_free(master->controls);
     listeners_free(master->listeners);

@@ -1,4 +1,4 @@
-/* The master's struct, shared by master.c and master_upgrade.c only. */
+/* The master's struct, shared by master.c and its parts master_stop.c and master_upgrade.c. */
 #ifndef POSTERN_MASTER_INTERNAL_H
 #define POSTERN_MASTER_INTERNAL_H
 
@@ -36,12 +36,20 @@ struct master {
     bool reload_again;         /* SIGHUP while a generation was starting */
     bool stopping;
     uint64_t kill_ms;              /* when stopping: when patience ends */
+    struct generation *in_charge;  /* when stopping: answers who asks; NULL: nobody does */
+    bool last_has_heard;           /* that all others have ended */
     struct log_options log_before; /* while a reload may still fail */
     int status;
 };
 
 /* What generations have from the master: new, or what another program has left. */
 MUST_USE bool master_make_environment(struct master *master);
+
+void master_each_generation(struct master *master, void (*act)(struct generation *generation));
+
+/* SIGTERM, once or twice; and what is to be done in each turn from then on. */
+void master_stop(struct master *master);
+void master_review_stop(struct master *master);
 
 /* Becomes the program that stands where this one was started from. Returns true if that cannot
  * be executed after all, and the reactors have been told to end: a reload is due. */

@@ -46,6 +46,7 @@ struct reactor {
     uint64_t trimmed_at;  /* handshakes there had been */
     uint64_t lost_before; /* log records, by the master */
     bool draining;
+    bool lingers;  /* until the others have ended: those who ask are answered to the last */
     bool orphaned; /* nobody is left who could replace a worker */
 };
 
@@ -95,13 +96,14 @@ static void on_end_timer(int fd, short what, void *argument)
     struct reactor *reactor = argument;
     struct timeval wait = {0, END_CHECK_MS * 1000};
     if (connections_count(reactor->service.connections) == 0 &&
-        stream_loop_finishing(reactor->service.streams) == 0 &&
+        stream_loop_finishing(reactor->service.streams) == 0 && !reactor->lingers &&
         (reactor->service.stopping || !admin_is_busy(reactor->admin)))
         event_base_loopbreak(reactor->service.base);
     else
         evtimer_add(&reactor->end_timer, &wait);
 }
 
+/* Who asks is answered still. */
 static void drain(struct reactor *reactor)
 {
     if (reactor->draining)
@@ -111,7 +113,6 @@ static void drain(struct reactor *reactor)
         acceptor_free(reactor->acceptors[i]);
     free(reactor->acceptors);
     reactor->acceptors = NULL;
-    admin_drain(reactor->admin);
     event_active(&reactor->end_timer, EV_TIMEOUT, 0);
 }
 
@@ -134,14 +135,17 @@ static void on_stop_timer(int fd, short what, void *argument)
     connections_each(reactor->service.connections, abort_one, NULL);
 }
 
-static void stop(struct reactor *reactor)
+static void stop(struct reactor *reactor, bool lingers)
 {
     uint32_t wait_ms = reactor->settings->config->timeouts.drain_ms;
     struct timeval wait = {(time_t)(wait_ms / 1000), (suseconds_t)(wait_ms % 1000 * 1000)};
+    reactor->lingers = lingers;
+    event_active(&reactor->end_timer, EV_TIMEOUT, 0);
     if (reactor->service.stopping)
         return;
     reactor->service.stopping = true;
     drain(reactor);
+    admin_stop(reactor->admin);
     connections_each(reactor->service.connections, stop_one, NULL);
     evtimer_add(&reactor->stop_timer, &wait);
 }
@@ -149,7 +153,7 @@ static void stop(struct reactor *reactor)
 static void on_terminated(int number, short what, void *argument)
 {
     (void)number, (void)what;
-    stop(argument);
+    stop(argument, false);
 }
 
 static void attach_worker(struct reactor *reactor, uint32_t slot, int descriptor)
@@ -171,7 +175,9 @@ static void on_control(void *context, const struct control_message *message, int
             log_error(
                 "the master is gone: no more connections are accepted, sessions may finish");
         reactor->orphaned = true;
+        reactor->lingers = false;
         admin_left_alone(reactor->admin);
+        admin_drain(reactor->admin);
         drain(reactor);
         return;
     }
@@ -200,10 +206,11 @@ static void on_control(void *context, const struct control_message *message, int
         admin_told(reactor->admin, message, descriptor);
         return;
     case CONTROL_DRAIN:
+        admin_drain(reactor->admin); /* the next generation answers */
         drain(reactor);
         break;
     case CONTROL_STOP:
-        stop(reactor);
+        stop(reactor, message->number == 1);
         break;
     default:
         break;

@@ -41,7 +41,7 @@ void admin_free(struct admin *admin)
 {
     if (!admin)
         return;
-    admin_orders_fail(admin);
+    admin_orders_fail(admin, "the reactor ends");
     admin_peers_free(admin->peers);
     admin_asked_free(admin->asked);
     for (int i = 0; i < ADMIN_KINDS; i++)
@@ -79,7 +79,12 @@ void admin_told(struct admin *admin, const struct control_message *message, int 
 void admin_left_alone(struct admin *admin)
 {
     admin->is_orphan = true;
-    admin_orders_fail(admin);
+    admin_orders_fail(admin, ADMIN_ORPHANED);
+}
+
+void admin_stop(struct admin *admin)
+{
+    admin_orders_fail(admin, ADMIN_STOPPING);
 }
 
 void admin_drain(struct admin *admin)

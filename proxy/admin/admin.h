@@ -28,6 +28,8 @@ void admin_told(struct admin *admin, const struct control_message *message, int 
 /* The master is gone. */
 void admin_left_alone(struct admin *admin);
 
+/* Postern stops: nothing is ordered any more. */
+void admin_stop(struct admin *admin);
 /* Takes no more requests; those that are under way are answered. */
 void admin_drain(struct admin *admin);
 /* Is anything under way? */

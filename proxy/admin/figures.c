@@ -10,13 +10,18 @@
 /* More are not shown. */
 #define CERTIFICATES 64
 
+static bool is_accepting(const struct service *service)
+{
+    return !service->stopping && !service->refusing;
+}
+
 void admin_show_metrics(struct admin_request *request)
 {
     const struct admin *admin = admin_of(request);
     const struct tls_certificates *all = admin->contexts->certificates;
     struct metrics_certificate certificates[CERTIFICATES];
     struct metrics_facts facts = {
-        .accepting = !admin->service->refusing,
+        .accepting = is_accepting(admin->service),
         .began = statistics_began(),
         .certificates = certificates,
     };
@@ -35,7 +40,7 @@ void admin_show_metrics(struct admin_request *request)
 void admin_show_health(struct admin_request *request)
 {
     const struct admin *admin = admin_of(request);
-    if (admin->service->stopping || admin->service->refusing) {
+    if (!is_accepting(admin->service)) {
         admin_reply_error(request, 503, "no new connections are accepted");
         return;
     }

@@ -45,7 +45,9 @@ admin_handler admin_show_permits, admin_order_permit, admin_order_deny, admin_or
 admin_handler admin_order_drain, admin_order_resume, admin_order_reload, admin_order_level;
 /* The master has told of something; `file` stays the caller's. */
 void admin_orders_told(struct admin *admin, const struct control_message *message, int file);
-/* It will not carry out what it was asked for. */
-void admin_orders_fail(struct admin *admin);
+/* It will not carry out what it was asked for, and why. */
+void admin_orders_fail(struct admin *admin, const char *why);
+#define ADMIN_ORPHANED "the master is gone"
+#define ADMIN_STOPPING "Postern is stopping"
 
 #endif

@@ -44,10 +44,12 @@ static void order(struct admin_request *request, enum control_type tell,
 {
     struct admin *admin = admin_of(request);
     struct timeval wait = {DEADLINE_S, 0};
-    struct admin_order *order = calloc(1, sizeof *order);
-    if (!order || admin->is_orphan) {
-        free(order);
-        admin_reply_error(request, 503, "the master is gone");
+    const char *why = admin->is_orphan           ? ADMIN_ORPHANED
+                      : admin->service->stopping ? ADMIN_STOPPING
+                                                 : NULL;
+    struct admin_order *order = why ? NULL : calloc(1, sizeof *order);
+    if (!order) {
+        admin_reply_error(request, 503, why ? why : "out of memory");
         return;
     }
     order->request = request;
@@ -139,11 +141,11 @@ void admin_orders_told(struct admin *admin, const struct control_message *messag
     free(report);
 }
 
-void admin_orders_fail(struct admin *admin)
+void admin_orders_fail(struct admin *admin, const char *why)
 {
     struct admin_order *next;
     for (struct admin_order *each = LIST_FIRST(&admin->orders); each; each = next) {
         next = LIST_NEXT(each, link);
-        admin_reply_error(take_request(each), 503, "the master is gone");
+        admin_reply_error(take_request(each), 503, why);
     }
 }

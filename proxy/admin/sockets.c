@@ -63,14 +63,19 @@ static void close_socket(struct open_socket *each)
     *each = none;
 }
 
-void admin_sockets_free(struct admin_sockets *sockets)
+void admin_sockets_close(struct admin_sockets *sockets)
 {
-    if (!sockets)
-        return;
     for (int i = 0; i < ADMIN_KINDS; i++) {
         close_socket(&sockets->kept[i]);
         close_socket(&sockets->fresh[i]);
     }
+}
+
+void admin_sockets_free(struct admin_sockets *sockets)
+{
+    if (!sockets)
+        return;
+    admin_sockets_close(sockets);
     free(sockets);
 }
 

@@ -20,7 +20,9 @@ enum admin_kind {
 struct admin_sockets;
 
 MUST_USE struct admin_sockets *admin_sockets_new(void);
-/* Closes them and removes the unix socket's file. NULL is allowed. */
+/* Closes them and removes the unix socket's file: who connects is refused. */
+void admin_sockets_close(struct admin_sockets *sockets);
+/* The same first. NULL is allowed. */
 void admin_sockets_free(struct admin_sockets *sockets);
 
 /* Opens what `config` names and is not open yet. False, having logged why; what was open before

@@ -1,0 +1,73 @@
+/*
+ * The master's end: everybody is told, and patience has a limit. The reactor that serves the
+ * administration interface stays until all others have ended, so that the postmaster sees what
+ * is waited for; without it the sockets are closed, and nobody waits for an answer in vain.
+ */
+#include <signal.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/master_internal.h"
+#include "proxy/supervisor.h"
+
+#define KILL_AFTER_MS 5000
+
+static uint64_t longest_drain_ms(const struct master *master)
+{
+    uint64_t longest = 0;
+    for (size_t i = 0; i < master->ending_count; i++) {
+        uint64_t each = generation_config(master->ending[i])->timeouts.drain_ms;
+        longest = each > longest ? each : longest;
+    }
+    return longest;
+}
+
+static void kill_all(struct master *master)
+{
+    master_each_generation(master, generation_kill);
+    master_signal_former(master, SIGKILL);
+}
+
+void master_stop(struct master *master)
+{
+    if (master->stopping) {
+        log_notice("told twice to stop: sessions are cut off");
+        kill_all(master);
+        return;
+    }
+    log_notice("stopping: transactions may finish");
+    supervisor_stopping();
+    listeners_close(master->listeners);
+    master->stopping = true;
+    if (master->starting)
+        generation_free(master->starting);
+    if (master->serving)
+        master->ending[master->ending_count++] = master->serving;
+    master->in_charge = master->serving;
+    master->starting = master->serving = NULL;
+    for (size_t i = 0; i < master->ending_count; i++)
+        generation_stop(master->ending[i], master->ending[i] == master->in_charge);
+    master_signal_former(master, SIGTERM);
+    master->kill_ms = clock_now_ms() + longest_drain_ms(master) + KILL_AFTER_MS;
+}
+
+/* Is the reactor in charge the only one that is left? */
+static bool all_others_have_ended(const struct master *master)
+{
+    pid_t some[2];
+    return master->ending_count == 1 && master->former_count == 0 &&
+           generation_processes(master->in_charge, some, 2) == 1;
+}
+
+void master_review_stop(struct master *master)
+{
+    if (clock_now_ms() >= master->kill_ms)
+        kill_all(master);
+    if (!master->in_charge || !generation_has_first(master->in_charge)) {
+        master->in_charge = NULL;
+        admin_sockets_close(master->controls);
+    } else if (!master->last_has_heard && all_others_have_ended(master)) {
+        master->last_has_heard = true;
+        generation_stop(master->in_charge, false);
+    }
+}

@@ -1,0 +1,147 @@
+"""The administration interface while Postern stops: nobody who asks waits for ever."""
+
+import os
+import re
+import signal
+
+import pytest
+
+from support import control, wait
+from test_posternctl import DONE, REFUSED, UNREACHABLE, ctl
+from test_upgrade import program, replace, upgrade  # noqa: F401
+
+
+def begin_message(postern):
+    client = postern.log_in()
+    client.command("MAIL FROM:<a@b.test>", 250)
+    client.command("RCPT TO:<c@d.test>", 250)
+    client.command("DATA", 354)
+    client.send("Subject: under way\r\n")
+    return client
+
+
+def end_message(client):
+    client.send("\r\n.\r\n")
+    client.reply(250)
+    client.reply(421)
+    client.expect_closed()
+    client.close()
+
+
+def one_for_each_reactor(postern):
+    """Two messages under way, at one reactor each: {pid: client}."""
+    found = {}
+    while len(found) < 2:
+        client = begin_message(postern)
+        (pid,) = (each["reactor"] for each in control.get(postern, "/sessions")["sessions"]
+                  if each["port"] == client.port)
+        found.setdefault(pid, client)
+        if found[pid] is not client:
+            client.close()
+    wait.until(lambda: control.get(postern, "/sessions")["total"] == 2, "the two")
+    return found
+
+
+def begin_stop(postern):
+    postern.signal(signal.SIGTERM)
+    postern.wait_for_record(msg=re.compile("^stopping"))
+    wait.until(lambda: control.request(postern, "/health")[0] == 503, "the word of it")
+
+
+@pytest.fixture
+def postern(start, backend):
+    return start(backend, timeouts={"drain": 60})
+
+
+def test_who_asks_while_a_message_is_under_way_is_answered(postern):
+    client = begin_message(postern)
+    begin_stop(postern)
+    status = control.get(postern, "/status")
+    assert status["state"] == "stopping" and status["sessions"]["relay"] == 1
+    code, out, err = ctl(control.path_of(postern), "status")
+    assert (code, err) == (DONE, "") and ": stopping, " in out
+    end_message(client)
+    assert postern.wait() == 0
+    assert not control.path_of(postern).exists()
+
+
+def test_figures_are_there_to_the_end(start, backend):
+    address = ("127.0.0.1", wait.free_port())
+    postern = start(backend, timeouts={"drain": 60}, admin={"metrics": "%s:%d" % address})
+    client = begin_message(postern)
+    begin_stop(postern)
+    assert control.request(postern, "/health", address=address)[0] == 503
+    assert control.metrics(postern, address=address)["postern_accepting"] == 0
+    end_message(client)
+    assert postern.wait() == 0
+
+
+@pytest.mark.parametrize("first", [min, max])
+def test_last_session_is_seen_whichever_reactor_has_it(start, backend, first):
+    postern = start(backend, workers=2, timeouts={"drain": 60})
+    clients = one_for_each_reactor(postern)
+    begin_stop(postern)
+    end_message(clients.pop(first(clients)))
+    wait.until(lambda: control.get(postern, "/sessions")["total"] == 1, "the other alone")
+    ((pid, client),) = clients.items()
+    assert control.get(postern, "/sessions")["sessions"][0]["reactor"] == pid
+    assert control.get(postern, "/status")["sessions"]["total"] == 1
+    end_message(client)
+    assert postern.wait() == 0
+
+
+@pytest.mark.parametrize("first", [min, max])
+def test_nobody_waits_for_a_reactor_that_has_died(start, backend, first):
+    """The one that serves the interface or another: it is answered or refused, and not kept."""
+    postern = start(backend, workers=2, timeouts={"drain": 60})
+    postern.forgive()
+    clients = one_for_each_reactor(postern)
+    begin_stop(postern)
+    victim = first(clients)
+    os.kill(victim, signal.SIGKILL)
+    clients.pop(victim).close()
+    postern.wait_for_record(msg=re.compile(f"^reactor {victim} ended"))
+    assert ctl(control.path_of(postern), "status")[0] in (DONE, UNREACHABLE)
+    (client,) = clients.values()
+    end_message(client)
+    postern.wait()
+
+
+def test_sessions_from_before_a_reload_are_seen(postern):
+    client = begin_message(postern)
+    postern.reload()
+    begin_stop(postern)
+    assert control.get(postern, "/sessions")["total"] == 1
+    end_message(client)
+    assert postern.wait() == 0
+
+
+def test_sessions_of_a_former_program_are_waited_for(start, backend, program):
+    postern = start(backend, timeouts={"drain": 60})
+    client = begin_message(postern)
+    replace(program)
+    upgrade(postern)
+    begin_stop(postern)
+    assert control.get(postern, "/status")["sessions"]["relay"] == 1
+    end_message(client)
+    assert postern.wait() == 0
+
+
+@pytest.mark.parametrize("command", [["reload"], ["drain"], ["resume"], ["log", "debug"]])
+def test_nothing_is_ordered_of_who_stops(postern, command):
+    client = begin_message(postern)
+    begin_stop(postern)
+    code, _, err = ctl(control.path_of(postern), *command)
+    assert code == REFUSED and "stopping" in err
+    end_message(client)
+    assert postern.wait() == 0
+
+
+def test_sessions_can_be_ended_while_it_stops(postern):
+    client = begin_message(postern)
+    begin_stop(postern)
+    assert ctl(control.path_of(postern), "kick", "--user", "alice")[:2] == (
+        DONE, "1 session ended\n")
+    client.reply(421)
+    client.close()
+    assert postern.wait() == 0
