@@ -86,6 +86,8 @@ static void tell_all(const struct administration_view *view, enum control_type t
     for (size_t i = 0; i < view->count; i++)
         if (view->generations[i])
             generation_tell(view->generations[i], type, number);
+    for (size_t i = 0; i < view->former_count; i++)
+        former_tell(&view->former[i], type, number);
 }
 
 static void change_level(const struct administration *administration,
@@ -103,6 +105,8 @@ static void bring_together(const struct administration *administration,
     for (size_t i = 0; i < view->count; i++)
         if (view->generations[i])
             generation_introduce(view->generations[i], view->generations[0]);
+    for (size_t i = 0; i < view->former_count; i++)
+        former_introduce(&view->former[i], view->generations[0]);
     generation_take_charge(view->generations[0], administration->sockets);
 }
 

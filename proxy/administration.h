@@ -15,10 +15,13 @@
 
 struct administration;
 
-/* All generations that live, and NULLs; the first is the one that serves. */
+/* All generations that live, and NULLs; the first is the one that serves. And the former
+ * program's reactors. */
 struct administration_view {
     struct generation *const *generations;
     size_t count;
+    struct former *former;
+    size_t former_count;
 };
 
 /* Hears the wishes of reactors through `environment`; both must outlive it. NULL: no memory. */

@@ -12,11 +12,16 @@
 
 #include "proxy/base/compiler.h"
 
+/* A new number for each change of the shape, or of what a number means: a master that has
+ * become another binary still speaks with the former one's reactors. */
+#define CONTROL_VERSION 1u
+
 enum control_type {
     /* master to reactor */
     CONTROL_WORKER, /* number: slot; descriptor: the socket of a new auth worker */
     CONTROL_OPENER, /* descriptor: the socket of a new opener */
-    CONTROL_DRAIN,  /* accept no more; end when the last session has ended */
+    CONTROL_DRAIN,  /* accept no more; end when the last session has ended. number: 1 if the
+                       master leaves, and replaces no helper from now on */
     CONTROL_STOP,   /* the same, and ask every session to end: the configured time at most;
                        number: 1 serve the administration interface until told again, with 0 */
     CONTROL_ADMIN,  /* number: enum admin_kind; descriptor: the socket to listen on (none: not)

@@ -158,12 +158,14 @@ void generation_free(struct generation *generation)
     free(generation);
 }
 
-size_t generation_processes(const struct generation *generation, pid_t *out, size_t size)
+size_t generation_list(const struct generation *generation, struct former *out, size_t size)
 {
     size_t count = 0;
-    for (unsigned i = 0; i < generation->reactor_count && count < size; i++)
-        if (generation->reactors[i].process.pid > 0)
-            out[count++] = generation->reactors[i].process.pid;
+    for (unsigned i = 0; i < generation->reactor_count && count < size; i++) {
+        const struct reactor_child *reactor = &generation->reactors[i];
+        if (reactor->process.pid > 0)
+            out[count++] = (struct former){reactor->process.pid, reactor->control, -1};
+    }
     return count;
 }
 
@@ -186,13 +188,13 @@ enum generation_state generation_state(const struct generation *generation)
     return ready == generation->reactor_count ? GENERATION_SERVING : GENERATION_STARTING;
 }
 
-/* `number` is for the first one. */
-static void end_all(struct generation *generation, enum control_type type, uint32_t number)
+static void end_all(struct generation *generation, enum control_type type, uint32_t first,
+                    uint32_t others)
 {
     generation->ending = true;
     for (unsigned i = 0; i < generation->reactor_count; i++) {
         struct reactor_child *reactor = &generation->reactors[i];
-        struct control_message message = {.type = type, .number = i == 0 ? number : 0};
+        struct control_message message = {.type = type, .number = i == 0 ? first : others};
         if (reactor->control >= 0 && !control_send(reactor->control, &message, -1) &&
             reactor->process.pid > 0)
             privileges_signal(reactor->process.pid, generation->config->user, SIGTERM);
@@ -201,12 +203,17 @@ static void end_all(struct generation *generation, enum control_type type, uint3
 
 void generation_drain(struct generation *generation)
 {
-    end_all(generation, CONTROL_DRAIN, 0);
+    end_all(generation, CONTROL_DRAIN, 0, 0);
+}
+
+void generation_leave(struct generation *generation)
+{
+    end_all(generation, CONTROL_DRAIN, 1, 1);
 }
 
 void generation_stop(struct generation *generation, bool lingers)
 {
-    end_all(generation, CONTROL_STOP, lingers);
+    end_all(generation, CONTROL_STOP, lingers, 0);
 }
 
 static void reactor_ended(struct generation *generation, struct reactor_child *reactor,
@@ -391,6 +398,11 @@ void generation_forget_peers(const struct generation *in_charge)
     tell(&in_charge->reactors[0], CONTROL_PEERS, 0, -1);
 }
 
+void generation_add_peer(const struct generation *in_charge, int socket)
+{
+    tell(&in_charge->reactors[0], CONTROL_PEER, 0, socket);
+}
+
 void generation_introduce(const struct generation *generation,
                           const struct generation *in_charge)
 {
@@ -400,7 +412,7 @@ void generation_introduce(const struct generation *generation,
         int pair[2];
         if (asked == asker || !asked->ready || asked->control < 0 || !control_pair(pair))
             continue;
-        tell(asker, CONTROL_PEER, 0, pair[0]);
+        generation_add_peer(in_charge, pair[0]);
         tell(asked, CONTROL_ASKED, 0, pair[1]);
         close(pair[0]);
         close(pair[1]);

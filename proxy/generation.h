@@ -11,12 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
-#include <sys/types.h>
 
 #include "proxy/admin/sockets.h"
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
+#include "proxy/former.h"
 #include "proxy/listeners.h"
 #include "proxy/permits.h"
 #include "proxy/tally.h"
@@ -47,8 +47,9 @@ MUST_USE struct generation *generation_start(const struct generation_environment
 /* Kills what is left of it and gives everything back. NULL is allowed. */
 void generation_free(struct generation *generation);
 
-/* Its reactors: writes at most `size` process numbers, and returns how many. */
-size_t generation_processes(const struct generation *generation, pid_t *out, size_t size);
+/* Its reactors, as the next program will have them: writes at most `size`, and returns how
+ * many. The sockets stay the generation's. */
+size_t generation_list(const struct generation *generation, struct former *out, size_t size);
 
 /* A reactor whose loop has not turned for `patience_ms`; 0: there is none. Those that are about
  * to be started again are not meant. */
@@ -67,6 +68,8 @@ enum generation_state generation_state(const struct generation *generation);
 
 /* Accept no more; live sessions finish in their own time. */
 void generation_drain(struct generation *generation);
+/* The same, and their master is about to be another program, which replaces no helper. */
+void generation_leave(struct generation *generation);
 /* The same, and within the configured time. With `lingers` the first reactor serves the
  * administration interface until this is called again without. */
 void generation_stop(struct generation *generation, bool lingers);
@@ -85,6 +88,8 @@ void generation_introduce(const struct generation *generation,
                           const struct generation *in_charge);
 /* Does that reactor live? */
 bool generation_has_first(const struct generation *generation);
+/* Another reactor to ask, by its socket, which stays the caller's. */
+void generation_add_peer(const struct generation *in_charge, int socket);
 /* Comes last, so that who is asked can ask. */
 void generation_take_charge(const struct generation *generation,
                             const struct admin_sockets *sockets);

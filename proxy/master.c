@@ -81,7 +81,7 @@ struct generations {
     struct administration_view view;
 };
 
-static const struct administration_view *all(const struct master *master,
+static const struct administration_view *all(struct master *master,
                                              struct generations *generations)
 {
     size_t count = 0;
@@ -89,7 +89,8 @@ static const struct administration_view *all(const struct master *master,
     generations->list[count++] = master->starting;
     for (size_t i = 0; i < master->ending_count; i++)
         generations->list[count++] = master->ending[i];
-    generations->view = (struct administration_view){generations->list, count};
+    generations->view = (struct administration_view){generations->list, count, master->former,
+                                                     master->former_count};
     return &generations->view;
 }
 

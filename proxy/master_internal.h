@@ -30,7 +30,7 @@ struct master {
     struct generation
         *ending[GENERATIONS + 1]; /* the last place is for the one that SIGTERM ends */
     size_t ending_count;
-    pid_t former[UPGRADE_PROCESSES]; /* reactors of the program before this one */
+    struct former former[UPGRADE_PROCESSES]; /* reactors of the program before this one */
     size_t former_count;
     char user[LOGIN_NAME_MAX]; /* of the first configuration, which is what they are, too */
     bool reload_again;         /* SIGHUP while a generation was starting */

@@ -19,11 +19,14 @@
 /* One that counts other things begins anew. */
 static bool share_statistics(const struct upgrade_estate *estate)
 {
+    pid_t living[UPGRADE_PROCESSES];
     if (!failures_share())
         return false;
     if (estate->statistics < 0 || !statistics_adopt(estate->statistics))
         return statistics_share();
-    statistics_keep(estate->processes, estate->process_count);
+    for (size_t i = 0; i < estate->former_count; i++)
+        living[i] = estate->former[i].pid;
+    statistics_keep(living, estate->former_count);
     return true;
 }
 
@@ -43,8 +46,8 @@ bool master_make_environment(struct master *master)
         (estate.log[0] < 0 &&
          socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, estate.log) < 0))
         return false;
-    memcpy(master->former, estate.processes, sizeof master->former);
-    master->former_count = estate.process_count;
+    memcpy(master->former, estate.former, sizeof master->former);
+    master->former_count = estate.former_count;
     if (!share_statistics(&estate))
         return false;
     master->log = estate.log[0];
@@ -78,16 +81,15 @@ bool master_upgrade(struct master *master)
         .refusing = master->environment.refusing,
         .statistics = statistics_descriptor(),
         .log = {master->log, master->environment.log},
-        .process_count = master->former_count,
+        .former_count = master->former_count,
     };
-    memcpy(estate.processes, master->former, sizeof master->former);
+    memcpy(estate.former, master->former, sizeof master->former);
     for (size_t i = 0; i <= master->ending_count; i++) {
         struct generation *each = i == 0 ? master->serving : master->ending[i - 1];
-        estate.process_count +=
-            generation_processes(each, estate.processes + estate.process_count,
-                                 UPGRADE_PROCESSES - estate.process_count);
+        estate.former_count += generation_list(each, estate.former + estate.former_count,
+                                               UPGRADE_PROCESSES - estate.former_count);
+        generation_leave(each);
     }
-    generation_drain(master->serving);
     upgrade_become(&estate);
     return true;
 }
@@ -95,14 +97,15 @@ bool master_upgrade(struct master *master)
 void master_signal_former(const struct master *master, int number)
 {
     for (size_t i = 0; i < master->former_count; i++)
-        privileges_signal(master->former[i], master->user, number);
+        privileges_signal(master->former[i].pid, master->user, number);
 }
 
 /* A reactor of the former program's has finished its sessions. */
 void master_forget_former(struct master *master, pid_t pid)
 {
     for (size_t i = 0; i < master->former_count; i++)
-        if (master->former[i] == pid) {
+        if (master->former[i].pid == pid) {
+            former_close(&master->former[i]);
             master->former[i] = master->former[--master->former_count];
             statistics_leave(pid);
             log_info("reactor %d of the former program has ended", (int)pid);

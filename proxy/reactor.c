@@ -167,6 +167,13 @@ static void attach_worker(struct reactor *reactor, uint32_t slot, int descriptor
     look_at_gauges(reactor);
 }
 
+static void leave_alone(struct reactor *reactor)
+{
+    reactor->orphaned = true;
+    reactor->lingers = false;
+    admin_left_alone(reactor->admin);
+}
+
 static void on_control(void *context, const struct control_message *message, int descriptor)
 {
     struct reactor *reactor = context;
@@ -174,9 +181,7 @@ static void on_control(void *context, const struct control_message *message, int
         if (!reactor->draining)
             log_error(
                 "the master is gone: no more connections are accepted, sessions may finish");
-        reactor->orphaned = true;
-        reactor->lingers = false;
-        admin_left_alone(reactor->admin);
+        leave_alone(reactor);
         admin_drain(reactor->admin);
         drain(reactor);
         return;
@@ -207,6 +212,8 @@ static void on_control(void *context, const struct control_message *message, int
         return;
     case CONTROL_DRAIN:
         admin_drain(reactor->admin); /* the next generation answers */
+        if (message->number == 1)
+            leave_alone(reactor);
         drain(reactor);
         break;
     case CONTROL_STOP:

@@ -97,6 +97,18 @@ static void close_later(int fd)
         (void)fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
 }
 
+static void write_former(const struct upgrade_estate *estate, FILE *out)
+{
+    for (size_t i = 0; i < estate->former_count; i++) {
+        const struct former *each = &estate->former[i];
+        fprintf(out, "process %d", (int)each->pid);
+        if (each->control >= 0)
+            fprintf(out, " %d %u", each->control, CONTROL_VERSION);
+        fputc('\n', out);
+        keep_open(each->control);
+    }
+}
+
 static void write_controls(const struct upgrade_estate *estate, FILE *out)
 {
     for (int i = 0; i < ADMIN_KINDS; i++) {
@@ -110,7 +122,7 @@ static void write_controls(const struct upgrade_estate *estate, FILE *out)
         fputs("refusing\n", out);
 }
 
-/* "log 5 6\ntally 7\npermits 9\nlisten 8 [::]:465\nprocess 81\n" */
+/* "log 5 6\ntally 7\npermits 9\nlisten 8 [::]:465\nprocess 81 10 1\n" */
 static bool write_estate(const struct upgrade_estate *estate, FILE *out)
 {
     fprintf(out, "log %d %d\ntally %d\npermits %d\n", estate->log[0], estate->log[1],
@@ -130,8 +142,7 @@ static bool write_estate(const struct upgrade_estate *estate, FILE *out)
         keep_open(estate->statistics);
         fprintf(out, "statistics %d\n", estate->statistics);
     }
-    for (size_t i = 0; i < estate->process_count; i++)
-        fprintf(out, "process %d\n", (int)estate->processes[i]);
+    write_former(estate, out);
     return !ferror(out);
 }
 
@@ -147,6 +158,8 @@ static void take_back(const struct upgrade_estate *estate)
         close_later(listeners_socket(estate->listeners, i, text));
     for (int i = 0; i < ADMIN_KINDS; i++)
         close_later(admin_sockets_descriptor(estate->controls, (enum admin_kind)i));
+    for (size_t i = 0; i < estate->former_count; i++)
+        close_later(estate->former[i].control);
 }
 
 void upgrade_become(const struct upgrade_estate *estate)
@@ -229,10 +242,10 @@ static bool take_refusal(struct upgrade_estate *estate, const char *line)
 
 static bool take_process(struct upgrade_estate *estate, const char *line)
 {
-    int pid;
-    if (sscanf(line, "process %d", &pid) != 1 || estate->process_count == UPGRADE_PROCESSES)
+    if (estate->former_count == UPGRADE_PROCESSES ||
+        !former_take(&estate->former[estate->former_count], line + strlen("process ")))
         return false;
-    estate->processes[estate->process_count++] = pid;
+    estate->former_count++;
     return true;
 }
 

@@ -10,15 +10,15 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 
 #include "proxy/admin/sockets.h"
 #include "proxy/base/compiler.h"
+#include "proxy/former.h"
 #include "proxy/listeners.h"
 #include "proxy/permits.h"
 #include "proxy/tally.h"
 
-/* Processes of the former program that are remembered. */
+/* Reactors of the former program that are remembered. */
 #define UPGRADE_PROCESSES 512
 
 /* What the next program takes over. */
@@ -26,12 +26,12 @@ struct upgrade_estate {
     struct listeners *listeners;
     struct tally *tally;
     struct permits *permits;
-    struct admin_sockets *controls;     /* of the administration interface */
-    bool refusing;                      /* new connections */
-    int statistics;                     /* a descriptor; -1: none */
-    int log[2];                         /* the pair on which the old reactors' records come */
-    pid_t processes[UPGRADE_PROCESSES]; /* old reactors, which finish their sessions */
-    size_t process_count;
+    struct admin_sockets *controls; /* of the administration interface */
+    bool refusing;                  /* new connections */
+    int statistics;                 /* a descriptor; -1: none */
+    int log[2];                     /* the pair on which the old reactors' records come */
+    struct former former[UPGRADE_PROCESSES]; /* old reactors, which finish their sessions */
+    size_t former_count;
 };
 
 /* How the program was started; before process_title_init() writes there. */

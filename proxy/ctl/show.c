@@ -101,12 +101,17 @@ enum ctl_exit ctl_show_status(struct ctl_value answer)
     return CTL_DONE;
 }
 
-static void warn_of_silent(struct ctl_value answer)
+/* What they have is not known, and it was not done there. */
+static enum ctl_exit warn_of_silent(struct ctl_value answer)
 {
     int64_t silent = number(answer, "silent_reactors");
-    if (silent > 0)
-        fprintf(stderr, "posternctl: %" PRId64 " %s did not answer\n", silent,
-                silent == 1 ? "reactor" : "reactors");
+    if (silent <= 0)
+        return CTL_DONE;
+    fprintf(stderr,
+            "posternctl: %" PRId64 " %s did not answer, and may have other sessions; see "
+            "posternctl(8)\n",
+            silent, silent == 1 ? "reactor" : "reactors");
+    return CTL_REFUSED;
 }
 
 enum ctl_exit ctl_show_sessions(struct ctl_value answer)
@@ -126,16 +131,15 @@ enum ctl_exit ctl_show_sessions(struct ctl_value answer)
     if (shown < total)
         fprintf(stderr, "posternctl: %" PRId64 " of %" PRId64 " sessions are shown\n", shown,
                 total);
-    warn_of_silent(answer);
-    return CTL_DONE;
+    return warn_of_silent(answer);
 }
 
 enum ctl_exit ctl_show_ended(struct ctl_value answer)
 {
     int64_t ended = number(answer, "ended");
     printf("%" PRId64 " %s ended\n", ended, ended == 1 ? "session" : "sessions");
-    warn_of_silent(answer);
-    return ended > 0 ? CTL_DONE : CTL_REFUSED;
+    enum ctl_exit status = warn_of_silent(answer);
+    return ended > 0 ? status : CTL_REFUSED;
 }
 
 enum ctl_exit ctl_show_state(struct ctl_value answer)

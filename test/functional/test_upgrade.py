@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from support import control, postern as posterns, processes, wait
+from test_posternctl import DONE, REFUSED, ctl
 from support.visitors import Visitors
 
 
@@ -187,3 +188,87 @@ def _figures(postern):
         return control.metrics(postern)
     except OSError:
         return None
+
+
+# what the postmaster orders while sessions of the former program last
+
+def _users(postern):
+    """Of all sessions that are seen; no reactor has kept silent."""
+    answer = control.get(postern, "/sessions")
+    assert answer["silent_reactors"] == 0
+    return sorted(each["user"] for each in answer["sessions"])
+
+
+def _wait_until_asked(postern, users):
+    """The interface has its socket all the time, but a reactor behind it for a moment not."""
+    def look():
+        try:
+            return _users(postern) == users
+        except OSError:
+            return False
+    wait.until(look, f"the sessions of {users}")
+
+
+def test_a_stolen_account_is_stopped_in_the_former_program_too(start, backend, program):
+    """Seen and ended, over any number of upgrades, and reloads in between."""
+    postern = start(backend)
+    one = postern.log_in()
+    replace(program)
+    upgrade(postern)
+    _wait_until_asked(postern, ["alice"])
+    two = postern.log_in("bob", "builder")
+    upgrade(postern)
+    _wait_until_asked(postern, ["alice", "bob"])
+    postern.reload()
+    _wait_until_asked(postern, ["alice", "bob"])
+    assert ctl(control.path_of(postern), "kick", "--user", "alice") == (
+        DONE, "1 session ended\n", "")
+    one.reply(421)
+    one.expect_closed()
+    _wait_until_asked(postern, ["bob"])
+    assert ctl(control.path_of(postern), "kick", "--address", "127.0.0.0/8")[0] == DONE
+    two.reply(421)
+
+
+def test_the_former_program_hears_of_the_level_of_the_log(start, backend, program):
+    """As after a reload; what it does not do any more is to ask for another auth worker."""
+    postern = start(backend)
+    with postern.log_in() as one:
+        former = postern.sole("reactor")
+        upgrade(postern)
+        control.post(postern, "/log?level=error")
+        one.quit()
+        wait.until(lambda: not processes.alive(former), "the end of the old reactor")
+    assert not postern.find_records(event="session ended")
+
+
+STRANGER = """#!/bin/sh
+# An upgrade from a program whose reactors cannot be asked
+POSTERN_UPGRADE=$(printf '%s' "$POSTERN_UPGRADE" | sed 's/^{words}.*/\\1{instead}/')
+export POSTERN_UPGRADE
+exec {binary} "$@"
+"""
+
+
+@pytest.mark.parametrize("words, instead", [(r"\(process [0-9]*\)", ""),
+                                            (r"\(process [0-9]* [0-9]*\)", " 99"),
+                                            (r"\(process [0-9]*\)", " 0 1"),
+                                            (r"\(process [0-9]*\)", " 9999 1")])
+def test_what_cannot_be_seen_is_not_said_to_be_absent(start, backend, program, scratch, words,
+                                                      instead):
+    """A program that left no way to ask it, one that speaks otherwise, and nonsense."""
+    postern = start(backend)
+    shutil.copy(posterns.BINARY, scratch / "next")
+    with postern.log_in() as one:
+        former = postern.sole("reactor")
+        replace(program, STRANGER.format(words=words, instead=instead, binary=scratch / "next"))
+        upgrade(postern)
+        wait.until(lambda: _state(postern), "an answer")
+        for command in (["sessions"], ["kick", "--user", "alice"]):
+            status, _, err = ctl(control.path_of(postern), *command)
+            assert status == REFUSED and "1 reactor did not answer" in err
+        one.quit()
+    wait.until(lambda: not processes.alive(former), "the end of the old reactor")
+    postern.wait_for_record(msg=posterns.re.compile("of the former program has ended"))
+    wait.until(lambda: ctl(control.path_of(postern), "sessions") == (DONE, "", ""),
+               "nobody who keeps silent")
