@@ -54,9 +54,9 @@ void master_stop(struct master *master)
 /* Is the reactor in charge the only one that is left? */
 static bool all_others_have_ended(const struct master *master)
 {
-    pid_t some[2];
+    struct former some[2];
     return master->ending_count == 1 && master->former_count == 0 &&
-           generation_processes(master->in_charge, some, 2) == 1;
+           generation_list(master->in_charge, some, 2) == 1;
 }
 
 void master_review_stop(struct master *master)
