@@ -199,11 +199,7 @@ static bool service_file_exists(const char *directory, const char *service)
     return access(path, R_OK) == 0;
 }
 
-/*
- * Without a file for the service libpam silently uses "other", which refuses everybody, and
- * people would be told that their passwords are wrong.
- */
-static bool service_exists(const struct auth_worker_options *options)
+static bool find_service(const struct auth_worker_options *options)
 {
     if (options->service[0] == '\0' || strchr(options->service, '/'))
         return false;
@@ -213,6 +209,18 @@ static bool service_exists(const struct auth_worker_options *options)
     return access(SYSTEM_DIRECTORY, F_OK) != 0 ||
            service_file_exists(SYSTEM_DIRECTORY, options->service) ||
            service_file_exists(VENDOR_DIRECTORY, options->service);
+}
+
+bool pam_service_exists(const struct auth_worker_options *options,
+                        char why[static AUTH_REASON_LIMIT + 1])
+{
+    const char *directory = options->configuration_directory;
+    if (find_service(options))
+        return true;
+    snprintf(why, AUTH_REASON_LIMIT + 1,
+             "PAM service \"%s\": no readable file of that name in %s", options->service,
+             directory ? directory : SYSTEM_DIRECTORY " or " VENDOR_DIRECTORY);
+    return false;
 }
 
 void pam_login(const struct auth_worker_options *options, struct auth_message_request *request,
@@ -225,9 +233,7 @@ void pam_login(const struct auth_worker_options *options, struct auth_message_re
     memset(verdict, 0, sizeof *verdict);
     verdict->id = request->id;
     verdict->result = AUTH_UNAVAILABLE;
-    if (!service_exists(options)) {
-        snprintf(verdict->reason, sizeof verdict->reason, "the PAM service has no file");
-    } else {
+    if (pam_service_exists(options, verdict->reason)) {
         int status = open_handle(options, request->user, &conv, &handle);
         if (status != PAM_SUCCESS)
             describe(verdict, "pam_start", status);
@@ -243,11 +249,10 @@ bool pam_login_prepare(const struct auth_worker_options *options)
     /* Never used for a login and never closed: it only holds the modules. */
     static pam_handle_t *holder;
     static const struct pam_conv conv = {converse, NULL};
-    const char *directory = options->configuration_directory;
+    char why[AUTH_REASON_LIMIT + 1];
 
-    if (!service_exists(options)) {
-        log_error("PAM service \"%s\": no readable file of that name in %s", options->service,
-                  directory ? directory : SYSTEM_DIRECTORY " or " VENDOR_DIRECTORY);
+    if (!pam_service_exists(options, why)) {
+        log_error("%s", why);
         return false;
     }
     int status = open_handle(options, NULL, &conv, &holder);

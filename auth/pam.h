@@ -12,6 +12,13 @@
 MUST_USE bool pam_login_prepare(const struct auth_worker_options *options);
 
 /*
+ * Is there a file for the service? Without one libpam silently uses "other", which refuses
+ * everybody, and people would be told that their passwords are wrong. If not, `why` says so.
+ */
+MUST_USE bool pam_service_exists(const struct auth_worker_options *options,
+                                 char why[static AUTH_REASON_LIMIT + 1]);
+
+/*
  * What a return code of pam_authenticate() or pam_acct_mgmt() means: AUTH_REJECTED only where a
  * module has judged the person, AUTH_UNAVAILABLE for everything else that is not success.
  */

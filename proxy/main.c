@@ -10,6 +10,7 @@
 #include "proxy/config.h"
 #include "proxy/contexts.h"
 #include "proxy/doctor.h"
+#include "proxy/host.h"
 #include "proxy/master.h"
 #include "proxy/opener.h"
 #include "proxy/process_title.h"
@@ -49,7 +50,7 @@ static int print_usage(FILE *out, int status)
             "       postern doctor [-c FILE] [--json]\n"
             "\n"
             "  -c, --config FILE  read FILE (default: %s)\n"
-            "  -n, --check        check the configuration, certificate and key, and exit\n"
+            "  -n, --check        check the configuration, and what it needs here, and exit\n"
             "  -V, --version      print the version and exit\n"
             "  -h, --help         print this and exit\n",
             default_path);
@@ -67,7 +68,8 @@ static int print_version(void)
 static int check(struct config *config)
 {
     struct contexts *contexts = contexts_new(config);
-    bool good = opener_check(config) && contexts;
+    bool good = host_check(config, false);
+    good = opener_check(config) && contexts && good;
     if (good)
         printf("%s: good\n", config->path);
     contexts_free(contexts);

@@ -27,6 +27,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/log_file.h"
+#include "proxy/host.h"
 #include "proxy/master_internal.h"
 #include "proxy/privileges.h"
 #include "proxy/process_title.h"
@@ -60,7 +61,7 @@ static void check_descriptors(const struct config *config)
 
 static bool start_generation(struct master *master, struct config *config)
 {
-    if (!administration_open(master->administration, config) ||
+    if (!host_check(config, true) || !administration_open(master->administration, config) ||
         !listeners_open(master->listeners, config)) {
         config_free(config);
         return false;
@@ -398,11 +399,12 @@ int master_run(struct config *config)
         log_warning(
             "not started as root: no empty root, no change of user, no filter of system "
             "calls; every process has the rights of this one");
-    if (!start_generation(&master, config))
-        master.status = EXIT_FAILURE;
+    bool started = start_generation(&master, config);
+    master.status = started ? EXIT_SUCCESS : EXIT_FAILURE;
     while (has_work(&master))
         turn(&master);
-    log_notice("ended");
+    if (started)
+        log_notice("ended");
     end(&master);
     return master.status;
 }

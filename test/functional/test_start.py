@@ -7,6 +7,7 @@ import re
 import resource
 import signal
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -149,6 +150,7 @@ def test_sample_configuration_is_good(scratch, certificates):
     sample = (ROOT / "etc/postern.conf").read_text()
     sample = re.sub(r'certificate = ".*"', f'certificate = "{certificates.certificate}"', sample)
     sample = re.sub(r'\bkey = ".*"', f'key = "{certificates.key}"', sample)
+    sample = 'user = "nobody"\n' + sample
     _, result = check(scratch, sample)
     assert result.returncode == 0, result.stderr
 
@@ -303,20 +305,82 @@ def test_processes_say_what_they_are(postern):
     postern.team("auth worker", 2)
 
 
+# what the host must have
+
 @needs_root
-def test_unknown_user_stops_the_start(start, backend, scratch, settings):
+@pytest.mark.parametrize("changes, said", [
+    ({"user": "no-such-user"}, 'user: there is no user "no-such-user"'),
+    ({"user": "root"}, 'user: "root" is root'),
+    ({"auth": {"user": "no-such-user"}}, 'auth: user: there is no user "no-such-user"'),
+    ({"log": {"destination": "file", "file": "/nowhere/log"}},
+     "log: file: /nowhere/log cannot be opened: No such file or directory"),
+    ({"log": {"destination": "file", "file": "/tmp"}},
+     "log: file: /tmp cannot be opened: Is a directory"),
+])
+@pytest.mark.parametrize("only_check", [True, False])
+def test_what_the_host_lacks_is_told_in_one_line(scratch, settings, changes, said, only_check):
+    arguments = ["-n"] if only_check else ["-c", scratch / "postern.conf"]
+    _, result = check(scratch, posterns.merge(settings, changes), *arguments)
+    assert result.returncode == 1 and not result.stdout
+    line, = result.stderr.splitlines()
+    assert line.startswith(f"postern: error: {said}")
+
+
+@needs_root
+def test_who_may_not_change_users_is_told_of_one_that_is_not_there(scratch, settings,
+                                                                   certificates):
+    """The check is made by one, and the start perhaps by root."""
+    settings["tls"]["certificate"], settings["tls"]["key"] = certificates.install("good", scratch)
     settings["user"] = "no-such-user"
-    _, result = check(scratch, settings, "-c", scratch / "postern.conf")
-    assert result.returncode == 1
-    assert "no-such-user" in result.stderr
+    for path in settings["tls"].values():
+        os.chown(path, 65534, 65534)
+    binary = posterns.for_everybody(posterns.BINARY, scratch)
+    path, _ = check(scratch, settings)
+    result = subprocess.run([binary, "-c", path, "-n"], user=65534, group=65534, extra_groups=[],
+                            env={**os.environ, **posterns.SANITIZERS}, text=True,
+                            capture_output=True, timeout=wait.PATIENCE, check=False)
+    assert result.returncode == 0, result.stderr
+    assert 'warning: user: there is no user "no-such-user"' in result.stderr
+
+
+def test_checking_makes_no_log_file(scratch, settings):
+    settings["log"] = {"destination": "file", "file": scratch / "postern.log"}
+    _, result = check(scratch, settings)
+    assert result.returncode == 0, result.stderr
+    assert not (scratch / "postern.log").exists()
+
+
+def test_pam_service_that_is_not_there_is_a_warning(scratch, settings):
+    """Nobody can log in until it is there, but mail from other servers may come."""
+    settings["auth"]["pam_service"] = "no-such-service"
+    _, result = check(scratch, settings)
+    assert result.returncode == 0
+    line, = result.stderr.splitlines()
+    assert re.match(r'postern: warning: PAM service "no-such-service": no readable file of that '
+                    rf'name in {settings["auth"]["pam_confdir"]}', line)
+
+
+@pytest.mark.parametrize("changes", [{"auth": {"mechanisms": ["EXTERNAL"]}}, {"role": "mx"}])
+def test_pam_service_that_nobody_needs_is_not_missed(scratch, settings, certificates, changes):
+    settings["auth"]["pam_service"] = "no-such-service"
+    listen = settings["listen"]["submission"]
+    if "auth" in changes:
+        settings["auth"].update(changes["auth"])
+        listen.update(client_certificates="require", client_ca=certificates.certificate,
+                      external="cn")
+    else:
+        listen.update(changes)
+    _, result = check(scratch, settings)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @needs_root
-def test_root_is_no_user_to_become(scratch, settings):
-    settings["user"] = "root"
-    _, result = check(scratch, settings, "-c", scratch / "postern.conf")
-    assert result.returncode == 1
-    assert "root" in result.stderr
+def test_reload_for_a_user_who_is_not_there_changes_nothing(start, backend):
+    postern = start(backend)
+    reactors = postern.team("reactor", 1)
+    postern.configure(user="no-such-user")
+    assert postern.reload_refused()[:-1] == ['user: there is no user "no-such-user" on this system']
+    assert postern.pids("reactor") == reactors
 
 
 @needs_root

@@ -1,0 +1,105 @@
+/* The checks of the host. Called by main.c and master.c; what a doctor would advise is not
+ * here. */
+#include "proxy/host.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "auth/pam.h"
+#include "proxy/base/log.h"
+#include "proxy/privileges.h"
+
+static bool check_auth_user(const char *name)
+{
+    if (!*name || getpwnam(name))
+        return true;
+    log_error("auth: user: there is no user \"%s\" on this system", name);
+    return false;
+}
+
+static bool check_users(const struct config *config)
+{
+    struct privileges_user user;
+    bool good = privileges_find_user(config->user, &user);
+    return check_auth_user(config->auth.user) && good;
+}
+
+static void warn_of_user(const char *key, const char *name)
+{
+    if (*name && !getpwnam(name))
+        log_warning("%s: there is no user \"%s\" on this system", key, name);
+}
+
+/* The directory that a file is in. */
+static void parent_of(const char *path, char out[static PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        snprintf(out, PATH_MAX, ".");
+    else
+        snprintf(out, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+}
+
+/* As open() for appending would find it; errno tells. */
+static bool may_append(const char *path)
+{
+    char parent[PATH_MAX];
+    struct stat status;
+    if (stat(path, &status) == 0) {
+        errno = EISDIR;
+        return !S_ISDIR(status.st_mode) && access(path, W_OK) == 0;
+    }
+    parent_of(path, parent);
+    return errno == ENOENT && access(parent, W_OK | X_OK) == 0;
+}
+
+static bool check_log(const struct config *config)
+{
+    if (config->log.destination != LOG_TO_FILE || may_append(config->log_file))
+        return true;
+    log_error("log: file: %s cannot be opened: %s", config->log_file, strerrordesc_np(errno));
+    return false;
+}
+
+/* Does anybody log in with a password? */
+static bool needs_pam(const struct config *config)
+{
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *listen = &config->listens[i];
+        uint32_t offered = config->auth.mechanisms & listen->mechanisms;
+        if (listen->role == CONFIG_ROLE_SUBMISSION && offered & ~(1u << SASL_EXTERNAL))
+            return true;
+    }
+    return false;
+}
+
+static void check_pam(const struct config *config)
+{
+    char why[AUTH_REASON_LIMIT + 1];
+    const char *directory = config->auth.pam_confdir;
+    struct auth_worker_options options = {
+        .service = config->auth.pam_service,
+        .configuration_directory = *directory ? directory : NULL,
+    };
+    if (needs_pam(config) && !pam_service_exists(&options, why))
+        log_warning("%s: until it is there, nobody can log in with a password", why);
+}
+
+bool host_check(const struct config *config, bool now)
+{
+    bool good = true;
+    if (geteuid() == 0) {
+        good = check_users(config);
+    } else if (!now) {
+        warn_of_user("user", config->user);
+        warn_of_user("auth: user", config->auth.user);
+    }
+    good &= check_log(config);
+    check_pam(config);
+    return good;
+}

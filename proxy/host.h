@@ -1,0 +1,20 @@
+/*
+ * What a configuration needs of the host that the file itself cannot show: users, a place for
+ * the log, the PAM service. Looked at by `postern -n`, at a start and at a reload.
+ */
+#ifndef POSTERN_HOST_H
+#define POSTERN_HOST_H
+
+#include <stdbool.h>
+
+#include "proxy/base/compiler.h"
+#include "proxy/config.h"
+
+/*
+ * False, having logged each fault: nothing can be started like this. `now`: this process will
+ * do it, and who is not root needs no users; otherwise perhaps another one will, and they are
+ * told of. Without the PAM service there is a start, and a warning. Opens and makes nothing.
+ */
+MUST_USE bool host_check(const struct config *config, bool now);
+
+#endif
