@@ -15,8 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proxy/base/log.h"
-
 /* Where libpam looks for services when it is given no directory. */
 #define SYSTEM_DIRECTORY "/etc/pam.d"
 #define VENDOR_DIRECTORY "/usr/lib/pam.d"
@@ -250,15 +248,6 @@ bool pam_login_prepare(const struct auth_worker_options *options)
     static pam_handle_t *holder;
     static const struct pam_conv conv = {converse, NULL};
     char why[AUTH_REASON_LIMIT + 1];
-
-    if (!pam_service_exists(options, why)) {
-        log_error("%s", why);
-        return false;
-    }
-    int status = open_handle(options, NULL, &conv, &holder);
-    if (status == PAM_SUCCESS)
-        return true;
-    log_error("PAM service \"%s\": pam_start: %s", options->service,
-              pam_strerror(NULL, status));
-    return false;
+    return pam_service_exists(options, why) &&
+           open_handle(options, NULL, &conv, &holder) == PAM_SUCCESS;
 }

@@ -7,7 +7,7 @@
 
 /*
  * Loads the service's modules once and keeps them loaded, so that each login only finds them.
- * Returns false, having logged the cause, if the service cannot be used.
+ * Returns false if the service cannot be used yet; a login will tell why.
  */
 MUST_USE bool pam_login_prepare(const struct auth_worker_options *options);
 

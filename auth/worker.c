@@ -160,10 +160,14 @@ int auth_worker_run(int socket, const struct auth_worker_options *options)
         log_error("auth worker: cannot set itself apart: %s", strerror(errno));
         return EXIT_FAILURE;
     }
-    if (!become_user(options->user) || !seal() || !pam_login_prepare(options))
+    if (!become_user(options->user) || !seal())
         return EXIT_FAILURE;
+    /* A service that is not there yet is waited for: another worker would have none either. */
+    bool prepared = pam_login_prepare(options);
     enum served served = SERVED_ONE;
-    while (served == SERVED_ONE)
+    while (served == SERVED_ONE) {
         served = serve(socket, options);
+        prepared = prepared || pam_login_prepare(options);
+    }
     return served == SERVED_LAST ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -14,6 +14,11 @@
 #include "proxy/base/log.h"
 #include "proxy/privileges.h"
 
+/* After how long a missing service is looked for again. */
+#define LOOK_AGAIN_MS 2000
+
+static bool pam_is_missing; /* and that has been said */
+
 static bool check_auth_user(const char *name)
 {
     if (!*name || getpwnam(name))
@@ -78,16 +83,42 @@ static bool needs_pam(const struct config *config)
     return false;
 }
 
-static void check_pam(const struct config *config)
+/* False: somebody needs it, and it is not there. */
+static bool has_pam(const struct config *config, char why[static AUTH_REASON_LIMIT + 1])
 {
-    char why[AUTH_REASON_LIMIT + 1];
     const char *directory = config->auth.pam_confdir;
     struct auth_worker_options options = {
         .service = config->auth.pam_service,
         .configuration_directory = *directory ? directory : NULL,
     };
-    if (needs_pam(config) && !pam_service_exists(&options, why))
+    return !needs_pam(config) || pam_service_exists(&options, why);
+}
+
+static void check_pam(const struct config *config)
+{
+    char why[AUTH_REASON_LIMIT + 1];
+    if (!has_pam(config, why)) {
         log_warning("%s: until it is there, nobody can log in with a password", why);
+        pam_is_missing = true;
+    } else if (pam_is_missing) {
+        log_notice("PAM service \"%s\" is there: people can log in again",
+                   config->auth.pam_service);
+        pam_is_missing = false;
+    }
+}
+
+uint64_t host_tend(const struct config *config, uint64_t now_ms)
+{
+    static uint64_t next_ms;
+    char why[AUTH_REASON_LIMIT + 1];
+    if (!pam_is_missing || !config)
+        return UINT64_MAX;
+    if (now_ms < next_ms)
+        return next_ms;
+    if (has_pam(config, why))
+        check_pam(config);
+    next_ms = now_ms + LOOK_AGAIN_MS;
+    return next_ms;
 }
 
 bool host_check(const struct config *config, bool now)

@@ -6,6 +6,7 @@
 #define POSTERN_HOST_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
@@ -16,5 +17,10 @@
  * told of. Without the PAM service there is a start, and a warning. Opens and makes nothing.
  */
 MUST_USE bool host_check(const struct config *config, bool now);
+
+/* The PAM service may be missing at a start, and come. While it is, call this: it says once
+ * when that is over, and returns when to call next (clock_now_ms(); UINT64_MAX: no need). NULL
+ * is allowed: nothing is served yet. */
+uint64_t host_tend(const struct config *config, uint64_t now_ms);
 
 #endif

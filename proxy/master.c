@@ -290,7 +290,10 @@ static int wait_ms(struct master *master)
         next_ms = due_ms < next_ms ? due_ms : next_ms;
     }
     uint64_t watchdog_ms = watchdog_tend(master->serving, now_ms);
+    uint64_t host_ms =
+        host_tend(master->serving ? generation_config(master->serving) : NULL, now_ms);
     next_ms = watchdog_ms < next_ms ? watchdog_ms : next_ms;
+    next_ms = host_ms < next_ms ? host_ms : next_ms;
     if (next_ms == UINT64_MAX)
         return -1;
     return next_ms <= now_ms ? 0

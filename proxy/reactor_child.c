@@ -17,12 +17,18 @@
 /* How long a reactor may do without an opener that it has left. */
 #define OPENER_PAUSE_MS 1000
 
+/* One that comes in place of another is told of before its reactor has it, and may find that
+ * it has gone. */
 static bool start_worker(struct reactor_child *reactor, const struct config *config,
-                         unsigned slot)
+                         unsigned slot, bool again)
 {
     int socket;
-    if (!child_start_worker(&reactor->workers[slot], config, &socket))
+    struct child *worker = &reactor->workers[slot];
+    if (!child_start_worker(worker, config, &socket))
         return false;
+    if (again)
+        log_notice("auth worker %u of reactor %d is now %d", slot, (int)reactor->process.pid,
+                   (int)worker->pid);
     struct control_message message = {.type = CONTROL_WORKER, .number = slot};
     bool told = control_send(reactor->control, &message, socket);
     close(socket);
@@ -43,7 +49,7 @@ static bool start_opener(struct reactor_child *reactor, const struct config *con
 void reactor_child_start_helpers(struct reactor_child *reactor, const struct config *config)
 {
     for (unsigned slot = 0; slot < config->auth.workers; slot++)
-        if (!start_worker(reactor, config, slot))
+        if (!start_worker(reactor, config, slot, false))
             log_error("auth worker %u could not be started", slot);
     if (opener_needed(config) && !start_opener(reactor, config))
         log_error("the opener could not be started");
@@ -143,9 +149,8 @@ uint64_t reactor_child_tend(struct reactor_child *reactor, const struct config *
     uint64_t next_ms = UINT64_MAX;
     for (unsigned i = 0; i < config->auth.workers; i++) {
         const struct child *worker = &reactor->workers[i];
-        if (worker->restart_ms <= now_ms && start_worker(reactor, config, i))
-            log_notice("auth worker %u of reactor %d is now %d", i, (int)reactor->process.pid,
-                       (int)worker->pid);
+        if (worker->restart_ms <= now_ms)
+            (void)start_worker(reactor, config, i, true);
         if (worker->restart_ms < next_ms)
             next_ms = worker->restart_ms;
     }

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from conftest import needs_root
-from support import processes, wait
+from support import control, processes, wait
 from support.client import plain_response
 from support.pam import LOCKED, USERS
 
@@ -160,6 +160,33 @@ def test_stuck_module_is_an_outage_for_its_client_only(start, backend, pam):
     wait.until(lambda: len(set(postern.pids("auth worker")) - before) == 1 and
                len(postern.pids("auth worker")) == 2, "a new worker")
     postern.log_in().quit()
+
+
+def test_missing_service_is_told_once_and_is_the_cause_of_each_outage(start, backend, pam):
+    """No worker dies of it, and when it is there, people log in without a reload."""
+    missing = re.compile('PAM service "late": no readable file of that name in ')
+    postern = start(backend, auth={"pam_service": "late", "workers": 2})
+    workers = postern.team("auth worker", 2)
+    for _ in range(3):
+        with postern.connect() as one:
+            one.ehlo()
+            one.login("alice", "wonderland", 454)
+    assert len(postern.find_records(event="login failed", result="unavailable",
+                                    reason=missing)) == 3
+    assert all(missing.search(each["reason"])
+               for each in control.get(postern, "/failures")["failures"])
+    assert len(postern.find_records(level="warning", msg=missing)) == 1
+    pam.service("late", "auth required pam_permit.so", "account required pam_permit.so")
+    postern.log_in().quit()
+    postern.wait_for_record(level="notice", msg=re.compile('^PAM service "late" is there'))
+    assert postern.pids("auth worker") == workers
+    assert not postern.find_records(msg=re.compile("auth worker"))
+    (pam.directory / "late").unlink()
+    postern.reload()
+    pam.service("late", "auth required pam_permit.so", "account required pam_permit.so")
+    postern.reload()
+    assert [each["level"] for each in postern.find_records(
+        msg=re.compile("^PAM service"))] == ["warning", "notice"] * 2
 
 
 def test_account_phase_that_is_stuck_is_an_outage(start, backend, pam):

@@ -136,19 +136,35 @@ static void test_malformed_request_ends_the_worker(void **state)
     }
 }
 
-static void test_worker_without_its_service_or_user_serves_nobody(void **state)
+static void test_worker_without_its_user_serves_nobody(void **state)
 {
-    static const struct {
-        const char *service, *user;
-    } cases[] = {{"no-such-service", NULL}, {"permit", "no-such-user-here"}};
     struct auth_message_verdict verdict;
     (void)state;
     write_services();
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct worker worker = start(cases[i].service, cases[i].user);
-        assert_false(ask(&worker, "alice", &verdict));
-        assert_int_equal(finish(&worker), EXIT_FAILURE);
+    struct worker worker = start("permit", "no-such-user-here");
+    assert_false(ask(&worker, "alice", &verdict));
+    assert_int_equal(finish(&worker), EXIT_FAILURE);
+}
+
+/* Another one in its place would have no service either. */
+static void test_worker_without_its_service_says_so_and_waits_for_it(void **state)
+{
+    struct auth_message_verdict verdict;
+    (void)state;
+    write_services();
+    struct worker worker = start("late", NULL);
+    for (int i = 0; i < 2; i++) {
+        assert_true(ask(&worker, "alice", &verdict));
+        assert_int_equal(verdict.result, AUTH_UNAVAILABLE);
+        assert_non_null(
+            strstr(verdict.reason, "PAM service \"late\": no readable file of that name"));
     }
+    services_write("late", 0644,
+                   "auth required pam_permit.so\n"
+                   "account required pam_permit.so\n");
+    assert_true(ask(&worker, "alice", &verdict));
+    assert_int_equal(verdict.result, AUTH_ACCEPTED);
+    assert_int_equal(finish(&worker), EXIT_SUCCESS);
 }
 
 /* Ctrl-C at a terminal reaches every process; logins that the reactor still drains go on. */
@@ -329,7 +345,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_worker_answers_until_its_socket_is_closed),
         cmocka_unit_test(test_malformed_request_ends_the_worker),
-        cmocka_unit_test(test_worker_without_its_service_or_user_serves_nobody),
+        cmocka_unit_test(test_worker_without_its_user_serves_nobody),
+        cmocka_unit_test(test_worker_without_its_service_says_so_and_waits_for_it),
         cmocka_unit_test(test_signals_of_the_terminal_end_no_login),
         cmocka_unit_test(test_worker_can_be_ended_though_its_parent_blocked_signals),
         cmocka_unit_test(test_worker_holds_its_socket_and_nothing_else),

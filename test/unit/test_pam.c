@@ -266,7 +266,7 @@ static void test_missing_module_is_an_outage(void **state)
     assert_int_equal(log_in("broken", "alice", "secret").result, AUTH_UNAVAILABLE);
 }
 
-static void test_missing_service_stops_the_start_and_is_an_outage_later(void **state)
+static void test_missing_service_is_an_outage(void **state)
 {
     static const char *const missing[] = {"no-such-service", "", "../permit"};
     struct auth_worker_options options = {.configuration_directory = services_directory};
@@ -348,7 +348,7 @@ int main(void)
         cmocka_unit_test(test_outage_in_either_phase_is_told_as_one),
         cmocka_unit_test(test_missing_module_is_an_outage),
         cmocka_unit_test(test_password_is_nowhere_after_the_verdict),
-        cmocka_unit_test(test_missing_service_stops_the_start_and_is_an_outage_later),
+        cmocka_unit_test(test_missing_service_is_an_outage),
         cmocka_unit_test(test_modules_stay_loaded_between_logins),
     };
     return cmocka_run_group_tests(tests, services_open, services_close);
