@@ -178,7 +178,8 @@ static bool write_configuration(const struct setup *setup)
     return true;
 }
 
-/* As `postern -n`; without a certificate yet, the file alone. */
+/* As `postern -n`, but for what this host may get later: a certificate, where one is only asked
+ * for, and the user, of whom the doctor tells. */
 static bool check(const struct setup *setup)
 {
     struct config *config = config_load(setup->answers.output);
