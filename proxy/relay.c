@@ -76,6 +76,22 @@ void relay_queue_push(struct relay *relay, uint8_t expectation)
     relay->queue[place] = expectation;
 }
 
+static uint8_t queued(const struct relay *relay, unsigned place)
+{
+    return relay->queue[(relay->queue_first + place) % RELAY_QUEUE_SIZE];
+}
+
+/* It can only be the last one: nothing is asked behind it before its end. */
+bool relay_is_half(const struct relay *relay, unsigned place)
+{
+    uint8_t last = queued(relay, place);
+    if (place + 1u != relay->queue_count)
+        return false;
+    if (relay->mode == RELAY_MESSAGE)
+        return last == EXPECT_MESSAGE;
+    return relay->mode == RELAY_CHUNK && (last == EXPECT_CHUNK || last == EXPECT_LAST_CHUNK);
+}
+
 bool relay_awaits_verdict(const struct relay *relay)
 {
     for (uint16_t i = 0; i < relay->queue_count; i++) {
@@ -88,7 +104,7 @@ bool relay_awaits_verdict(const struct relay *relay)
 
 uint8_t relay_queue_first(const struct relay *relay)
 {
-    return relay->queue[relay->queue_first];
+    return queued(relay, 0);
 }
 
 void relay_queue_pop(struct relay *relay)

@@ -86,6 +86,9 @@ void relay_close(struct relay *relay, enum reply reply, const char *cause);
 
 void relay_queue_push(struct relay *relay, uint8_t expectation);
 uint8_t relay_queue_first(const struct relay *relay);
+/* Has the client not yet sent all of the message, or chunk, that this place of the queue is
+ * for? Counted from the first one. */
+bool relay_is_half(const struct relay *relay, unsigned place);
 void relay_queue_pop(struct relay *relay);
 
 /* A reply of our own, in its turn. */

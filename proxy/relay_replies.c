@@ -175,7 +175,7 @@ static void take_line(struct relay *relay, char *bytes, size_t length)
         nonsense(relay, "backend asked for more where nothing can follow");
         return;
     }
-    if (line.code / 100 == 2 && expectation == EXPECT_MESSAGE && relay->mode == RELAY_MESSAGE) {
+    if (line.code / 100 == 2 && relay_is_half(relay, 0)) {
         nonsense(relay, "backend accepted a message that was not at its end");
         return;
     }

@@ -62,6 +62,39 @@ def test_message_that_was_accepted_before_its_end_is_not_acknowledged(postern, b
     assert postern.wait_for_record(event="session ended")["messages"] == "0"
 
 
+@pytest.mark.parametrize("last", ["", " LAST"])
+def test_chunk_that_was_accepted_before_its_end_is_not_acknowledged(postern, backend, last):
+    """Nor is a message in chunks: what the client has not sent, no backend has."""
+    def accept_at_once(connection, line):
+        connection.say("250 2.0.0 Queued")
+        connection.take_chunk(line)
+
+    backend.on("BDAT", accept_at_once)
+    with postern.log_in() as client:
+        client.command("MAIL FROM:<a@b.test>", 250)
+        client.command("RCPT TO:<c@d.test>", 250)
+        client.send(f"BDAT 1000{last}\r\nSubject: x")
+        assert client.reply(421).lines[0].startswith("4.3.5")
+    assert postern.wait_for_record(event="session ended")["messages"] == "0"
+
+
+def test_refusal_in_the_middle_of_a_chunk_reaches_the_client(postern, backend):
+    """Such as for a size that is too large; the rest of the chunk is thrown away by both."""
+    def refuse(connection, line):
+        connection.say("552 5.3.4 Too large")
+        connection.take_chunk(line)
+
+    backend.on("BDAT", refuse)
+    with postern.log_in() as client:
+        client.command("MAIL FROM:<a@b.test>", 250)
+        client.command("RCPT TO:<c@d.test>", 250)
+        client.send("BDAT 1000 LAST\r\nSubject: x")
+        client.reply(552)
+        client.send("x" * 990)
+        client.command("NOOP", 250)
+        client.quit()
+
+
 @pytest.mark.parametrize("size", [20000, 64500, 65400, 130000])
 @pytest.mark.parametrize("line", [b"\n", b"0123456789012345678901234\n"])
 def test_message_that_grows_by_its_repair_gets_through(postern, backend, line, size):

@@ -4,6 +4,7 @@ What it does at each step is a reply, or a function of the test's, by name of th
 
     connect             the greeting                 default "220 …"
     EHLO, MAIL, …       a verb's reply               default by DEFAULTS
+    BDAT                a chunk is announced         default waits for it, and then "chunk"
     begin               354 has been sent            default nothing
     message             the end of data has come     default "250 2.0.0 …"
     chunk               a BDAT chunk has come        default "250 2.0.0 …"
@@ -162,8 +163,9 @@ class Connection:
         if verb == "XCLIENT":
             self.xclient.append(arguments)
         self.backend.notify()
-        if verb == "BDAT":
-            self._chunk(line, arguments)
+        if verb == "BDAT" and verb not in self.backend.actions:
+            self.take_chunk(line)
+            self._step("chunk", line)
             return
         said = self._step(verb, line)
         if verb == "DATA" and isinstance(said, str) and said.startswith("354"):
@@ -180,15 +182,15 @@ class Connection:
         self.backend.notify()
         self._step("message", message)
 
-    def _chunk(self, line, arguments):
-        size, _, last = arguments.partition(b" ")
+    def take_chunk(self, line):
+        """Reads what BDAT has announced, and answers nothing."""
+        _, size, *last = line.split(b" ")
         size = int(size)
         while len(self._buffer) < size:
             self._receive()
         chunk, self._buffer = self._buffer[:size], self._buffer[size:]
-        self.chunks.append((size, last.upper() == b"LAST", chunk))
+        self.chunks.append((size, b" ".join(last).upper() == b"LAST", chunk))
         self.backend.notify()
-        self._step("chunk", line)
 
     def _receive(self):
         try:
