@@ -51,10 +51,16 @@ static void refuse(const struct acceptor *acceptor, int fd, const struct address
     failures_note(FAILURE_CONNECTION, door_listen(acceptor->door)->name, host, NULL, cause);
 }
 
+/* Whose message may have been accepted would send it again. */
+static bool is_spared(struct connection *connection)
+{
+    return session_awaits_verdict(session_of(connection));
+}
+
 static bool make_room(struct service *service)
 {
-    struct connection *oldest = connections_oldest(service->connections);
-    if (!oldest || session_awaits_verdict(session_of(oldest)))
+    struct connection *oldest = connections_oldest(service->connections, is_spared);
+    if (!oldest)
         return false;
     statistics_add(&statistics->limits[STATISTICS_LIMIT_GAVE_WAY], 1);
     session_abort(session_of(oldest), REPLY_GIVE_WAY, "gave way to a new connection");

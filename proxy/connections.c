@@ -1,6 +1,7 @@
 /*
  * A table of addresses with their counts, and lists of connections by age. Used by the
- * acceptor and by sessions; every operation takes the same time however many there are.
+ * acceptor and by sessions; every operation takes the same time however many there are, but
+ * that whoever is spared is passed over one by one.
  */
 #include "proxy/connections.h"
 
@@ -157,13 +158,24 @@ unsigned connections_count_from(const struct connections *connections,
     return peer ? peer->count : 0;
 }
 
-struct connection *connections_oldest(const struct connections *connections)
+static struct connection *oldest_in(const struct age_list *list,
+                                    bool (*spared)(struct connection *connection))
 {
-    struct connection *waiting = TAILQ_FIRST(&connections->lists[CONNECTION_WAITING]);
+    struct connection *each;
+    TAILQ_FOREACH(each, list, by_age)
+    if (!spared(each))
+        break;
+    return each;
+}
+
+struct connection *connections_oldest(const struct connections *connections,
+                                      bool (*spared)(struct connection *connection))
+{
+    const struct age_list *waiting = &connections->lists[CONNECTION_WAITING];
+    const struct age_list *strangers = &connections->lists[CONNECTION_STRANGER];
     bool too_many_strangers = connections->strangers > connections->count / 2;
-    return waiting && !too_many_strangers
-               ? waiting
-               : TAILQ_FIRST(&connections->lists[CONNECTION_STRANGER]);
+    struct connection *oldest = oldest_in(too_many_strangers ? strangers : waiting, spared);
+    return oldest ? oldest : oldest_in(too_many_strangers ? waiting : strangers, spared);
 }
 
 static void visit_list(struct age_list *list,

@@ -52,8 +52,9 @@ unsigned connections_count_from(const struct connections *connections,
                                 const struct address *client);
 
 /* Who gives way: the oldest that waits, or the oldest stranger where there are too many of
- * those or nobody waits; NULL: all are authenticated. */
-struct connection *connections_oldest(const struct connections *connections);
+ * those or nobody waits, but nobody who is `spared`; NULL: all others are authenticated. */
+struct connection *connections_oldest(const struct connections *connections,
+                                      bool (*spared)(struct connection *connection));
 
 /* Calls `visit` for each; it may remove the one that it is given. */
 void connections_each(struct connections *connections,

@@ -94,9 +94,10 @@ bool relay_is_half(const struct relay *relay, unsigned place)
 
 bool relay_awaits_verdict(const struct relay *relay)
 {
-    for (uint16_t i = 0; i < relay->queue_count; i++) {
-        uint8_t each = relay->queue[(relay->queue_first + i) % RELAY_QUEUE_SIZE];
-        if (each == EXPECT_MESSAGE || each == EXPECT_LAST_CHUNK)
+    for (unsigned i = 0; i < relay->queue_count; i++) {
+        uint8_t each = queued(relay, i);
+        bool verdict = each == EXPECT_MESSAGE || each == EXPECT_LAST_CHUNK;
+        if (verdict && !relay_is_half(relay, i))
             return true;
     }
     return false;

@@ -50,13 +50,19 @@ def test_mail_for_us_arrives_with_the_senders_address(mx, backend):
     assert record["listener"] == "mx" and record["recipients"] == "3" and "user" not in record
 
 
-def test_strangers_behind_mail_give_way_to_users(start, backend):
-    """Threat 27: MAIL proves nothing, and must not hold the place of somebody who could log in."""
+def for_three(start, backend):
+    """With room for three, at a door for mail and at one for people."""
     mx, submissions = wait.free_port(), wait.free_port()
     postern = start(backend, limits={"connections": 3}, listen={
         "mx": {"address": f"127.0.0.1:{mx}", "role": "mx", "recipients": ["example.org"]},
         "submissions": {"address": f"127.0.0.1:{submissions}", "tls": "implicit"}})
     postern.starttls, postern.implicit = ("127.0.0.1", mx), ("127.0.0.1", submissions)
+    return postern
+
+
+def test_strangers_behind_mail_give_way_to_users(start, backend):
+    """Threat 27: MAIL proves nothing, and must not hold the place of somebody who could log in."""
+    postern = for_three(start, backend)
     strangers = [begun(postern) for _ in range(3)]
     with postern.log_in() as user:
         strangers[0].reply(421)
@@ -65,6 +71,52 @@ def test_strangers_behind_mail_give_way_to_users(start, backend):
     for each in strangers[1:]:
         each.command("NOOP", 250)
         each.close()
+
+
+@pytest.mark.parametrize("how", ["DATA", "BDAT", "BDAT LAST"])
+def test_stranger_who_never_ends_a_message_keeps_no_user_out(start, backend, how):
+    """Threat 27: half a message has no verdict that could be missed."""
+    postern = for_three(start, backend)
+    first = begun(postern)
+    first.command("RCPT TO:<bob@example.org>", 250)
+    if how == "DATA":
+        first.command("DATA", 354)
+        first.send("Subject: x\r\n")
+    else:
+        first.send(how.replace("BDAT", "BDAT 1000") + "\r\nx")
+        backend.wait(lambda: b"BDAT" in backend.everything_received(), "the chunk")
+    others = [begun(postern) for _ in range(2)]
+    with postern.log_in() as user:
+        first.reply(421)
+        first.expect_closed()
+        user.command("NOOP", 250)
+    for each in others:
+        each.command("NOOP", 250)
+        each.close()
+
+
+def test_stranger_whose_message_is_unanswered_keeps_no_user_out(start, backend):
+    """Threat 27: the next one gives way."""
+    answer = threading.Event()
+
+    def late(connection, _):
+        connection.hold(answer)
+        connection.say("250 2.0.0 Ok")
+    backend.on("message", late)
+    postern = for_three(start, backend)
+    sender = begun(postern)
+    sender.command("RCPT TO:<bob@example.org>", 250)
+    sender.command("DATA", 354)
+    sender.send("x\r\n.\r\n")
+    backend.wait(lambda: any(each.messages for each in backend.connections), "the message")
+    others = [begun(postern) for _ in range(2)]
+    with postern.log_in() as user:
+        others[0].reply(421)
+        user.command("NOOP", 250)
+    answer.set()
+    sender.reply(250)
+    sender.quit()
+    others[1].quit()
 
 
 def test_tls_is_offered_and_auth_is_not(mx):

@@ -37,6 +37,18 @@ static void move(struct connections *connections, struct connection *connection,
     assert_true(connections_move(connections, connection, &address));
 }
 
+static const struct connection *spared;
+
+static bool is_spared(struct connection *connection)
+{
+    return connection == spared;
+}
+
+static struct connection *oldest(const struct connections *connections)
+{
+    return connections_oldest(connections, is_spared);
+}
+
 static void test_oldest_who_has_not_logged_in_gives_way(void **state)
 {
     struct connections *connections = connections_new();
@@ -45,13 +57,13 @@ static void test_oldest_who_has_not_logged_in_gives_way(void **state)
     for (int i = 0; i < 3; i++)
         add(connections, &each[i], "192.0.2.1:1");
     assert_int_equal(from(connections, "192.0.2.1:9"), 3);
-    assert_ptr_equal(connections_oldest(connections), &each[0]);
+    assert_ptr_equal(oldest(connections), &each[0]);
     connections_promote(connections, &each[0], CONNECTION_AUTHENTICATED);
-    assert_ptr_equal(connections_oldest(connections), &each[1]);
+    assert_ptr_equal(oldest(connections), &each[1]);
     connections_remove(connections, &each[1]);
-    assert_ptr_equal(connections_oldest(connections), &each[2]);
+    assert_ptr_equal(oldest(connections), &each[2]);
     connections_remove(connections, &each[2]);
-    assert_null(connections_oldest(connections));
+    assert_null(oldest(connections));
     connections_remove(connections, &each[0]);
     assert_int_equal(connections_count(connections), 0);
     assert_int_equal(from(connections, "192.0.2.1:1"), 0);
@@ -68,15 +80,38 @@ static void test_strangers_give_way_when_they_are_most(void **state)
         add(connections, &each[i], "192.0.2.1:1");
     connections_promote(connections, &each[0], CONNECTION_STRANGER);
     connections_promote(connections, &each[1], CONNECTION_STRANGER);
-    assert_ptr_equal(connections_oldest(connections), &each[2]);
+    assert_ptr_equal(oldest(connections), &each[2]);
     connections_promote(connections, &each[2], CONNECTION_STRANGER);
-    assert_ptr_equal(connections_oldest(connections), &each[0]);
+    assert_ptr_equal(oldest(connections), &each[0]);
     connections_remove(connections, &each[0]);
     connections_promote(connections, &each[3], CONNECTION_AUTHENTICATED);
-    assert_ptr_equal(connections_oldest(connections), &each[1]);
+    assert_ptr_equal(oldest(connections), &each[1]);
     for (int i = 1; i < 4; i++)
         connections_remove(connections, &each[i]);
-    assert_null(connections_oldest(connections));
+    assert_null(oldest(connections));
+    connections_free(connections);
+}
+
+static void test_next_one_gives_way_for_whom_is_spared(void **state)
+{
+    struct connections *connections = connections_new();
+    struct connection each[3];
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        add(connections, &each[i], "192.0.2.1:1");
+    spared = &each[0];
+    assert_ptr_equal(oldest(connections), &each[1]);
+    connections_promote(connections, &each[0], CONNECTION_STRANGER);
+    connections_promote(connections, &each[1], CONNECTION_STRANGER);
+    assert_ptr_equal(oldest(connections), &each[1]);
+    connections_promote(connections, &each[1], CONNECTION_AUTHENTICATED);
+    assert_ptr_equal(oldest(connections), &each[2]);
+    connections_remove(connections, &each[2]);
+    assert_null(oldest(connections));
+    spared = NULL;
+    assert_ptr_equal(oldest(connections), &each[0]);
+    for (int i = 0; i < 2; i++)
+        connections_remove(connections, &each[i]);
     connections_free(connections);
 }
 
@@ -96,7 +131,7 @@ static void test_announced_client_counts_in_the_balancers_place(void **state)
     assert_int_equal(from(connections, "203.0.113.9:1"), 2);
     assert_int_equal(from(connections, "[2001:db8::2]:1"), 1);
     assert_int_equal(connections_count(connections), 3);
-    assert_ptr_equal(connections_oldest(connections), &each[0]);
+    assert_ptr_equal(oldest(connections), &each[0]);
     for (int i = 0; i < 3; i++)
         connections_remove(connections, &each[i]);
     assert_int_equal(from(connections, "203.0.113.9:1"), 0);
@@ -108,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_oldest_who_has_not_logged_in_gives_way),
         cmocka_unit_test(test_strangers_give_way_when_they_are_most),
+        cmocka_unit_test(test_next_one_gives_way_for_whom_is_spared),
         cmocka_unit_test(test_announced_client_counts_in_the_balancers_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
