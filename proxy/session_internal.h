@@ -1,7 +1,7 @@
 /*
  * The session's struct, shared by the files that a client passes through, in
- * this order: session.c, arrival.c, dialogue.c, login.c, handover.c (then relay.c, which
- * knows it not).
+ * this order: session.c, arrival.c, dialogue_input.c, dialogue.c, login.c, handover.c (then
+ * relay.c, which knows it not).
  */
 #ifndef POSTERN_SESSION_INTERNAL_H
 #define POSTERN_SESSION_INTERNAL_H
@@ -135,13 +135,18 @@ void dialogue_greet(struct session *session);
 /* The same with the handshake that is about to begin, if the client's TLS allows it. */
 void dialogue_greet_early(struct session *session);
 void dialogue_event(struct session *session, enum stream_event event);
-/* Goes on with what the client has already sent. */
-void dialogue_continue(struct session *session);
+/* A line without its end. */
+void dialogue_take_command(struct session *session, const char *line, size_t length);
 /* An error reply, counted. */
 void dialogue_refuse(struct session *session, enum reply reply);
 void dialogue_free(struct dialogue *dialogue);
 uint64_t dialogue_deadline_ms(const struct session *session);
 void dialogue_expire(struct session *session);
+
+/* dialogue_input.c: lines until the relay */
+void dialogue_take_input(struct session *session);
+/* Goes on with what the client has already sent, and says whether more is to be read. */
+void dialogue_continue(struct session *session);
 
 /* login.c: AUTH */
 void login_begin(struct session *session, const struct smtp_command *command);

@@ -1,13 +1,15 @@
 """Limits: a full house, greedy addresses, missing descriptors, slow and stubborn clients."""
 
 import re
+import threading
 import time
 
 import pytest
 
-from support import processes, wait
-from support.client import Client, Closed
-from support.postern import LEAN
+from support import processes, tracing, wait
+from support.client import Client, Closed, plain_response
+from support.key_updates import KeyUpdates
+from support.postern import LEAN, SANITIZERS
 
 
 def test_in_a_full_house_the_oldest_unauthenticated_gives_way(start, backend):
@@ -207,3 +209,62 @@ def test_password_longer_than_the_cap_never_reaches_pam(start, backend, pam, scr
         one.login("alice", "x" * 1025, 501)
         one.login("alice", "x" * 1024, 535)
     assert len(recorded.read_text().splitlines()) == 1
+
+
+@pytest.fixture
+def traced(start, backend, scratch):
+    """traced(…) -> a Postern, and what tells the reactor's system calls."""
+    trace = tracing.Trace(scratch)
+    # Who is traced cannot be looked at by the leak checker.
+    options = SANITIZERS["ASAN_OPTIONS"] + ":detect_leaks=0"
+
+    def begin(**settings):
+        postern = start(backend, command=trace.command, environment={"ASAN_OPTIONS": options},
+                        **settings)
+        return postern, trace.of(postern.sole("reactor"))
+    return begin
+
+
+def calls_of_a_refused_login(postern, calls):
+    """What the loop turns while one client waits for the delay behind a wrong password."""
+    before = calls.count("epoll_wait")
+    with postern.connect(source="127.0.0.10") as other:
+        other.ehlo()
+        other.login("alice", "wrong", 535)
+    return calls.count("epoll_wait") - before
+
+
+@pytest.mark.parametrize("waits_for", ["PAM", "backend"])
+def test_client_that_reads_nothing_while_its_login_waits_keeps_nobody_busy(
+        traced, backend, pam, waits_for):
+    """What it keeps asking TLS for is answered, which nobody reads, and so it is not read either;
+    and when it does read, it is heard again."""
+    answer = threading.Event()
+
+    def late(connection, _):
+        connection.hold(answer)
+        connection.say("220 fake.test ESMTP")
+    user, password = "bob", "builder"
+    if waits_for == "backend":
+        user, password = "alice", "wonderland"
+        backend.on("XCLIENT", late)
+    postern, calls = traced(auth={"pam_service": "gated", "failure_delay": 2})
+    with KeyUpdates(postern.implicit) as one:
+        assert one.line().startswith("220 ")
+        one.send("EHLO client.example")
+        while one.line().startswith("250-"):
+            continue
+        one.send(f"AUTH PLAIN {plain_response(user, password)}")
+        if waits_for == "PAM":
+            wait.until(lambda: pam.stuck_count() == 1, "bob in the module")
+        else:
+            backend.wait(lambda: any(c.xclient for c in backend.connections), "XCLIENT")
+        one.flood()
+        assert calls_of_a_refused_login(postern, calls) < 60
+        one.read_until_heard()
+        one.flood()
+        assert calls_of_a_refused_login(postern, calls) < 60
+        pam.release()
+        answer.set()
+        one.read_until_heard()
+        assert one.line().startswith("235 ")

@@ -7,11 +7,10 @@ import subprocess
 
 import pytest
 
-from support import processes, wait
+from support import processes, tracing, wait
 from support.postern import BINARY, SANITIZERS, Word
 
 import counting
-import tracing
 
 TOOLS = pathlib.Path(BINARY).parent / "test/bench"
 LOGIN = "load@example.org:not-a-secret"

@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-import tracing
-from support import wait
+from support import tracing, wait
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

@@ -8,12 +8,11 @@ import signal
 import subprocess
 
 import pytest
-import tracing
 
-from support import control, systemd, wait
+from support import control, systemd, tracing, wait
 from support import postern as posterns
 from support.apparmor import Profile
-from tracing import Calls
+from support.tracing import Calls
 
 PROFILE = pathlib.Path(__file__).parents[3] / "etc/postern.apparmor.in"
 #: A removed directory is their root; what they see there is nobody's.

@@ -39,6 +39,9 @@ class Calls:
                 if call and line.endswith("\n"):
                     yield call[1]
 
+    def count(self, name):
+        return sum(each == name for each in self._names())
+
     def names(self):
         return set(self._names())
 
