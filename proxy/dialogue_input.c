@@ -1,7 +1,7 @@
 /*
  * The client's input before the relay: read as far as there is room and the client reads its
- * replies, and cut into lines for dialogue.c and login.c. Whoever is not read is paused, or the
- * loop would ask for ever.
+ * replies, one buffer of it in each turn of the loop, and cut into lines for dialogue.c and
+ * login.c. Whoever is not read is paused, or the loop would ask for ever.
  */
 #include <string.h>
 
@@ -148,11 +148,9 @@ static enum stream_status read_input(struct session *session)
 
 void dialogue_take_input(struct session *session)
 {
-    enum stream_status status = STREAM_OK;
-    while (status == STREAM_OK && takes_input(session) && may_read(session)) {
-        status = read_input(session);
-        session->dialogue->input_ended |= status == STREAM_EOF;
-        dialogue_continue(session);
-    }
+    if (!takes_input(session))
+        return;
+    if (may_read(session) && read_input(session) == STREAM_EOF)
+        session->dialogue->input_ended = true;
     dialogue_continue(session);
 }

@@ -268,3 +268,15 @@ def test_client_that_reads_nothing_while_its_login_waits_keeps_nobody_busy(
         answer.set()
         one.read_until_heard()
         assert one.line().startswith("235 ")
+
+
+def test_fast_client_leaves_the_others_their_turns(traced):
+    """Whatever it sends, the loop looks at everybody else after one buffer of it."""
+    postern, calls = traced()
+    with postern.connect(tls=None) as one:
+        one.send(b"NOOP\r\n" * 60_000)
+        for _ in range(60_000):
+            one.reply(250)
+        one.quit()
+    postern.session_record(one)
+    assert calls.most_in_a_row("recvfrom") <= 2

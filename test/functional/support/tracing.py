@@ -42,6 +42,14 @@ class Calls:
     def count(self, name):
         return sum(each == name for each in self._names())
 
+    def most_in_a_row(self, name):
+        """The most of these calls in one turn of the loop: between two waits for events."""
+        most = count = 0
+        for each in self._names():
+            count = 0 if each.startswith("epoll_") and "wait" in each else count + (each == name)
+            most = max(most, count)
+        return most
+
     def names(self):
         return set(self._names())
 
