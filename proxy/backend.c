@@ -28,10 +28,19 @@ static void finish(struct backend *backend, const struct backend_result *result)
     backend_cancel(backend);
 }
 
+/* Has the backend heard who the client is, or may it have? What goes wrong then may be him. */
+static bool is_about_client(const struct backend *backend)
+{
+    const struct identity_way *way = backend->way;
+    bool knows_before_greeting = way->proxy > 0 || way->transport != IDENTITY_SOCKET;
+    return !backend->probe && (backend->step >= STEP_XCLIENT || knows_before_greeting);
+}
+
 void backend_fail(struct backend *backend, enum reply reply, const char *format, ...)
 {
     if (backend->step == STEP_OVER)
         return;
+    backend->of_client |= is_about_client(backend);
     backend->step = STEP_OVER;
     backend->reply = reply;
     va_list arguments;

@@ -24,7 +24,7 @@ struct backend_result {
     struct stream *stream;        /* the receiver's from now on; NULL: failed, or a probe */
     const struct smtp_ehlo *ehlo; /* what it offers; NULL: failed */
     enum reply reply;             /* for the client when it failed */
-    bool of_client;    /* it failed because of who the client is: others may fare better */
+    bool of_client;    /* it failed when the backend knew the client: others may fare better */
     const char *cause; /* for the log when it failed: "backend refused XCLIENT: 550 …" */
 };
 

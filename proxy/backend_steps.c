@@ -107,15 +107,6 @@ static void begin_identity(struct backend *backend)
         backend_fail(backend, REPLY_BACKEND_NO_IDENTITY, "%s", cause);
 }
 
-/* Has the backend heard who the client is when it answers the step? What it refuses then may be
- * him. */
-static bool is_about_client(const struct backend *backend)
-{
-    const struct identity_way *way = backend->way;
-    bool knows_before_greeting = way->proxy > 0 || way->transport != IDENTITY_SOCKET;
-    return !backend->probe && (backend->step >= STEP_XCLIENT || knows_before_greeting);
-}
-
 /* What the step was, and whether the code is the one that it needs. */
 static bool accepted(struct backend *backend, const struct smtp_reply_line *line)
 {
@@ -133,7 +124,6 @@ static bool accepted(struct backend *backend, const struct smtp_reply_line *line
     unsigned wanted = steps[backend->step].code;
     if (wanted ? line->code == wanted : line->code / 100 == 2)
         return true;
-    backend->of_client = is_about_client(backend);
     backend_fail(backend, steps[backend->step].reply, "backend refused %s: %u %.*s",
                  steps[backend->step].what, line->code, (int)line->text_length, line->text);
     return false;

@@ -147,11 +147,14 @@ static void begin_relay(struct session *session, const struct backend_result *re
 
 static bool open_next(struct session *session);
 
-/* Nothing of the client's has been sent yet, so the next backend may be asked. */
+/* Nothing of the client's has been sent yet, so the next backend may be asked. What may be the
+ * client's own doing takes the backend from nobody else before a probe has failed, too. */
 static void try_next(struct session *session, const struct backend_result *result)
 {
     log_refusal(session, result->cause);
-    if (result->reply != REPLY_BACKEND_NO_IDENTITY && !result->of_client)
+    if (result->of_client)
+        upstream_doubt(session->upstream);
+    else if (result->reply != REPLY_BACKEND_NO_IDENTITY)
         upstream_failed(session->upstream, result->cause);
     if (!open_next(session))
         refuse(session, result);

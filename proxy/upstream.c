@@ -10,11 +10,14 @@
 #include <string.h>
 
 #include "proxy/backend.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/statistics.h"
 
 #define PROBE_FIRST_WAIT_MS 1000
 #define PROBE_LAST_WAIT_MS  30000
+/* Between probes for which clients give cause. */
+#define PROBE_DOUBT_MS 1000
 
 struct upstream {
     struct service *service;
@@ -26,7 +29,9 @@ struct upstream {
     bool known;
     bool down;
     bool checked;          /* is asked although it answers */
+    bool doubted;          /* is asked once more */
     struct backend *probe; /* NULL: none is under way */
+    uint64_t probed_ms;    /* when the last one began */
     struct event timer;
     uint32_t wait_ms; /* before the next probe, while it does not answer */
 };
@@ -83,6 +88,15 @@ void upstream_failed(struct upstream *upstream, const char *cause)
         ask_again(upstream);
 }
 
+void upstream_doubt(struct upstream *upstream)
+{
+    uint64_t due_ms = upstream->probed_ms + PROBE_DOUBT_MS, now_ms = clock_now_ms();
+    if (upstream->down || upstream->doubted || upstream->probe)
+        return;
+    upstream->doubted = true;
+    set_timer(upstream, due_ms > now_ms ? (uint32_t)(due_ms - now_ms) : 0);
+}
+
 /* Once, as the postmaster has to change something. */
 static void warn_of_identity(const struct upstream *upstream, const struct smtp_ehlo *ehlo)
 {
@@ -99,6 +113,7 @@ static void on_probed(void *context, const struct backend_result *result)
 {
     struct upstream *upstream = context;
     upstream->probe = NULL;
+    upstream->doubted = false;
     if (result->ehlo) {
         warn_of_identity(upstream, result->ehlo);
         upstream_answered(upstream, result->ehlo);
@@ -113,9 +128,11 @@ static void on_timer(int fd, short what, void *argument)
 {
     (void)fd, (void)what;
     struct upstream *upstream = argument;
-    bool settled = upstream->known && !upstream->down && !upstream->checked;
+    bool settled =
+        upstream->known && !upstream->down && !upstream->checked && !upstream->doubted;
     if (settled || upstream->probe)
         return;
+    upstream->probed_ms = clock_now_ms();
     upstream->probe = backend_probe(upstream->service, upstream->config, on_probed, upstream);
     if (!upstream->probe)
         ask_again(upstream);

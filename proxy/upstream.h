@@ -40,6 +40,8 @@ const struct smtp_ehlo *upstream_offer(const struct upstream *upstream);
 void upstream_answered(struct upstream *upstream, const struct smtp_ehlo *ehlo);
 /* A session could not be opened there. */
 void upstream_failed(struct upstream *upstream, const char *cause);
+/* The same, where it may be the client's fault: a probe is to decide, one in a second. */
+void upstream_doubt(struct upstream *upstream);
 
 /* Counts an attempt to open a session there: REPLY_NONE if it was, what the client hears
  * otherwise, and how long it took. */

@@ -1,6 +1,7 @@
 """Several backends behind one listener: who is asked, who gives way, who comes back."""
 
 import re
+import threading
 
 import pytest
 
@@ -132,6 +133,57 @@ def test_client_refused_behind_its_header_takes_the_backend_from_nobody_else(sta
         one.quit()
     assert postern.session_record(one)["backend"] == "two"
     assert session(postern)["backend"] == "one"
+
+
+BAD = b"127.0.0.66"
+
+
+@pytest.mark.parametrize("way", ["close", "reset", "slow"])
+@pytest.mark.parametrize("identity", ["proxy-v1", "xclient"])
+def test_client_whom_a_backend_drops_or_lets_wait_takes_it_from_nobody_else(
+        start, pair, identity, way):
+    """Greylists, tarpits and policies that break for one of them are no outage."""
+    ends = threading.Event()
+
+    def spoil(connection):
+        if way == "slow":
+            connection.hold(ends)
+        connection.reset() if way == "reset" else connection.drop()
+
+    def greet(connection, _):
+        if identity == "proxy-v1" and BAD in connection._line() and connection.backend is pair[0]:
+            spoil(connection)
+        connection.say("220 fake.test ESMTP")
+
+    def become(connection, line):
+        if BAD in line and connection.backend is pair[0]:
+            spoil(connection)
+        connection.say("220 fake.test ESMTP")
+    for each in pair:
+        each.on("connect", greet).on("XCLIENT", become)
+    postern = start_pair(start, pair, check=0, identity=identity,
+                         timeouts={"backend_connect": 1, "backend_identity": 2})
+    both_are_known(postern, pair)
+    with postern.log_in(source=BAD.decode()) as one:
+        one.quit()
+    assert postern.session_record(one)["backend"] == "two"
+    assert [session(postern)["backend"] for _ in range(2)] == ["one", "one"]
+    assert not postern.find_records(level="warning", msg=re.compile("backend one:"))
+    ends.set()
+
+
+def test_backend_that_drops_whoever_comes_is_left_out_all_the_same(start, pair):
+    """Behind a PROXY header that may be the client; a probe finds out."""
+    pair[1].on("connect", lambda connection, line: (connection._line(),
+                                                    connection.say("220 fake.test ESMTP")))
+    pair[0].on("connect", pair[1].actions["connect"])
+    postern = start_pair(start, pair, check=0, identity="proxy-v1")
+    both_are_known(postern, pair)
+    pair[0].on("connect", lambda connection, line: connection.drop())
+    assert session(postern)["backend"] == "two"
+    postern.wait_for_record(level="warning", msg=re.compile("backend one:"))
+    tried = len(pair[0].sessions)
+    assert session(postern)["backend"] == "two" and len(pair[0].sessions) == tried
 
 
 def test_check_takes_its_leave(start, pair):
