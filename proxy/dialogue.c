@@ -37,13 +37,14 @@ static void hear_name(struct session *session, const struct smtp_command *comman
 
 static void do_ehlo(struct session *session, const struct smtp_command *command)
 {
-    size_t length;
-    const char *text = door_ehlo(session->door, session_stage(session), &length);
+    char text[SMTP_EHLO_TEXT_SIZE];
     if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
         dialogue_refuse(session, REPLY_HELO_NAME);
         return;
     }
     hear_name(session, command);
+    size_t length = door_ehlo(session->door, session_stage(session), &session->client_address,
+                              text, &session->offered);
     session_say(session, text, length);
 }
 
@@ -55,6 +56,7 @@ static void do_helo(struct session *session, const struct smtp_command *command)
         return;
     }
     hear_name(session, command);
+    session->offered = 0;
     session_say(session, "250 ", 4);
     session_say(session, hostname, strlen(hostname));
     session_say(session, "\r\n", 2);
@@ -268,7 +270,7 @@ void dialogue_event(struct session *session, enum stream_event event)
     switch (event) {
     case STREAM_SECURED: /* and perhaps a command came with it */
         after_handshake(session);
-        take_input(session);
+        dialogue_take_input(session);
         break;
     case STREAM_READABLE:
         dialogue_take_input(session);

@@ -1,6 +1,6 @@
 /*
  * EHLO replies before authentication, and the choice among a listener's backends. Made by the
- * reactor, read by sessions.
+ * reactor, asked by sessions, which also tell what they were offered.
  */
 #include "proxy/door.h"
 
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "auth/sasl.h"
+#include "proxy/offer.h"
 #include "proxy/smtp/command.h"
 #include "proxy/statistics.h"
 
@@ -27,10 +28,8 @@ struct door {
     unsigned turn;                     /* of "balance" */
     size_t greeting_length;
     char greeting[GREETING_SIZE];
-    struct {
-        size_t length;
-        char text[SMTP_EHLO_TEXT_SIZE];
-    } ehlo[DOOR_STAGES];
+    struct offer **offers;   /* by place in listen->backends */
+    struct smtp_ehlo common; /* what all of those offer here */
 };
 
 static struct upstream *upstream_at(const struct door *door, size_t place)
@@ -60,37 +59,55 @@ static void name_mechanisms(uint32_t mechanisms, char out[static MECHANISMS_SIZE
 }
 
 /* What all of those that are known offer; nothing, if none is. */
-static struct smtp_ehlo common_offer(const struct door *door)
-{
-    struct smtp_ehlo common = {0};
-    bool any = false;
-    for (size_t i = 0; i < door->listen->backend_count; i++) {
-        const struct smtp_ehlo *offer = upstream_offer(upstream_at(door, i));
-        if (offer && any)
-            smtp_ehlo_restrict(&common, offer);
-        else if (offer)
-            common = *offer;
-        any |= offer != NULL;
-    }
-    return common;
-}
-
 void door_learn(struct door *door)
 {
-    struct smtp_ehlo common = common_offer(door);
-    bool submission = door->listen->role == CONFIG_ROLE_SUBMISSION;
-    for (int stage = 0; stage < DOOR_STAGES; stage++) {
-        char mechanisms[MECHANISMS_SIZE];
-        struct smtp_ehlo_own own = {
-            .hostname = door->config->hostname,
-            .starttls = stage == DOOR_PLAINTEXT,
-            .mechanisms = mechanisms,
-            .legacy_auth = door->config->auth.legacy_ehlo,
-            .withheld = submission ? 0 : SMTP_EXT_FOR_USERS,
-        };
-        name_mechanisms(door_mechanisms(door, (enum door_stage)stage), mechanisms);
-        door->ehlo[stage].length = smtp_ehlo_format(&common, &own, door->ehlo[stage].text);
+    bool any = false;
+    door->common = (struct smtp_ehlo){0};
+    for (size_t i = 0; i < door->listen->backend_count; i++) {
+        const struct smtp_ehlo *probed = upstream_offer(upstream_at(door, i));
+        if (!probed)
+            continue;
+        struct smtp_ehlo offer = *probed;
+        offer_restrict(door->offers[i], &offer);
+        if (any)
+            smtp_ehlo_restrict(&door->common, &offer);
+        else
+            door->common = offer;
+        any = true;
     }
+}
+
+static size_t place_of(const struct door *door, const struct upstream *upstream)
+{
+    size_t place = 0;
+    while (upstream_at(door, place) != upstream)
+        place++;
+    return place;
+}
+
+/* What seems to have changed at the backend is asked about: others may not have seen it yet. */
+void door_learn_session(struct door *door, struct upstream *upstream,
+                        const struct address *client, const struct smtp_ehlo *shown)
+{
+    struct offer *offer = door->offers[place_of(door, upstream)];
+    const struct smtp_ehlo *probed = upstream_offer(upstream);
+    if (!probed)
+        return;
+    bool changed = offer_learn(offer, probed, client, shown);
+    if (changed || smtp_ehlo_lacks(probed, shown))
+        upstream_ask(upstream);
+    if (changed)
+        door_learn(door);
+}
+
+static bool make_offers(struct door *door)
+{
+    size_t count = door->listen->backend_count;
+    door->offers = calloc(count, sizeof(struct offer *));
+    for (size_t i = 0; door->offers && i < count; i++)
+        if (!(door->offers[i] = offer_new()))
+            return false;
+    return door->offers;
 }
 
 struct door *door_new(const struct config *config, const struct config_listen *listen,
@@ -107,12 +124,19 @@ struct door *door_new(const struct config *config, const struct config_listen *l
     door->greeting_length =
         (size_t)snprintf(door->greeting, GREETING_SIZE, "220 %.*s ESMTP\r\n", SMTP_DOMAIN_LIMIT,
                          config->hostname);
-    door_learn(door);
-    return door;
+    if (make_offers(door))
+        return door;
+    door_free(door);
+    return NULL;
 }
 
 void door_free(struct door *door)
 {
+    if (!door)
+        return;
+    for (size_t i = 0; door->offers && i < door->listen->backend_count; i++)
+        offer_free(door->offers[i]);
+    free(door->offers);
     free(door);
 }
 
@@ -160,10 +184,28 @@ bool door_greets_early(const struct door *door)
            door->listen->client_certificates == TLS_CLIENT_CERTIFICATES_OFF;
 }
 
-const char *door_ehlo(const struct door *door, enum door_stage stage, size_t *length)
+static uint32_t withheld_from(const struct door *door, const struct address *client)
 {
-    *length = door->ehlo[stage].length;
-    return door->ehlo[stage].text;
+    uint32_t withheld = door->listen->role == CONFIG_ROLE_SUBMISSION ? 0 : SMTP_EXT_FOR_USERS;
+    for (size_t i = 0; i < door->listen->backend_count; i++)
+        withheld |= offer_kept_from(door->offers[i], &door->common, client);
+    return withheld;
+}
+
+size_t door_ehlo(const struct door *door, enum door_stage stage, const struct address *client,
+                 char out[static SMTP_EHLO_TEXT_SIZE], uint32_t *offered)
+{
+    char mechanisms[MECHANISMS_SIZE];
+    struct smtp_ehlo_own own = {
+        .hostname = door->config->hostname,
+        .starttls = stage == DOOR_PLAINTEXT,
+        .mechanisms = mechanisms,
+        .legacy_auth = door->config->auth.legacy_ehlo,
+        .withheld = withheld_from(door, client),
+    };
+    name_mechanisms(door_mechanisms(door, stage), mechanisms);
+    *offered = smtp_ehlo_carried(&door->common, own.withheld);
+    return smtp_ehlo_format(&door->common, &own, out);
 }
 
 static void begin_choice(struct door *door, struct door_choice *choice)

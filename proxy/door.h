@@ -1,8 +1,8 @@
 /*
  * A door: a listener as a reactor serves it, with its TLS settings, the
  * backends behind it, and what EHLO offers there before authentication: only
- * what every one of those backends is known to offer, and what Postern does
- * itself. The replies are written once for each change, not for each client.
+ * what every one of those backends is known to offer to the clients of this
+ * listener, and what Postern does itself.
  */
 #ifndef POSTERN_DOOR_H
 #define POSTERN_DOOR_H
@@ -38,8 +38,11 @@ bool door_wants_names(const struct door *door);
 /* Is this peer a load balancer, which says first whose connection it is? */
 bool door_is_balanced(const struct door *door, const struct address *peer);
 
-/* What a backend offers has changed. */
+/* What a backend offers to a probe has changed. */
 void door_learn(struct door *door);
+/* And what it has offered to a client of this door, behind his identity. */
+void door_learn_session(struct door *door, struct upstream *upstream,
+                        const struct address *client, const struct smtp_ehlo *shown);
 
 /* What a client hears first, with its line end. */
 const char *door_greeting(const struct door *door, size_t *length);
@@ -57,8 +60,10 @@ enum door_stage {
     DOOR_STAGES,
 };
 
-/* The whole reply to EHLO before authentication: STARTTLS in plaintext, AUTH under TLS. */
-const char *door_ehlo(const struct door *door, enum door_stage stage, size_t *length);
+/* Writes the whole reply to a client's EHLO before authentication: STARTTLS in plaintext, AUTH
+ * under TLS. Returns its length; *offered are its bits 1u << enum smtp_extension. */
+size_t door_ehlo(const struct door *door, enum door_stage stage, const struct address *client,
+                 char out[static SMTP_EHLO_TEXT_SIZE], uint32_t *offered);
 
 /* The mechanisms that a client may use then: bits 1u << enum sasl_mechanism. */
 uint32_t door_mechanisms(const struct door *door, enum door_stage stage);

@@ -167,8 +167,10 @@ static void on_backend(void *context, const struct backend_result *result)
     upstream_count(session->upstream, result->stream ? REPLY_NONE : result->reply,
                    clock_now_ms() - session->opening_ms);
     if (result->stream) {
+        upstream_answered(session->upstream);
         if (session->esmtp)
-            upstream_answered(session->upstream, result->ehlo);
+            door_learn_session(session->door, session->upstream, &session->client_address,
+                               result->ehlo);
         begin_relay(session, result);
     } else {
         try_next(session, result);

@@ -86,6 +86,7 @@ struct session {
     bool is_check;                /* that balancer's own: nothing to log */
     char *helo;                   /* what followed EHLO or HELO; NULL: nothing yet */
     bool esmtp;
+    uint32_t offered; /* by the last EHLO before the relay: bits 1u << enum smtp_extension */
     struct resolver_request *lookup; /* NULL: none is under way */
     char *name;                      /* of the client's address, confirmed; NULL: unknown */
     char *login;                     /* PAM's; NULL: not authenticated */

@@ -16,8 +16,9 @@
 
 #define PROBE_FIRST_WAIT_MS 1000
 #define PROBE_LAST_WAIT_MS  30000
-/* Between probes for which clients give cause. */
+/* Between probes for which clients give cause: does it answer, and what does it offer now? */
 #define PROBE_DOUBT_MS 1000
+#define PROBE_OFFER_MS 5000
 
 struct upstream {
     struct service *service;
@@ -69,13 +70,12 @@ static void learn(struct upstream *upstream, const struct smtp_ehlo *ehlo)
     upstream->changed(upstream->context);
 }
 
-void upstream_answered(struct upstream *upstream, const struct smtp_ehlo *ehlo)
+void upstream_answered(struct upstream *upstream)
 {
     if (upstream->down)
         log_notice("backend %s: answers again", label(upstream));
     upstream->down = false;
     upstream->wait_ms = PROBE_FIRST_WAIT_MS;
-    learn(upstream, ehlo);
 }
 
 void upstream_failed(struct upstream *upstream, const char *cause)
@@ -88,13 +88,24 @@ void upstream_failed(struct upstream *upstream, const char *cause)
         ask_again(upstream);
 }
 
-void upstream_doubt(struct upstream *upstream)
+/* Once more, so long after the last one began. */
+static void probe_soon(struct upstream *upstream, uint32_t wait_ms)
 {
-    uint64_t due_ms = upstream->probed_ms + PROBE_DOUBT_MS, now_ms = clock_now_ms();
+    uint64_t due_ms = upstream->probed_ms + wait_ms, now_ms = clock_now_ms();
     if (upstream->down || upstream->doubted || upstream->probe)
         return;
     upstream->doubted = true;
     set_timer(upstream, due_ms > now_ms ? (uint32_t)(due_ms - now_ms) : 0);
+}
+
+void upstream_doubt(struct upstream *upstream)
+{
+    probe_soon(upstream, PROBE_DOUBT_MS);
+}
+
+void upstream_ask(struct upstream *upstream)
+{
+    probe_soon(upstream, PROBE_OFFER_MS);
 }
 
 /* Once, as the postmaster has to change something. */
@@ -116,7 +127,8 @@ static void on_probed(void *context, const struct backend_result *result)
     upstream->doubted = false;
     if (result->ehlo) {
         warn_of_identity(upstream, result->ehlo);
-        upstream_answered(upstream, result->ehlo);
+        upstream_answered(upstream);
+        learn(upstream, result->ehlo);
         if (upstream->checked && upstream->config->check_ms > 0)
             set_timer(upstream, upstream->config->check_ms);
         return;

@@ -1,8 +1,9 @@
 /*
- * A backend as a reactor knows it: what it offers, learned by asking it and
- * again with each session, and whether it answers. As long as that is not
- * known, or it does not, it is asked by a probe that speaks SMTP and ends with
- * QUIT; one that shares a listener with others is asked at intervals for ever.
+ * A backend as a reactor knows it: what it offers to whoever asks from this
+ * host, and whether it answers. As long as that is not known, or it does not,
+ * or sessions make one doubt it, it is asked by a probe that speaks SMTP and
+ * ends with QUIT; one that shares a listener with others is asked at intervals
+ * for ever.
  */
 #ifndef POSTERN_UPSTREAM_H
 #define POSTERN_UPSTREAM_H
@@ -33,11 +34,13 @@ void upstream_begin_probing(struct upstream *upstream, bool checked);
 const struct config_backend *upstream_config(const struct upstream *upstream);
 /* Does it answer, as far as is known? True before the first attempt. */
 bool upstream_is_up(const struct upstream *upstream);
-/* NULL: it has not answered yet. */
+/* To a probe. NULL: it has not answered yet. */
 const struct smtp_ehlo *upstream_offer(const struct upstream *upstream);
 
-/* A session was opened there, and EHLO was answered with this. */
-void upstream_answered(struct upstream *upstream, const struct smtp_ehlo *ehlo);
+/* A session was opened there. */
+void upstream_answered(struct upstream *upstream);
+/* It offers something else than before, as it seems: is asked again, once in five seconds. */
+void upstream_ask(struct upstream *upstream);
 /* A session could not be opened there. */
 void upstream_failed(struct upstream *upstream, const char *cause);
 /* The same, where it may be the client's fault: a probe is to decide, one in a second. */

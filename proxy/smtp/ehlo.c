@@ -106,7 +106,7 @@ bool smtp_ehlo_equal(const struct smtp_ehlo *a, const struct smtp_ehlo *b)
 }
 
 /* SIZE's parameter; 0, as for a missing one, is no limit (RFC 1870 section 4). */
-static uint64_t size_limit(const struct smtp_ehlo *ehlo)
+uint64_t smtp_ehlo_size_limit(const struct smtp_ehlo *ehlo)
 {
     const char *text = ehlo->parameters + ehlo->parameter[SMTP_EXT_SIZE].offset;
     uint64_t limit = 0;
@@ -118,25 +118,46 @@ static uint64_t size_limit(const struct smtp_ehlo *ehlo)
     return limit;
 }
 
-static void restrict_size(struct smtp_ehlo *ehlo, const struct smtp_ehlo *other)
+static bool has_less(const struct smtp_ehlo *ehlo, const struct smtp_ehlo *offer, int extension)
 {
-    uint64_t ours = size_limit(ehlo), theirs = size_limit(other);
-    if (theirs > 0 && (ours == 0 || theirs < ours))
-        learn_extension(ehlo, SMTP_EXT_SIZE,
-                        other->parameters + other->parameter[SMTP_EXT_SIZE].offset,
-                        other->parameter[SMTP_EXT_SIZE].length);
+    if (!smtp_ehlo_offers(ehlo, (enum smtp_extension)extension))
+        return true;
+    if (extension != SMTP_EXT_SIZE)
+        return !same_parameters(ehlo, offer, extension);
+    uint64_t ours = smtp_ehlo_size_limit(ehlo), theirs = smtp_ehlo_size_limit(offer);
+    return ours > 0 && (theirs == 0 || ours < theirs);
+}
+
+uint32_t smtp_ehlo_lacks(const struct smtp_ehlo *ehlo, const struct smtp_ehlo *offer)
+{
+    uint32_t lacks = 0;
+    for (int i = 0; i < SMTP_EXT_COUNT; i++)
+        if (smtp_ehlo_offers(offer, (enum smtp_extension)i) && has_less(ehlo, offer, i))
+            lacks |= 1u << i;
+    return lacks;
+}
+
+/* In the place of the larger one, where it fits: there is room for any number of them. */
+static void take_size(struct smtp_ehlo *ehlo, const struct smtp_ehlo *other)
+{
+    const char *text = other->parameters + other->parameter[SMTP_EXT_SIZE].offset;
+    uint16_t length = other->parameter[SMTP_EXT_SIZE].length;
+    if (length > ehlo->parameter[SMTP_EXT_SIZE].length) {
+        learn_extension(ehlo, SMTP_EXT_SIZE, text, length);
+        return;
+    }
+    memcpy(ehlo->parameters + ehlo->parameter[SMTP_EXT_SIZE].offset, text, length);
+    ehlo->parameter[SMTP_EXT_SIZE].length = length;
 }
 
 void smtp_ehlo_restrict(struct smtp_ehlo *ehlo, const struct smtp_ehlo *other)
 {
-    ehlo->offered &= other->offered;
-    for (int i = 0; i < SMTP_EXT_COUNT; i++) {
-        bool offered = ehlo->offered >> i & 1u;
-        if (offered && i == SMTP_EXT_SIZE)
-            restrict_size(ehlo, other);
-        else if (offered && !same_parameters(ehlo, other, i))
-            ehlo->offered &= ~(1u << i);
+    uint32_t lacks = smtp_ehlo_lacks(other, ehlo);
+    if (lacks & other->offered & 1u << SMTP_EXT_SIZE) {
+        take_size(ehlo, other);
+        lacks &= ~(1u << SMTP_EXT_SIZE);
     }
+    ehlo->offered &= ~lacks;
 }
 
 /* A line of the reply with all that is about its text. */
@@ -221,33 +242,27 @@ static void put_own(struct writer *writer, const struct smtp_ehlo_own *own)
         put_auth(writer, "AUTH=", own);
 }
 
-static bool is_carried(const struct smtp_ehlo *ehlo, const struct smtp_ehlo_own *own,
-                       int extension)
+uint32_t smtp_ehlo_carried(const struct smtp_ehlo *ehlo, uint32_t withheld)
 {
-    if (own->withheld >> extension & 1u)
-        return false;
-    if (extension == SMTP_EXT_BINARYMIME && !smtp_ehlo_offers(ehlo, SMTP_EXT_CHUNKING))
-        return false;
-    return (ehlo->offered >> extension) & 1u;
+    uint32_t carried = ehlo->offered & ~withheld;
+    bool chunking = carried >> SMTP_EXT_CHUNKING & 1u;
+    return chunking ? carried : carried & ~(1u << SMTP_EXT_BINARYMIME);
 }
 
 size_t smtp_ehlo_format(const struct smtp_ehlo *ehlo, const struct smtp_ehlo_own *own,
                         char out[static SMTP_EHLO_TEXT_SIZE])
 {
     struct writer writer = {.out = out};
-    bool any = false;
+    uint32_t carried = smtp_ehlo_carried(ehlo, own->withheld);
 
     begin_line(&writer);
     put(&writer, own->hostname, strnlen(own->hostname, HOSTNAME_LIMIT));
     put_text(&writer, "\r\n");
     put_own(&writer, own);
-    for (int i = 0; i < SMTP_EXT_COUNT; i++) {
-        if (!is_carried(ehlo, own, i))
-            continue;
-        put_extension(&writer, ehlo, i);
-        any = true;
-    }
-    if (own->starttls && !any) { /* STARTTLS must not be the last line */
+    for (int i = 0; i < SMTP_EXT_COUNT; i++)
+        if (carried >> i & 1u)
+            put_extension(&writer, ehlo, i);
+    if (own->starttls && !carried) { /* STARTTLS must not be the last line */
         begin_line(&writer);
         put_text(&writer, "HELP\r\n");
     }

@@ -55,6 +55,9 @@ static inline bool smtp_ehlo_offers(const struct smtp_ehlo *ehlo, enum smtp_exte
     return (ehlo->offered >> extension) & 1u;
 }
 
+/* The largest message in bytes, as SIZE says it; 0: no limit (RFC 1870 section 4). */
+uint64_t smtp_ehlo_size_limit(const struct smtp_ehlo *ehlo);
+
 /*
  * Takes the text of one line behind the first of an EHLO reply ("SIZE 10240000"). Start from a
  * zeroed struct. Unknown keywords are passed over; of lines with the same keyword the
@@ -70,6 +73,12 @@ void smtp_ehlo_learn(struct smtp_ehlo *ehlo, const char *text, size_t length);
  */
 void smtp_ehlo_restrict(struct smtp_ehlo *ehlo, const struct smtp_ehlo *other);
 
+/*
+ * What of `offer` `ehlo` has not, or not as much of: bits 1u << enum smtp_extension. A smaller
+ * limit of SIZE, and other parameters of another keyword, are such.
+ */
+uint32_t smtp_ehlo_lacks(const struct smtp_ehlo *ehlo, const struct smtp_ehlo *offer);
+
 /* The same offers, byte for byte? */
 bool smtp_ehlo_equal(const struct smtp_ehlo *a, const struct smtp_ehlo *b);
 
@@ -81,6 +90,9 @@ struct smtp_ehlo_own {
     bool legacy_auth;       /* also "AUTH=PLAIN LOGIN" */
     uint32_t withheld;      /* not passed on: bits 1u << enum smtp_extension */
 };
+
+/* What smtp_ehlo_format() writes of it: bits 1u << enum smtp_extension. */
+uint32_t smtp_ehlo_carried(const struct smtp_ehlo *ehlo, uint32_t withheld);
 
 /* What only those who are authenticated are offered. */
 #define SMTP_EXT_FOR_USERS (1u << SMTP_EXT_ETRN | 1u << SMTP_EXT_VRFY | 1u << SMTP_EXT_EXPN)
