@@ -4,6 +4,8 @@ Each form is what stands behind "RCPT TO:", and leads, for one server or another
 elsewhere.test; none is an address that a server for mail.test has to take.
 """
 
+import collections
+
 FORMS = {
     "plain": b"<user@elsewhere.test>",
     "without brackets": b"user@elsewhere.test",
@@ -112,38 +114,38 @@ OTHER_COMMANDS = [b"ETRN elsewhere.test", b"EXPN list", b"VRFY user@elsewhere.te
                   b"SEND FROM:<bob@mail.test>", b"XCLIENT LOGIN=bob ADDR=127.0.0.1",
                   b"XFORWARD ADDR=127.0.0.1", b"PROXY TCP4 127.0.0.1 127.0.0.1 1 25"]
 
-#: Servers close when they have heard too many errors.
-FORMS_PER_CONNECTION = 3
+
+#: `taken` are those that were not refused, as {(form, sender): codes of RCPT, DATA and the message};
+#: `asked` those whose RCPT was answered, and `begun` those of them whose MAIL had been taken.
+Outcome = collections.namedtuple("Outcome", "taken asked begun")
 
 
 def probe(connect):
     """Tries all of them, each with each sender, on connections that `connect()` makes, with a
-    message behind. Returns {(form, sender): codes} of those that were not refused: of RCPT, DATA
-    and the message."""
-    taken = {}
+    message behind."""
+    outcome = Outcome({}, [], [])
     for command in OTHER_COMMANDS:
         with connect() as one:
             one.command(b"EHLO probe.test", 250)
             if one.command(command).code // 100 == 2:
-                taken[command, None] = [250]
-    pairs = [(form, sender) for sender in SENDERS for form in FORMS]
-    for start in range(0, len(pairs), FORMS_PER_CONNECTION):
+                outcome.taken[command, None] = [250]
+    for form in FORMS:  # not more on a connection: servers close when there are too many errors
         with connect() as one:
             one.command(b"EHLO probe.test", 250)
-            for form, sender in pairs[start:start + FORMS_PER_CONNECTION]:
-                codes = _transaction(one, SENDERS[sender], FORMS[form])
-                if codes[0] // 100 == 2:
-                    taken[form, sender] = codes
-    return taken
+            for sender in SENDERS:
+                _transaction(one, (form, sender), outcome)
+    return outcome
 
 
-def _transaction(one, sender, recipient):
-    """The codes of RCPT and of what may follow it."""
-    one.command(b"MAIL FROM:" + sender)
-    codes = [one.command(b"RCPT TO:" + recipient).code]
+def _transaction(one, pair, outcome):
+    form, sender = pair
+    begun = one.command(b"MAIL FROM:" + SENDERS[sender]).code // 100 == 2
+    codes = [one.command(b"RCPT TO:" + FORMS[form]).code]
+    outcome.asked.append(pair)
+    outcome.begun.extend([pair] * begun)
     if codes[0] // 100 == 2:
+        outcome.taken[pair] = codes
         codes.append(one.command(b"DATA").code)
     if codes[-1] == 354:
         codes.append(one.command(b"Subject: relayed\r\n\r\nx\r\n.").code)
     one.command(b"RSET", 250)
-    return codes
