@@ -3,6 +3,8 @@
 import pathlib
 import re
 
+from support import pages
+
 DIRECTORY = pathlib.Path(__file__).parents[3] / "etc/examples"
 
 
@@ -16,3 +18,8 @@ def text(path, changes):
     # At once: what has been replaced is not looked at again.
     keys = "|".join(re.escape(old) for old in sorted(changes, key=len, reverse=True))
     return re.sub(keys, lambda match: str(changes[match[0]]), found)
+
+
+def drop_in(name):
+    """The one for systemd's unit that the example's page shows."""
+    return pages.block(f"etc/examples/{name}/README.md", "[Service]")
