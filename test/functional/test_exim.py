@@ -12,7 +12,7 @@ import pytest
 
 from conftest import needs_root
 from support import backend as backends
-from support import behind, example, processes, wait
+from support import behind, example, processes, systemd, wait
 from support import postern as posterns
 from support.behind import mail
 from support.client import Client
@@ -192,6 +192,17 @@ def test_a_machine_whose_name_exim_does_not_take_is_let_in_by_its_address(front,
         one.send_message("alice@mail.test", ["bob@mail.test"], mail(subject))
         one.quit()
     assert f"H=([127.0.0.57]) [127.0.0.57]:{one.port} " in exim.arrival(subject)
+
+
+@program
+def test_exim_takes_and_delivers_with_the_rights_of_the_example(start, exim, smarthost, subject):
+    with start(None, example=configuration(exim), command=[
+            *exim.command, *systemd.rights(example.drop_in("exim"))]).log_in() as one:
+        one.send_message("alice@mail.test", ["bob@mail.test", ELSEWHERE], mail(subject))
+        one.quit()
+    assert " A=PLAIN:alice " in exim.arrival(subject)
+    relayed(smarthost, subject)
+    assert exim.delivered(subject)
 
 
 @auth_param

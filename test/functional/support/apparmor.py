@@ -10,8 +10,10 @@ _VARIABLE = re.compile(r"^\s*(@\{\w+\})\s*(\+?=)\s*(.*)$")
 
 
 class Profile:
-    def __init__(self, path):
+    def __init__(self, path, *include):
+        """`include` are directories for what it includes, besides the system's."""
         self._path = path
+        self._include = [f"--Include={directory}" for directory in include]
         shown = self._parse("--preprocess")
         self._variables = {}
         self._rules = []
@@ -23,7 +25,7 @@ class Profile:
 
     def _parse(self, *options):
         result = subprocess.run(["/usr/sbin/apparmor_parser", "--skip-kernel-load", "--skip-cache",
-                                 *options, self._path], capture_output=True, text=True, check=False)
+                                 *self._include, *options, self._path], capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr
         return result.stdout
 
