@@ -58,6 +58,23 @@ def test_prometheus_takes_the_rules(tmp_path):
     promtool.run("check", "config", tmp_path / "prometheus.yml")
 
 
+def test_prometheus_understands_what_the_dashboard_asks(tmp_path):
+    """As rules, for which Grafana's own words have values."""
+    dashboard = json.loads((HERE / "grafana.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    words = {f"${each['name']}" for each in dashboard["templating"]["list"]}
+    for expression in asked:
+        used = set(re.findall(r"\$\w+", expression)) - {"$__rate_interval"}
+        assert used <= words, (expression, used - words)
+    rules = [{"record": f"asked:{number}", "expr": re.sub(
+        r"\$\w+", "any", expression.replace("$__rate_interval", "5m"))}
+        for number, expression in enumerate(asked)]
+    (tmp_path / "rules.yml").write_text(
+        json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
+    assert f"SUCCESS: {len(rules)} rules found" in promtool.run("check", "rules",
+                                                               tmp_path / "rules.yml")
+
+
 RULES_TEST = """
 rule_files: [alerts.yml]
 evaluation_interval: 1m
