@@ -21,8 +21,12 @@ def block(path, containing):
     return found
 
 
+def displays_of(text):
+    """What a page of the manual displays as it stands."""
+    return re.findall(r"^\.Bd -literal.*\n((?:.*\n)*?)\.Ed$", text, re.MULTILINE)
+
+
 def displays(path):
-    """What a page of the manual displays as it stands, as a reader sees it."""
+    """The same of a file, as a reader sees it."""
     text = (ROOT / path).read_text().replace("@sysconfdir@", "/etc")
-    for display in re.findall(r"^\.Bd -literal.*\n((?:.*\n)*?)\.Ed$", text, re.MULTILINE):
-        yield display.replace("\\e", "\\")
+    return [display.replace("\\e", "\\") for display in displays_of(text)]

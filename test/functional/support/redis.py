@@ -26,6 +26,13 @@ class Redis:
     def url(self, login="", database=0):
         return f"redis://{login}{'@' if login else ''}127.0.0.1:{self.port}/{database}"
 
+    def client_line(self):
+        """What a script that stands in for redis-cli runs: the real one, at this port."""
+        prefix = package.unpack(*PACKAGES)
+        libraries = ":".join(map(str, prefix.glob("usr/lib/*-linux-*")))
+        return (f'LD_LIBRARY_PATH={libraries} exec {prefix}/usr/bin/redis-cli '
+                f'-p {self.port} "$@"')
+
     def start(self):
         prefix = package.unpack(*PACKAGES)
         libraries = ":".join(map(str, prefix.glob("usr/lib/*-linux-*")))
