@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 
 import pytest
 
@@ -133,6 +134,26 @@ def test_nothing_is_ordered_of_who_stops(postern, command):
     begin_stop(postern)
     code, _, err = ctl(control.path_of(postern), *command)
     assert code == REFUSED and "stopping" in err
+    end_message(client)
+    assert postern.wait() == 0
+
+
+def test_reload_that_waits_for_its_turn_is_answered(postern):
+    held = []
+    for _ in range(16):
+        held.append(postern.log_in())
+        postern.reload()
+    client = begin_message(postern)
+    with socket.socket(socket.AF_UNIX) as waiting:
+        waiting.settimeout(wait.PATIENCE)
+        waiting.connect(str(control.path_of(postern)))
+        waiting.sendall(b"POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        for _ in range(2):  # who came before these has been heard
+            control.get(postern, "/health")
+        begin_stop(postern)
+        assert b"Postern is stopping" in waiting.recv(65536)
+    for one in held:
+        one.close()
     end_message(client)
     assert postern.wait() == 0
 
