@@ -44,6 +44,7 @@ void relay_free(struct relay *relay)
     buffer_release(&relay->commands);
     buffer_release(&relay->reply);
     free(relay->ehlo);
+    slab_free(relay->refusal, RELAY_REFUSAL_SIZE);
     slab_free(relay, sizeof *relay);
 }
 
@@ -55,6 +56,11 @@ const struct relay_end *relay_end(const struct relay *relay)
 const struct relay_counts *relay_counts(const struct relay *relay)
 {
     return &relay->counts;
+}
+
+const char *relay_refusal(const struct relay *relay)
+{
+    return relay->refusal;
 }
 
 void relay_finish(struct relay *relay, enum reply reply, const char *cause)

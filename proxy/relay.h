@@ -66,10 +66,16 @@ struct relay_counts {
     uint32_t recipients;          /* accepted by the backend */
     uint32_t limited;             /* messages and recipients beyond an hour's limit */
     uint32_t refused;             /* recipients that are not ours, of an mx */
+    uint32_t backend_refused;     /* recipients and messages, by the backend */
     uint64_t bytes_in, bytes_out; /* from and to the client, inside TLS */
     uint64_t repaired;            /* bare line ends and NULs in messages */
 };
 const struct relay_counts *relay_counts(const struct relay *relay);
+
+/* The first line of the last reply by which the backend refused one of those, cut if it is
+ * long; NULL: there was none. */
+#define RELAY_REFUSAL_SIZE 256
+const char *relay_refusal(const struct relay *relay);
 
 /* The first look at the leftover; `client_ended`: nothing follows it. */
 void relay_start(struct relay *relay, bool client_ended);

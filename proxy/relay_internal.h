@@ -57,7 +57,8 @@ struct relay {
     bool message_unanswered : 1; /* complete, and what follows it waits for the reply */
     bool alone : 1;              /* the next command waits until all before it is answered */
     bool in_chunks : 1;          /* a message in chunks has begun, with its trace field */
-    bool behind_trace : 1; /* the next byte of the message is its first, behind the field */
+    bool behind_trace : 1;  /* the next byte of the message is its first, behind the field */
+    bool has_recipient : 1; /* of this transaction, accepted by the backend */
     bool stopping : 1;
     bool backend_took_leave : 1; /* it said 421 */
     uint16_t queue_first, queue_count;
@@ -73,6 +74,7 @@ struct relay {
     struct smtp_ehlo *ehlo; /* during a reply to EHLO only */
     uint64_t last_activity_ms;
     struct relay_counts counts;
+    char *refusal; /* RELAY_REFUSAL_SIZE bytes; NULL: nothing was refused yet */
     struct relay_end end;
     const char *closing_cause;
 };

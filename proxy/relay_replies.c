@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/slab.h"
 #include "proxy/relay_internal.h"
 #include "proxy/statistics.h"
 
@@ -43,7 +44,7 @@ static void begin_message(struct relay *relay, unsigned code)
 
 static void end_transaction(struct relay *relay, bool accepted)
 {
-    relay->in_transaction = relay->in_chunks = false;
+    relay->in_transaction = relay->in_chunks = relay->has_recipient = false;
     relay->counts.messages += accepted;
     statistics_add(&statistics->messages, accepted);
 }
@@ -83,9 +84,11 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
     case EXPECT_MAIL:
         relay->in_transaction |= good;
         relay->in_chunks &= !good;
+        relay->has_recipient &= !good;
         break;
     case EXPECT_RCPT:
         relay->counts.recipients += good;
+        relay->has_recipient |= good;
         statistics_add(&statistics->recipients[0], good);
         break;
     case EXPECT_EHLO:
@@ -102,6 +105,43 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
     default:
         break;
     }
+}
+
+/* A recipient or a message; not what only follows from another refusal, as DATA does where no
+ * recipient was accepted, or a chunk behind one that was refused. */
+static bool is_refusal(const struct relay *relay, uint8_t expectation)
+{
+    switch (expectation) {
+    case EXPECT_MAIL:
+        return !relay->in_transaction;
+    case EXPECT_RCPT:
+        return relay->in_transaction;
+    case EXPECT_DATA:
+    case EXPECT_MESSAGE:
+    case EXPECT_CHUNK:
+    case EXPECT_LAST_CHUNK:
+        return relay->in_transaction && relay->has_recipient;
+    default:
+        return false;
+    }
+}
+
+/* The first line of a reply that refuses what was asked: the log will say what the backend
+ * said. Memory for that is taken once, by those who are refused something. */
+static void note_refusal(struct relay *relay, uint8_t expectation, const char *bytes,
+                         size_t length)
+{
+    if (!is_refusal(relay, expectation))
+        return;
+    relay->counts.backend_refused++;
+    relay->has_recipient &= expectation != EXPECT_CHUNK;
+    if (!relay->refusal)
+        relay->refusal = slab_alloc(RELAY_REFUSAL_SIZE);
+    if (!relay->refusal)
+        return;
+    size_t kept = length < RELAY_REFUSAL_SIZE ? length : RELAY_REFUSAL_SIZE - 1;
+    memcpy(relay->refusal, bytes, kept);
+    relay->refusal[kept] = '\0';
 }
 
 static void say_line(struct relay *relay, const char *line, size_t length)
@@ -160,6 +200,7 @@ static void take_unasked(struct relay *relay, const struct smtp_reply_line *line
 static void take_line(struct relay *relay, char *bytes, size_t length)
 {
     struct smtp_reply_line line;
+    bool is_first = relay->reply_state.code == 0;
     smtp_reply_clean(bytes, length);
     enum smtp_reply_status status = smtp_reply_feed(&relay->reply_state, bytes, length, &line);
     if (status == SMTP_REPLY_BROKEN) {
@@ -179,6 +220,8 @@ static void take_line(struct relay *relay, char *bytes, size_t length)
         nonsense(relay, "backend accepted a message that was not at its end");
         return;
     }
+    if (is_first && line.code >= 400)
+        note_refusal(relay, expectation, bytes, length);
     if (expectation == EXPECT_EHLO)
         take_ehlo_line(relay, &line, bytes, length);
     else

@@ -173,6 +173,10 @@ static void log_end_of(const struct session *session)
         log_number(&record, "limited", counts.limited);
     if (counts.refused > 0)
         log_number(&record, "recipients_refused", counts.refused);
+    if (counts.backend_refused > 0) {
+        log_number(&record, "backend_refused", counts.backend_refused);
+        log_text(&record, "backend_reply", relay_refusal(session->relay));
+    }
     log_number(&record, "bytes_in", session->bytes_in + counts.bytes_in);
     log_number(&record, "bytes_out", session->bytes_out + counts.bytes_out);
     if (counts.repaired > 0)

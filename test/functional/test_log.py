@@ -34,6 +34,87 @@ def test_session_leaves_one_line_with_all_that_matters(postern):
     assert len(postern.find_records(id=record["id"])) == 1
 
 
+# what the mail server refuses
+
+def refusals(record):
+    return record.get("backend_refused"), record.get("backend_reply")
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_recipients_that_the_mail_server_refuses_leave_a_trace(postern, backend, pipelined):
+    """As a Postfix does that took XCLIENT and forgot the login. What only follows from it is
+    not counted, and does not hide it."""
+    backend.actions.update(RCPT="554 5.7.1 <c@d.test>: Relay access denied",
+                           DATA="554 5.5.1 Error: no valid recipients")
+    with postern.log_in() as one:
+        lines = ["MAIL FROM:<a@b.test>", "RCPT TO:<c@d.test>", "RCPT TO:<e@f.test>", "DATA"]
+        if pipelined:
+            one.send("".join(f"{line}\r\n" for line in lines))
+        for line in lines:
+            if not pipelined:
+                one.send(f"{line}\r\n")
+            one.reply()
+        one.quit()
+    record = postern.session_record(one)
+    assert (record["messages"], record["recipients"]) == ("0", "0")
+    assert refusals(record) == ("2", "554 5.7.1 <c@d.test>: Relay access denied")
+
+
+@pytest.mark.parametrize("step, reply, said", [
+    ("MAIL", "552 5.3.4 Too big", "552 5.3.4 Too big"),
+    ("RCPT", "450 4.2.0 Greylisted", "450 4.2.0 Greylisted"),
+    ("DATA", "451 4.3.0 Try again", "451 4.3.0 Try again"),
+    ("message", "550 5.7.1 Spam\n550 5.7.1 See the page", "550-5.7.1 Spam"),
+])
+def test_messages_that_the_mail_server_refuses_leave_a_trace(postern, backend, step, reply, said):
+    backend.actions[step] = reply
+    with postern.log_in() as one:
+        for line in ("MAIL FROM:<a@b.test>", "RCPT TO:<c@d.test>", "DATA"):
+            code = one.command(line).code
+        if code == 354:
+            one.send("text\r\n.\r\n")
+            one.reply()
+        one.quit()
+    expected = {"MAIL": "1", "RCPT": "1", "DATA": "1", "message": "1"}[step]
+    assert refusals(postern.session_record(one)) == (expected, said)
+
+
+def test_chunks_that_the_mail_server_refuses_are_one_message(postern, backend):
+    backend.actions["chunk"] = "550 5.7.1 Spam"
+    with postern.log_in() as one:
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.command("RCPT TO:<c@d.test>", 250)
+        for line in ("BDAT 3", "BDAT 3 LAST"):
+            one.send(f"{line}\r\nab\n")
+            one.reply(550)
+        one.quit()
+    assert refusals(postern.session_record(one)) == ("1", "550 5.7.1 Spam")
+
+
+def test_what_the_mail_server_says_stays_in_its_field(postern, backend):
+    """Threat 17, for a server that is hostile, or that repeats what a client has said."""
+    backend.actions["RCPT"] = '550 "\x1b[2J\x07 user=root " \\ end=quit' + "x" * 3000
+    with postern.log_in() as one:
+        one.command("MAIL FROM:<a@b.test>", 250)
+        for _ in range(3):
+            one.command("RCPT TO:<c@d.test>", 550)
+        one.quit()
+    record = postern.session_record(one)
+    count, reply = refusals(record)
+    assert count == "3" and record["user"] == "alice" and record["end"] == "quit"
+    assert reply.startswith('550 "?[2J? user=root " \\ end=quitxxx') and len(reply) < 256
+
+
+def test_nothing_refused_leaves_no_field(postern, backend):
+    """Nor does what is no recipient and no message."""
+    backend.actions["VRFY"] = "550 5.1.1 Nobody"
+    with postern.log_in() as one:
+        one.command("VRFY bob", 550)
+        one.send_message("a@b.test", ["c@d.test"], b"text\r\n")
+        one.quit()
+    assert refusals(postern.session_record(one)) == (None, None)
+
+
 def test_session_ids_differ(postern):
     for _ in range(5):
         postern.connect(None).quit()
