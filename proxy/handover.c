@@ -123,6 +123,7 @@ static void begin_relay(struct session *session, const struct backend_result *re
         .backend = backend,
         .login = session->login,
         .authenticated = is_authenticated(session),
+        .offered = session->offered,
         .trace = backend->trace || identity_way(backend->identity)->trace ? write_trace : NULL,
         .limited = tell_of_limit,
         .context = session,

@@ -31,6 +31,7 @@ struct relay *relay_new(struct service *service, const struct relay_party *party
     relay->backend = backend;
     relay->pipelining = smtp_ehlo_offers(ehlo, SMTP_EXT_PIPELINING);
     relay->chunking = smtp_ehlo_offers(ehlo, SMTP_EXT_CHUNKING);
+    relay->withdrawn = party->offered & ~ehlo->offered;
     relay->commands = *leftover;
     *leftover = BUFFER_EMPTY;
     relay->last_activity_ms = clock_now_ms();

@@ -7,9 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proxy/abuse.h"
-#include "proxy/identity.h"
-#include "proxy/recipients.h"
 #include "proxy/relay_internal.h"
 #include "proxy/smtp/command.h"
 #include "proxy/statistics.h"
@@ -20,7 +17,7 @@
 typedef void command_handler(struct relay *relay, const struct smtp_command *command,
                              const char *line, size_t length);
 
-static void refuse(struct relay *relay, enum reply reply)
+void relay_refuse(struct relay *relay, enum reply reply)
 {
     statistics_add(&statistics->rejected[reply], 1);
     relay_answer(relay, reply);
@@ -30,7 +27,7 @@ static void refuse(struct relay *relay, enum reply reply)
     relay_close(relay, REPLY_TOO_MANY_ERRORS, "too many errors");
 }
 
-static void forward(struct relay *relay, const char *line, size_t length, uint8_t expectation)
+void relay_forward(struct relay *relay, const char *line, size_t length, uint8_t expectation)
 {
     relay_queue_push(relay, expectation);
     stream_write(relay->backend, line, length);
@@ -43,107 +40,11 @@ static void forward_hello(struct relay *relay, const struct smtp_command *comman
                           const char *line, size_t length)
 {
     if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
-        refuse(relay, REPLY_HELO_NAME);
+        relay_refuse(relay, REPLY_HELO_NAME);
         return;
     }
-    forward(relay, line, length, command->verb == SMTP_VERB_EHLO ? EXPECT_EHLO : EXPECT_HELO);
-}
-
-/* Promise 3: a client's AUTH= never reaches the backend; ours does, where it is believed. */
-static enum smtp_mail_status write_mail(const struct relay *relay,
-                                        const struct smtp_command *command, char *out,
-                                        size_t *length)
-{
-    const struct relay_party *party = &relay->party;
-    if (party->login && identity_way(party->backend->identity)->auth_param)
-        return smtp_mail_set_auth(command->arguments, command->arguments_length, party->login,
-                                  out, length);
-    return smtp_mail_strip_auth(command->arguments, command->arguments_length, out, length);
-}
-
-/* A stolen account is good for so many. True: refused. */
-static bool is_limited(struct relay *relay, bool admitted, enum statistics_limit limit,
-                       enum reply reply, const char *what)
-{
-    if (admitted)
-        return false;
-    statistics_add(&statistics->limits[limit], 1);
-    relay->counts.limited++;
-    relay->party.limited(relay->party.context, what);
-    relay_answer(relay, reply);
-    return true;
-}
-
-static bool message_is_limited(struct relay *relay)
-{
-    const char *login = relay->party.login;
-    return login &&
-           is_limited(relay, abuse_admit_message(relay->service->abuse, login),
-                      STATISTICS_LIMIT_MESSAGES, REPLY_LOGIN_MESSAGES, "messages in an hour");
-}
-
-static bool recipient_is_limited(struct relay *relay)
-{
-    const char *login = relay->party.login;
-    return login && is_limited(relay, abuse_admit_recipient(relay->service->abuse, login),
-                               STATISTICS_LIMIT_RECIPIENTS, REPLY_LOGIN_RECIPIENTS,
-                               "recipients in an hour");
-}
-
-static const enum reply mail_replies[] = {
-    [SMTP_MAIL_SYNTAX] = REPLY_MAIL_SYNTAX,
-    [SMTP_MAIL_LONG] = REPLY_LINE_TOO_LONG,
-    [SMTP_MAIL_LOGIN] = REPLY_BACKEND_NO_IDENTITY,
-};
-
-static void forward_mail(struct relay *relay, const struct smtp_command *command,
-                         const char *line, size_t length)
-{
-    static const char verb[] = "MAIL ";
-    char clean[SMTP_COMMAND_LIMIT];
-    size_t clean_length = 0;
-    (void)line, (void)length;
-
-    enum smtp_mail_status status = write_mail(relay, command, clean, &clean_length);
-    if (status != SMTP_MAIL_OK) {
-        refuse(relay, mail_replies[status]);
-        return;
-    }
-    if (message_is_limited(relay))
-        return;
-    stream_write(relay->backend, verb, sizeof verb - 1);
-    forward(relay, clean, clean_length, EXPECT_MAIL);
-}
-
-/* An mx that knows its recipients takes mail for nobody else, however it is written. */
-static enum reply judge_recipient(const struct relay *relay, const struct smtp_command *command)
-{
-    struct recipients *ours = relay->party.listen->recipients;
-    struct smtp_forward_path path;
-    if (!ours)
-        return REPLY_NONE;
-    switch (smtp_forward_path_parse(command->arguments, command->arguments_length, &path)) {
-    case SMTP_FORWARD_PATH_OK:
-        return recipients_include(ours, &path) ? REPLY_NONE : REPLY_NOT_OURS;
-    case SMTP_FORWARD_PATH_SYNTAX:
-        return REPLY_RECIPIENT_SYNTAX;
-    default:
-        return REPLY_NOT_OURS;
-    }
-}
-
-static void forward_recipient(struct relay *relay, const struct smtp_command *command,
-                              const char *line, size_t length)
-{
-    enum reply reply = judge_recipient(relay, command);
-    if (reply == REPLY_NONE) {
-        if (!recipient_is_limited(relay))
-            forward(relay, line, length, EXPECT_RCPT);
-        return;
-    }
-    relay->counts.refused++;
-    statistics_add(&statistics->recipients[1], 1);
-    refuse(relay, reply);
+    relay_forward(relay, line, length,
+                  command->verb == SMTP_VERB_EHLO ? EXPECT_EHLO : EXPECT_HELO);
 }
 
 static void reset(struct relay *relay, const struct smtp_command *command, const char *line,
@@ -151,14 +52,14 @@ static void reset(struct relay *relay, const struct smtp_command *command, const
 {
     (void)command;
     relay->in_chunks = false;
-    forward(relay, line, length, EXPECT_RESET);
+    relay_forward(relay, line, length, EXPECT_RESET);
 }
 
 static void forward_data(struct relay *relay, const struct smtp_command *command,
                          const char *line, size_t length)
 {
     (void)command;
-    forward(relay, line, length, EXPECT_DATA);
+    relay_forward(relay, line, length, EXPECT_DATA);
     relay->mode = RELAY_AWAITING_DATA;
 }
 
@@ -194,7 +95,7 @@ static void begin_chunk(struct relay *relay, uint64_t size, bool last, char firs
     int length =
         snprintf(line, sizeof line, "BDAT %" PRIu64 "%s", size + traced, last ? " LAST" : "");
 
-    forward(relay, line, (size_t)length, last ? EXPECT_LAST_CHUNK : EXPECT_CHUNK);
+    relay_forward(relay, line, (size_t)length, last ? EXPECT_LAST_CHUNK : EXPECT_CHUNK);
     stream_write(relay->backend, trace, traced);
     relay->in_chunks = !last && (relay->in_chunks || traced > 0);
     relay->chunk_left_bytes = size;
@@ -209,7 +110,9 @@ static void forward_chunk(struct relay *relay, const struct smtp_command *comman
     uint64_t size = 0;
     bool last = false;
     (void)line, (void)length;
-    if (!relay->chunking)
+    if (relay->withdrawn >> SMTP_EXT_CHUNKING & 1u)
+        relay_close(relay, REPLY_CHUNKING_WITHDRAWN, "backend does not offer him CHUNKING");
+    else if (!relay->chunking)
         relay_close(relay, REPLY_BDAT_NOT_OFFERED, "BDAT without CHUNKING");
     else if (!smtp_bdat_parse(command->arguments, command->arguments_length, &size, &last) ||
              (relay->party.trace && size > SMTP_BDAT_SIZE_LIMIT - SMTP_TRACE_SIZE))
@@ -224,16 +127,16 @@ static void forward_for_users(struct relay *relay, const struct smtp_command *co
 {
     (void)command;
     if (relay->party.authenticated)
-        forward(relay, line, length, EXPECT_ANY);
+        relay_forward(relay, line, length, EXPECT_ANY);
     else
-        refuse(relay, REPLY_NOT_BEFORE_AUTH);
+        relay_refuse(relay, REPLY_NOT_BEFORE_AUTH);
 }
 
 static void forward_quit(struct relay *relay, const struct smtp_command *command,
                          const char *line, size_t length)
 {
     (void)command;
-    forward(relay, line, length, EXPECT_QUIT);
+    relay_forward(relay, line, length, EXPECT_QUIT);
     relay_close(relay, REPLY_NONE, "quit");
 }
 
@@ -242,7 +145,7 @@ static void refuse_starttls(struct relay *relay, const struct smtp_command *comm
                             const char *line, size_t length)
 {
     (void)command, (void)line, (void)length;
-    refuse(relay, stream_is_secure(relay->client) ? REPLY_TLS_ACTIVE : REPLY_NO_STARTTLS);
+    relay_refuse(relay, stream_is_secure(relay->client) ? REPLY_TLS_ACTIVE : REPLY_NO_STARTTLS);
 }
 
 static void close_foreign(struct relay *relay, const struct smtp_command *command,
@@ -262,8 +165,8 @@ static const struct {
     [SMTP_VERB_UNKNOWN] = {.reply = REPLY_UNKNOWN_COMMAND},
     [SMTP_VERB_EHLO] = {.handler = forward_hello},
     [SMTP_VERB_HELO] = {.handler = forward_hello},
-    [SMTP_VERB_MAIL] = {.handler = forward_mail},
-    [SMTP_VERB_RCPT] = {.handler = forward_recipient},
+    [SMTP_VERB_MAIL] = {.handler = relay_mail},
+    [SMTP_VERB_RCPT] = {.handler = relay_recipient},
     [SMTP_VERB_DATA] = {.handler = forward_data},
     [SMTP_VERB_BDAT] = {.handler = forward_chunk},
     [SMTP_VERB_RSET] = {.handler = reset},
@@ -312,13 +215,13 @@ static bool take_command(struct relay *relay, const char *line, size_t length)
     if (!has_turn(relay, &command))
         return false;
     if (status != SMTP_COMMAND_OK)
-        refuse(relay, REPLY_BAD_BYTE);
+        relay_refuse(relay, REPLY_BAD_BYTE);
     else if (policies[command.verb].handler)
         policies[command.verb].handler(relay, &command, line, length);
     else if (policies[command.verb].reply != REPLY_NONE)
-        refuse(relay, policies[command.verb].reply);
+        relay_refuse(relay, policies[command.verb].reply);
     else
-        forward(relay, line, length, (uint8_t)policies[command.verb].expectation);
+        relay_forward(relay, line, length, (uint8_t)policies[command.verb].expectation);
     return true;
 }
 
@@ -345,7 +248,7 @@ static size_t take_line(struct relay *relay, const char *bytes, size_t length)
     }
     if (length < SMTP_COMMAND_LIMIT)
         return 0;
-    refuse(relay, REPLY_LINE_TOO_LONG);
+    relay_refuse(relay, REPLY_LINE_TOO_LONG);
     return skip_line(relay, bytes, length);
 }
 

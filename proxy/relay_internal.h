@@ -1,8 +1,10 @@
-/* The relay's struct, shared by relay.c, relay_commands.c and relay_replies.c only. */
+/* The relay's struct, shared by relay.c, relay_commands.c, relay_envelope.c and
+ * relay_replies.c only. */
 #ifndef POSTERN_RELAY_INTERNAL_H
 #define POSTERN_RELAY_INTERNAL_H
 
 #include "proxy/relay.h"
+#include "proxy/smtp/command.h"
 #include "proxy/smtp/data.h"
 #include "proxy/smtp/reply.h"
 
@@ -63,6 +65,8 @@ struct relay {
     bool backend_took_leave : 1; /* it said 421 */
     uint16_t queue_first, queue_count;
     uint8_t queue[RELAY_QUEUE_SIZE]; /* a ring of enum relay_expectation */
+    uint32_t
+        withdrawn; /* of what the client was told, not offered: 1u << enum smtp_extension */
     unsigned errors;
     int next_byte; /* of the client's, behind the command that is dealt with; -1: not there yet
                     */
@@ -107,6 +111,18 @@ bool relay_is_blocked(const struct relay *relay);
 /* relay_commands.c: deals with the client's bytes as far as they are whole and nothing blocks;
  * returns how many. */
 size_t relay_take_input(struct relay *relay, const char *bytes, size_t length);
+
+/* An error reply in its turn, counted against the client. */
+void relay_refuse(struct relay *relay, enum reply reply);
+
+/* A line for the backend, which gets its CRLF. */
+void relay_forward(struct relay *relay, const char *line, size_t length, uint8_t expectation);
+
+/* relay_envelope.c: of the two commands of that name. */
+void relay_mail(struct relay *relay, const struct smtp_command *command, const char *line,
+                size_t length);
+void relay_recipient(struct relay *relay, const struct smtp_command *command, const char *line,
+                     size_t length);
 
 /* relay_replies.c: deals with whole lines of the backend's; returns how many bytes that was. */
 size_t relay_take_replies(struct relay *relay, char *bytes, size_t length);

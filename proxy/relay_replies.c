@@ -56,6 +56,7 @@ static void after_hello(struct relay *relay, uint8_t expectation, unsigned code)
     if (code / 100 != 2)
         return;
     relay->in_transaction = relay->in_chunks = false;
+    relay->withdrawn = 0;
     if (expectation == EXPECT_HELO || code != 250)
         relay->chunking = relay->pipelining = false;
 }

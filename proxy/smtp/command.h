@@ -72,6 +72,13 @@ bool smtp_helo_name_valid(const char *name, size_t length);
  * 4.1.2, esmtp-keyword); 0: there is none. */
 size_t smtp_keyword_length(const char *parameter, size_t length);
 
+/*
+ * The length of `word` ("FROM:", "TO:", in any case) and the path behind it, in brackets or
+ * without, at the beginning of a command's arguments; 0: syntax error. Quoted local parts are
+ * respected.
+ */
+size_t smtp_path_end(const char *arguments, size_t length, const char *word);
+
 enum smtp_mail_status {
     SMTP_MAIL_OK,
     SMTP_MAIL_SYNTAX, /* not FROM:<path> or FROM:path and parameters: 501 */

@@ -103,12 +103,10 @@ static size_t bare_length(const char *text, size_t length)
     return end;
 }
 
-/* The length of "FROM:" and the path behind it; 0: syntax error. */
-static size_t path_end(const char *arguments, size_t length)
+size_t smtp_path_end(const char *arguments, size_t length, const char *word)
 {
-    static const char from[] = "FROM:";
-    size_t at = sizeof from - 1;
-    if (length < at || strncasecmp(arguments, from, at) != 0)
+    size_t at = strlen(word);
+    if (length < at || strncasecmp(arguments, word, at) != 0)
         return 0;
     while (at < length && arguments[at] == ' ')
         at++;
@@ -116,9 +114,7 @@ static size_t path_end(const char *arguments, size_t length)
         return 0;
     size_t path = arguments[at] == '<' ? bracketed_length(arguments + at, length - at)
                                        : bare_length(arguments + at, length - at);
-    if (path == 0 || path_hides_auth(arguments, at + path))
-        return 0;
-    return at + path;
+    return path > 0 ? at + path : 0;
 }
 
 size_t smtp_keyword_length(const char *parameter, size_t length)
@@ -170,8 +166,9 @@ enum smtp_mail_status smtp_mail_strip_auth(const char *arguments, size_t length,
                                            size_t *out_length)
 {
     *out_length = 0;
-    size_t path = has_control(arguments, length) ? 0 : path_end(arguments, length);
-    if (path == 0)
+    size_t path =
+        has_control(arguments, length) ? 0 : smtp_path_end(arguments, length, "FROM:");
+    if (path == 0 || path_hides_auth(arguments, path))
         return SMTP_MAIL_SYNTAX;
     memcpy(out, arguments, path);
     *out_length = path;

@@ -1,6 +1,8 @@
 """What EHLO offers before the backend knows the client: what clients of this listener really get,
 whatever the backend shows to one of them alone, or to Postern itself (threat 26)."""
 
+import pytest
+
 from support import wait
 from support.backend import EXTENSIONS
 
@@ -128,3 +130,75 @@ def test_backend_that_was_changed_to_offer_more_is_believed_after_some_sessions(
         return offered(postern) == keywords(EXTENSIONS)
     wait.until(comes_back, "what it offers now")
     assert sum(each.is_probe for each in backend.connections) <= 4
+
+
+def strict(backend):
+    """Refuses parameters for good that it has not offered."""
+    def judge(connection, line):
+        known = line.rstrip(b">").count(b" ") == 1
+        connection.say("250 2.0.0 Ok" if known else "555 5.5.4 Unsupported option")
+    backend.on("MAIL", judge).on("RCPT", judge)
+
+
+def told_too_much(start, backend):
+    """Before the first session Postern knows what it is shown itself, and no more."""
+    shows(backend, to_others=PLAIN, to_odd=PLAIN)
+    strict(backend)
+    return starts(start, backend)
+
+
+def test_sender_who_asks_for_what_was_offered_loses_no_mail_where_it_is_dispensable(start, backend):
+    """RFC 3461 section 5.2.2: to who knows no DSN the mail goes without them."""
+    postern = told_too_much(start, backend)
+    with postern.connect(tls=None) as one:
+        assert "DSN" in one.ehlo()
+        one.command("MAIL FROM:<a@sender.example> BODY=7BIT RET=HDRS ENVID=x", 250)
+        one.command('RCPT TO:<bob@example.org> NOTIFY=FAILURE ORCPT=rfc822;bob@example.org', 250)
+        one.command("rcpt TO:<eve@example.org>", 250)
+        one.command("DATA", 354)
+        one.send("x\r\n.\r\n")
+        one.reply(250)
+        one.quit()
+    assert [each for each in backend.session().commands if b"TO:" in each or b"FROM:" in each] == [
+        b"MAIL FROM:<a@sender.example>", b"RCPT TO:<bob@example.org>",
+        b"rcpt TO:<eve@example.org>"]
+
+
+@pytest.mark.parametrize("parameter", ["BODY=8BITMIME", "SMTPUTF8"])
+def test_sender_whose_message_needs_what_was_offered_comes_again_and_knows(start, backend,
+                                                                           parameter):
+    """A refusal for good would be a bounce; now he sends it in another way, or knows why not."""
+    postern = told_too_much(start, backend)
+    with postern.connect(tls=None) as one:
+        assert parameter.rpartition("=")[2] in one.ehlo()
+        for _ in range(12):
+            assert one.command(f"MAIL FROM:<a@sender.example> {parameter}", 451).status == "4.3.3"
+        assert set(one.ehlo()) == keywords(PLAIN)
+        one.command("MAIL FROM:<a@sender.example>", 250)
+        one.quit()
+    for _ in range(4):
+        visit(postern, "127.0.0.8")
+    with postern.connect(tls=None) as one:
+        assert set(one.ehlo()) == keywords(PLAIN) | {"STARTTLS"}
+
+
+def test_threat_08_chunk_that_was_offered_and_is_not_taken_is_no_bounce(start, backend):
+    postern = told_too_much(start, backend)
+    with postern.connect(tls=None) as one:
+        assert "CHUNKING" in one.ehlo()
+        one.command("MAIL FROM:<a@sender.example>", 250)
+        one.command("RCPT TO:<bob@example.org>", 250)
+        one.send(b"BDAT 6 LAST\r\nQUIT\r\n")
+        one.reply(421)
+        one.expect_closed()
+    with postern.connect(tls=None) as one:
+        assert "CHUNKING" not in one.ehlo()
+    assert not {"BDAT", "QUIT"} & set(backend.session().verbs)
+
+
+def test_parameter_that_was_never_offered_is_the_backends_to_refuse(start, backend):
+    shows(backend, PLAIN, PLAIN, PLAIN)
+    strict(backend)
+    with starts(start, backend).connect(tls=None) as one:
+        one.ehlo()
+        one.command("MAIL FROM:<a@sender.example> RET=HDRS", 555)

@@ -254,6 +254,30 @@ def test_ehlo_offers_what_postfix_offers_and_nothing_of_its_own(front):
         "8BITMIME": "", "DSN": "", "SMTPUTF8": "", "CHUNKING": ""}
 
 
+def test_outsiders_mail_is_not_lost_by_dsn_that_postfix_offers_its_own_networks_alone(
+        start, postfix_with, scratch, subject):
+    """Its manual's example; Postern's probe comes from one of these networks."""
+    table = scratch / "esmtp_access"
+    table.write_text("127.0.0.1 silent-discard\n0.0.0.0/0 silent-discard, dsn\n")
+    postfix = postfix_with(smtpd_discard_ehlo_keyword_address_maps=f"cidr:{table}")
+    mx = wait.free_port()
+    front = start(postfix.address, listen={
+        "mx": {"address": f"127.0.0.1:{mx}", "role": "mx", "recipients": ["mail.test"]}})
+    front.starttls = ("127.0.0.1", mx)
+    wait.until(lambda: "SIZE" in front.connect(tls=None).ehlo(), "the offer")
+    with front.connect(tls=None, source="127.0.0.33") as one:
+        assert "DSN" in one.ehlo()
+        one.command("MAIL FROM:<alice@sender.example> RET=HDRS ENVID=x", 250)
+        one.command("RCPT TO:<bob@mail.test> NOTIFY=NEVER ORCPT=rfc822;bob@mail.test", 250)
+        one.command("DATA", 354)
+        one.send(f"Subject: {subject}\r\n\r\nx\r\n.\r\n")
+        one.reply(250)
+        one.quit()
+    postfix.wait_for_message(subject)
+    with front.connect(tls=None, source="127.0.0.34") as one:
+        assert "DSN" not in one.ehlo()
+
+
 def test_size_limit_of_the_backend_is_told_and_kept(start, postfix_with):
     postfix = postfix_with(message_size_limit="20000", virtual_mailbox_limit="0")
     front = start(postfix.address)
