@@ -62,6 +62,7 @@ struct config_tls {
     bool tickets;
     char
         *ticket_secret; /* a file that several machines share; empty: by chance at each start */
+    bool kernel;        /* decrypts what is large */
 };
 
 /* A listener has no more backends than this. */

@@ -99,6 +99,7 @@ const struct config_row config_rows[] = {
      .check = config_check_not_empty},
     {{"tls", "tickets", "true"}, CONFIG_FLAG, AT(tls.tickets)},
     {{"tls", "ticket_secret", "\"\""}, CONFIG_TEXT, AT(tls.ticket_secret)},
+    {{"tls", "kernel", "false"}, CONFIG_FLAG, AT(tls.kernel)},
 
     {{"certificate", "certificate", NULL},
      CONFIG_TEXT,

@@ -8,6 +8,7 @@
 #include "proxy/base/log.h"
 #include "tls/client_context.h"
 #include "tls/context.h"
+#include "tls/kernel.h"
 #include "tls/ticket_secret.h"
 
 static struct tls_certificates *read_certificates(const struct config *config)
@@ -82,11 +83,21 @@ static bool read_ticket_secret(struct contexts *contexts)
     return !*path || tls_ticket_secret_read(path, contexts->ticket_secret);
 }
 
+/* Nothing is lost without it. */
+static void look_for_kernel(const struct config *config)
+{
+    if (config->tls.kernel && !tls_kernel_available())
+        log_warning("%s: tls: kernel: this kernel does not decrypt TLS (is its module \"tls\" "
+                    "loaded?); Postern does it",
+                    config->path);
+}
+
 struct contexts *contexts_new(const struct config *config)
 {
     struct contexts *contexts = calloc(1, sizeof *contexts);
     if (!contexts)
         return NULL;
+    look_for_kernel(config);
     contexts->config = config;
     contexts->certificates = read_certificates(config);
     if (contexts->certificates && read_ticket_secret(contexts) && make_listens(contexts) &&

@@ -191,6 +191,7 @@ static void session_free(struct session *session)
 {
     bool at_once = session->relay && relay_end(session->relay)->quit;
     log_end_of(session);
+    statistics_add(&statistics->kernel_sessions, stream_tls_in_kernel(session->client));
     statistics_subtract(&statistics->sessions[session->counted_phase], 1);
     connections_remove(session->service->connections, &session->connection);
     event_del(&session->timer);

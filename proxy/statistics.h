@@ -108,6 +108,7 @@ struct statistics {
     uint64_t sessions[SESSION_STATES];
     uint64_t handshakes[STATISTICS_TLS_VERSIONS][STATISTICS_CIPHERS][2];
     uint64_t handshake_failures;
+    uint64_t kernel_sessions;
     uint64_t logins[SASL_MECHANISM_COUNT][STATISTICS_LOGINS];
     struct statistics_histogram login_duration;
     uint64_t logins_waiting;

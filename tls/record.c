@@ -9,19 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    ALERT_CLOSE_NOTIFY = 0,
-    ALERT_UNEXPECTED_MESSAGE = 10,
-    ALERT_BAD_RECORD_MAC = 20,
-    ALERT_RECORD_OVERFLOW = 22,
-    ALERT_DECODE_ERROR = 50,
-    ALERT_INTERNAL_ERROR = 80,
-    ALERT_USER_CANCELED = 90,
-};
-
 enum { HANDSHAKE_KEY_UPDATE = 24 };
-
-enum { SUITES = 3 };
 
 /* The longest block of a digest in the table: SHA-384's. */
 #define BLOCK_LIMIT 128
@@ -29,10 +17,11 @@ enum { SUITES = 3 };
 static const struct {
     const char *name, *cipher, *digest;
     size_t secret_size, key_size;
-} suites[SUITES] = {
-    {"TLS_AES_128_GCM_SHA256", "AES-128-GCM", "SHA256", 32, 16},
-    {"TLS_AES_256_GCM_SHA384", "AES-256-GCM", "SHA384", 48, 32},
-    {"TLS_CHACHA20_POLY1305_SHA256", "ChaCha20-Poly1305", "SHA256", 32, 32},
+} suites[TLS_SUITES] = {
+    [TLS_SUITE_AES_128] = {"TLS_AES_128_GCM_SHA256", "AES-128-GCM", "SHA256", 32, 16},
+    [TLS_SUITE_AES_256] = {"TLS_AES_256_GCM_SHA384", "AES-256-GCM", "SHA384", 48, 32},
+    [TLS_SUITE_CHACHA20] = {"TLS_CHACHA20_POLY1305_SHA256", "ChaCha20-Poly1305", "SHA256", 32,
+                            32},
 };
 
 /* One context for sealing and one for opening; each knows its cipher, and whose key it has. */
@@ -43,15 +32,15 @@ struct tls_context_slot {
 };
 
 struct tls_engine {
-    EVP_CIPHER *ciphers[SUITES];
-    EVP_MD *digests[SUITES];
+    EVP_CIPHER *ciphers[TLS_SUITES];
+    EVP_MD *digests[TLS_SUITES];
     EVP_MD_CTX *digest;
     struct tls_context_slot seal, open;
 };
 
 int tls_suite_lookup(const char *name)
 {
-    for (int i = 0; i < SUITES; i++)
+    for (int i = 0; i < TLS_SUITES; i++)
         if (strcmp(suites[i].name, name) == 0)
             return i;
     return -1;
@@ -70,7 +59,7 @@ struct tls_engine *tls_engine_new(void)
     bool good = (engine->seal.context = EVP_CIPHER_CTX_new()) &&
                 (engine->open.context = EVP_CIPHER_CTX_new()) &&
                 (engine->digest = EVP_MD_CTX_new());
-    for (int i = 0; i < SUITES && good; i++)
+    for (int i = 0; i < TLS_SUITES && good; i++)
         good = (engine->ciphers[i] = EVP_CIPHER_fetch(NULL, suites[i].cipher, NULL)) &&
                (engine->digests[i] = EVP_MD_fetch(NULL, suites[i].digest, NULL));
     if (good)
@@ -83,7 +72,7 @@ void tls_engine_free(struct tls_engine *engine)
 {
     if (!engine)
         return;
-    for (int i = 0; i < SUITES; i++) {
+    for (int i = 0; i < TLS_SUITES; i++) {
         EVP_CIPHER_free(engine->ciphers[i]);
         EVP_MD_free(engine->digests[i]);
     }
@@ -286,11 +275,11 @@ static enum tls_record_status take_handshake(struct tls_records *records,
 {
     static const uint8_t head[] = {HANDSHAKE_KEY_UPDATE, 0, 0, 1};
     if (*length != sizeof head + 1 || memcmp(message, head, sizeof head) != 0)
-        return broken(alert, ALERT_UNEXPECTED_MESSAGE);
+        return broken(alert, TLS_ALERT_UNEXPECTED_MESSAGE);
     if (message[4] > 1)
-        return broken(alert, ALERT_DECODE_ERROR);
+        return broken(alert, TLS_ALERT_DECODE_ERROR);
     if (!next_keys(engine, records->suite, &records->in))
-        return broken(alert, ALERT_INTERNAL_ERROR);
+        return broken(alert, TLS_ALERT_INTERNAL_ERROR);
     *length = message[4];
     return TLS_RECORD_KEY_UPDATE;
 }
@@ -300,13 +289,31 @@ static enum tls_record_status take_handshake(struct tls_records *records,
 static enum tls_record_status take_alert(const uint8_t *message, size_t *length, uint8_t *alert)
 {
     if (*length != 2)
-        return broken(alert, ALERT_DECODE_ERROR);
+        return broken(alert, TLS_ALERT_DECODE_ERROR);
     *length = 0;
-    if (message[1] == ALERT_USER_CANCELED)
+    if (message[1] == TLS_ALERT_USER_CANCELED)
         return TLS_RECORD_DATA;
-    if (message[1] == ALERT_CLOSE_NOTIFY)
+    if (message[1] == TLS_ALERT_CLOSE_NOTIFY)
         return TLS_RECORD_CLOSE;
-    return broken(alert, ALERT_CLOSE_NOTIFY);
+    return broken(alert, TLS_ALERT_CLOSE_NOTIFY);
+}
+
+enum tls_record_status tls_record_take(struct tls_records *records, struct tls_engine *engine,
+                                       uint8_t type, const uint8_t *content, size_t *length,
+                                       uint8_t *alert)
+{
+    if (*length > TLS_RECORD_CONTENT_LIMIT)
+        return broken(alert, TLS_ALERT_RECORD_OVERFLOW);
+    switch (type) {
+    case TLS_CONTENT_DATA:
+        return TLS_RECORD_DATA;
+    case TLS_CONTENT_HANDSHAKE:
+        return take_handshake(records, engine, content, length, alert);
+    case TLS_CONTENT_ALERT:
+        return take_alert(content, length, alert);
+    default:
+        return broken(alert, TLS_ALERT_UNEXPECTED_MESSAGE);
+    }
 }
 
 /* What was inside: the last byte that is not zero is the type, what follows it is padding. */
@@ -316,20 +323,9 @@ static enum tls_record_status take_inner(struct tls_records *records, struct tls
     while (*length > 0 && inner[*length - 1] == 0)
         (*length)--;
     if (*length == 0)
-        return broken(alert, ALERT_UNEXPECTED_MESSAGE);
+        return broken(alert, TLS_ALERT_UNEXPECTED_MESSAGE);
     uint8_t type = inner[--(*length)];
-    if (*length > TLS_RECORD_CONTENT_LIMIT)
-        return broken(alert, ALERT_RECORD_OVERFLOW);
-    switch (type) {
-    case TLS_CONTENT_DATA:
-        return TLS_RECORD_DATA;
-    case TLS_CONTENT_HANDSHAKE:
-        return take_handshake(records, engine, inner, length, alert);
-    case TLS_CONTENT_ALERT:
-        return take_alert(inner, length, alert);
-    default:
-        return broken(alert, ALERT_UNEXPECTED_MESSAGE);
-    }
+    return tls_record_take(records, engine, type, inner, length, alert);
 }
 
 enum tls_record_status tls_record_open(struct tls_records *records, struct tls_engine *engine,
@@ -341,17 +337,17 @@ enum tls_record_status tls_record_open(struct tls_records *records, struct tls_e
         return TLS_RECORD_PARTIAL;
     size_t sealed = (size_t)in[3] << 8 | in[4];
     if (in[0] != TLS_CONTENT_DATA)
-        return broken(alert, ALERT_UNEXPECTED_MESSAGE);
+        return broken(alert, TLS_ALERT_UNEXPECTED_MESSAGE);
     if (sealed > TLS_RECORD_SIZE_LIMIT - TLS_RECORD_HEADER_SIZE)
-        return broken(alert, ALERT_RECORD_OVERFLOW);
+        return broken(alert, TLS_ALERT_RECORD_OVERFLOW);
     if (sealed <= TLS_RECORD_TAG_SIZE)
-        return broken(alert, ALERT_DECODE_ERROR);
+        return broken(alert, TLS_ALERT_DECODE_ERROR);
     if (length < TLS_RECORD_HEADER_SIZE + sealed)
         return TLS_RECORD_PARTIAL;
 
     *consumed = TLS_RECORD_HEADER_SIZE + sealed;
     if (!unseal(records, engine, in, sealed, out))
-        return broken(alert, ALERT_BAD_RECORD_MAC);
+        return broken(alert, TLS_ALERT_BAD_RECORD_MAC);
     *content_length = sealed - TLS_RECORD_TAG_SIZE;
     return take_inner(records, engine, out, content_length, alert);
 }

@@ -42,8 +42,21 @@ struct tls_direction {
     uint8_t iv[TLS_IV_SIZE];
 };
 
+enum tls_suite { TLS_SUITE_AES_128, TLS_SUITE_AES_256, TLS_SUITE_CHACHA20, TLS_SUITES };
+
+/* Section 6. */
+enum tls_alert {
+    TLS_ALERT_CLOSE_NOTIFY = 0,
+    TLS_ALERT_UNEXPECTED_MESSAGE = 10,
+    TLS_ALERT_BAD_RECORD_MAC = 20,
+    TLS_ALERT_RECORD_OVERFLOW = 22,
+    TLS_ALERT_DECODE_ERROR = 50,
+    TLS_ALERT_INTERNAL_ERROR = 80,
+    TLS_ALERT_USER_CANCELED = 90,
+};
+
 struct tls_records {
-    uint32_t suite; /* index into the engine's table */
+    uint32_t suite; /* enum tls_suite */
     struct tls_direction in, out;
 };
 
@@ -95,6 +108,15 @@ MUST_USE enum tls_record_status tls_record_open(struct tls_records *records,
                                                 struct tls_engine *engine, const uint8_t *in,
                                                 size_t length, uint8_t *out, size_t *consumed,
                                                 size_t *content_length, uint8_t *alert);
+
+/*
+ * The same for a record that the kernel has opened: what the content, of this type, comes to.
+ * TLS_RECORD_PARTIAL is not among the answers.
+ */
+MUST_USE enum tls_record_status tls_record_take(struct tls_records *records,
+                                                struct tls_engine *engine, uint8_t type,
+                                                const uint8_t *content, size_t *length,
+                                                uint8_t *alert);
 
 /*
  * Writes a KeyUpdate message sealed with the old key to `out` (64 bytes are enough), and

@@ -42,13 +42,10 @@ void stream_fail(struct stream *stream, const char *error)
         stream_offer_again(stream);
 }
 
-static ssize_t receive(struct stream *stream, char *buffer, size_t size, int flags)
+ssize_t stream_received(struct stream *stream, ssize_t got, size_t size)
 {
-    if (stream->socket_empty)
-        return -1;
-    ssize_t got = recv(stream->fd, buffer, size, flags);
     if (got > 0) {
-        stream->socket_empty = (size_t)got < size && flags == 0;
+        stream->socket_empty = (size_t)got < size;
         return got;
     }
     stream->socket_empty = true;
@@ -60,6 +57,15 @@ static ssize_t receive(struct stream *stream, char *buffer, size_t size, int fla
         return -1;
     stream_fail(stream, strerrordesc_np(errno));
     return -2;
+}
+
+/* What is only looked at says nothing of what is behind it. */
+static ssize_t receive(struct stream *stream, char *buffer, size_t size, int flags)
+{
+    if (stream->socket_empty)
+        return -1;
+    ssize_t got = recv(stream->fd, buffer, size, flags);
+    return stream_received(stream, got, flags == 0 ? size : 0);
 }
 
 ssize_t stream_receive(struct stream *stream, char *buffer, size_t size)
@@ -229,6 +235,11 @@ void stream_loop_free(struct stream_loop *loop)
 void stream_loop_keep_names(struct stream_loop *loop)
 {
     loop->keeps_names = true;
+}
+
+void stream_loop_use_kernel(struct stream_loop *loop)
+{
+    loop->kernel = true;
 }
 
 uint64_t stream_loop_handshakes(const struct stream_loop *loop)

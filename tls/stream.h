@@ -37,6 +37,9 @@ struct stream_loop;
 MUST_USE struct stream_loop *stream_loop_new(struct event_base *base);
 /* Closes the streams that are still finishing. All others must be gone. */
 void stream_loop_free(struct stream_loop *loop);
+/* From now on the kernel opens the records of clients that send much, if it can (see
+ * tls/kernel.h). */
+void stream_loop_use_kernel(struct stream_loop *loop);
 /* Handshakes begun so far. */
 uint64_t stream_loop_handshakes(const struct stream_loop *loop);
 /* Streams given to stream_finish() that are not closed yet. */
@@ -142,6 +145,8 @@ bool stream_is_secure(const struct stream *stream);
 const char *stream_tls_version(const struct stream *stream);
 const char *stream_tls_cipher(const struct stream *stream);
 bool stream_tls_resumed(const struct stream *stream);
+/* Has the kernel taken over opening its records? */
+bool stream_tls_in_kernel(const struct stream *stream);
 
 /* The client's certificate; NULL: none, or not verified. Lives as long as the stream. */
 const struct tls_peer *stream_peer(const struct stream *stream);

@@ -64,14 +64,24 @@ void stream_finish(struct stream *stream, bool at_once)
     begin_finishing(stream);
 }
 
+static ssize_t forget_input(struct stream *stream)
+{
+    char forgotten[4096];
+    uint8_t type, alert;
+    if (!stream->kernel)
+        return stream_receive(stream, forgotten, sizeof forgotten);
+    ssize_t got = stream_kernel_receive(stream, forgotten, sizeof forgotten, &type, &alert);
+    if (alert != 0)
+        stream_fail(stream, "malformed TLS record");
+    return got;
+}
+
 /* Input or room for output on a finishing stream. Frees it when there is nothing to wait for.
  */
 void stream_finish_event(struct stream *stream)
 {
-    char forgotten[4096];
-
     stream_flush(stream);
-    ssize_t got = stream_receive(stream, forgotten, sizeof forgotten);
+    ssize_t got = forget_input(stream);
     if (got > 0)
         stream->finish_discarded_bytes += (uint32_t)got;
     if (stream->end_of_input)

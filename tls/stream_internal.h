@@ -58,6 +58,8 @@ struct stream {
     bool end_output : 1; /* FIN behind the queued bytes */
     bool output_ended : 1;
     bool output_broken : 1; /* nobody takes it any more; input may still be there to read */
+    bool kernel : 1;        /* opens the records that come */
+    bool kernel_refused : 1;
     bool failed : 1;
     bool failure_told : 1;
     bool finishing : 1;
@@ -73,6 +75,8 @@ struct stream_loop {
     unsigned finishing_count;
     uint64_t handshakes;
     bool keeps_names;
+    bool kernel; /* may open records */
+    bool kernel_refusal_told;
     BIO_METHOD *bio_method;
     struct tls_engine *engine;
     uint8_t *raw;    /* STREAM_READ_SIZE bytes, free between two calls */
@@ -84,6 +88,9 @@ void stream_fail(struct stream *stream, const char *error);
 
 /* recv() into `buffer`: >0 bytes, 0 end of input, -1 nothing now, -2 failed. */
 ssize_t stream_receive(struct stream *stream, char *buffer, size_t size);
+
+/* Notes what a system call has received instead, of so much room, and returns the same. */
+ssize_t stream_received(struct stream *stream, ssize_t got, size_t size);
 
 /* Says whether input stays inside OpenSSL that the owner has not read. */
 void stream_input_left(struct stream *stream, bool left);
@@ -116,6 +123,27 @@ MUST_USE enum stream_status stream_records_read(struct stream *stream, char *buf
 void stream_records_write(struct stream *stream);
 void stream_records_close_notify(struct stream *stream);
 void stream_records_free(struct stream *stream);
+/* Seals a KeyUpdate message and changes to our next key. */
+void stream_records_change_key(struct stream *stream);
+/* Tells the other side what is wrong, unless it was its own alert (0); returns STREAM_BROKEN.
+ */
+enum stream_status stream_records_fail(struct stream *stream, uint8_t alert);
+/* Records that carry nothing keep the loop busy for nothing: so many in a row, and no more.
+ * True: that was one too many. */
+MUST_USE bool stream_records_carry_nothing(struct stream *stream, enum tls_record_status status,
+                                           size_t length);
+
+/*
+ * stream_kernel.c. Has the kernel open the records from the next one on, of which nothing has
+ * been read yet; false: it is not worth it, not wanted, or the kernel does not.
+ */
+MUST_USE bool stream_kernel_begin(struct stream *stream);
+MUST_USE enum stream_status stream_kernel_read(struct stream *stream, char *buffer, size_t size,
+                                               size_t *got);
+/* Like stream_receive(), and the content's type; with -2 perhaps an alert that is to be sent.
+ */
+ssize_t stream_kernel_receive(struct stream *stream, char *buffer, size_t size, uint8_t *type,
+                              uint8_t *alert);
 
 /* stream_finish.c */
 void stream_finish_event(struct stream *stream);

@@ -10,8 +10,7 @@
 #include "tls/stream_internal.h"
 
 /* As OpenSSL has it. */
-#define EMPTY_RECORDS_LIMIT      32
-#define ALERT_UNEXPECTED_MESSAGE 10
+#define EMPTY_RECORDS_LIMIT 32
 
 /* How many records stand in these bytes; -1: they are not whole records of ciphertext. */
 static int count_records(const uint8_t *bytes, size_t length)
@@ -77,7 +76,7 @@ static void seal(struct stream *stream, enum tls_content type, const void *conte
     buffer_commit(&stream->output, size);
 }
 
-static void change_key(struct stream *stream)
+void stream_records_change_key(struct stream *stream)
 {
     uint8_t message[64];
     size_t size = tls_record_update_key(stream->records, stream->loop->engine, message);
@@ -92,7 +91,7 @@ void stream_records_write(struct stream *stream)
     while (left > 0 && !stream->failed) {
         size_t piece = left < TLS_RECORD_CONTENT_LIMIT ? left : TLS_RECORD_CONTENT_LIMIT;
         if (stream->records->out.sequence >= TLS_RECORD_KEY_LIMIT)
-            change_key(stream);
+            stream_records_change_key(stream);
         seal(stream, TLS_CONTENT_DATA, bytes, piece);
         bytes += piece;
         left -= piece;
@@ -107,7 +106,7 @@ void stream_records_close_notify(struct stream *stream)
 }
 
 /* Tells the other side what is wrong, unless it was its own alert. */
-static enum stream_status fail(struct stream *stream, uint8_t alert)
+enum stream_status stream_records_fail(struct stream *stream, uint8_t alert)
 {
     const uint8_t fatal[] = {2, alert};
     if (alert != 0) {
@@ -183,9 +182,8 @@ static enum tls_record_status open_beside(struct stream *stream, const struct ra
     return status;
 }
 
-/* Records that carry nothing keep the loop busy for nothing: so many in a row, and no more. */
-static bool carries_too_little(struct stream *stream, enum tls_record_status status,
-                               size_t length)
+bool stream_records_carry_nothing(struct stream *stream, enum tls_record_status status,
+                                  size_t length)
 {
     bool empty = status == TLS_RECORD_KEY_UPDATE || (status == TLS_RECORD_DATA && length == 0);
     if (status == TLS_RECORD_DATA && length > 0)
@@ -208,15 +206,15 @@ static enum stream_status open_record(struct stream *stream, struct raw *raw, ch
     raw->length -= consumed;
     stream->record_bytes = consumed > 0 ? (uint16_t)consumed : stream->record_bytes;
     *length = 0;
-    if (carries_too_little(stream, status, content))
-        return fail(stream, ALERT_UNEXPECTED_MESSAGE);
+    if (stream_records_carry_nothing(stream, status, content))
+        return stream_records_fail(stream, TLS_ALERT_UNEXPECTED_MESSAGE);
     switch (status) {
     case TLS_RECORD_DATA:
         *length = content;
         return STREAM_OK;
     case TLS_RECORD_KEY_UPDATE:
         if (content == 1)
-            change_key(stream);
+            stream_records_change_key(stream);
         return STREAM_OK;
     case TLS_RECORD_CLOSE:
         raw->length = 0;
@@ -226,7 +224,7 @@ static enum stream_status open_record(struct stream *stream, struct raw *raw, ch
     case TLS_RECORD_BROKEN:
         break;
     }
-    return fail(stream, alert);
+    return stream_records_fail(stream, alert);
 }
 
 static size_t take_opened(struct stream *stream, char *buffer, size_t size)
@@ -263,6 +261,8 @@ enum stream_status stream_records_read(struct stream *stream, char *buffer, size
         stream_input_left(stream, *got > 0);
         return *got > 0 ? STREAM_OK : STREAM_EOF;
     }
+    if (stream->input.length == 0 && (stream->kernel || stream_kernel_begin(stream)))
+        return stream_kernel_read(stream, buffer, size, got);
     struct raw raw = load_input(stream);
     enum stream_status status = read_records(stream, &raw, buffer, size, got);
     keep_input(stream, &raw);

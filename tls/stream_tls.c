@@ -473,6 +473,11 @@ bool stream_alpn(const struct stream *stream)
     return stream->alpn;
 }
 
+bool stream_tls_in_kernel(const struct stream *stream)
+{
+    return stream->kernel;
+}
+
 bool stream_tls_resumed(const struct stream *stream)
 {
     return stream->resumed;
