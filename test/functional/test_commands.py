@@ -22,9 +22,14 @@ class No(str):
     """Why no test runs it."""
 
 
+#: Everything that a build can use.
+PACKAGES = ("apt-get install build-essential meson pkg-config libevent-dev libssl-dev libpam0g-dev "
+            "libconfuse-dev libsystemd-dev libseccomp-dev libhiredis-dev")
+
 #: The test that runs it.
 RUNNERS = {
     "apt install": "test_it_says_why_it_does_not_start_yet",
+    PACKAGES: "test_packages_are_those_of_the_quick_start",
     "apt-get install libsasl2-modules": No("test/run does, for the tests with Postfix"),
     "cat > /etc/letsencrypt/renewal-hooks/deploy/postern <<'END'":
         "test_renewal_hook_reloads_postern",
@@ -97,7 +102,8 @@ RUNNERS = {
     "test/lint --list": "test_lint_names_its_checks",
     "test/run": No("runs this"),
     "test/soak/run": No("takes ten minutes"),
-    "useradd --system postern": "test_readme_has_a_user_and_a_service",
+    "useradd --system --no-create-home --shell /usr/sbin/nologin postern":
+        "test_readme_has_a_user_and_a_service",
 }
 
 
@@ -106,6 +112,15 @@ RUNNERS = {
 def test_every_command_of_a_page_is_run(page):
     for command in typed.commands(page):
         assert command in RUNNERS, command
+
+
+def test_packages_are_those_of_the_quick_start():
+    """Which installs them, and builds with them."""
+    (listed,) = re.findall(r'^packages="((?:[^"]|\n)*)"', (ROOT / "etc/quickstart").read_text(), re.MULTILINE)
+    named = set(typed.shown(PACKAGES).split()[2:])
+    assert named == {each for each in listed.replace("\\\n", " ").split()
+                     if each == "build-essential" or each == "meson" or each == "pkg-config"
+                     or each.endswith("-dev")}
 
 
 def test_commands_are_found():
@@ -253,7 +268,7 @@ def test_readme_has_a_user_and_a_service(scratch, certificates):
         return shell(" ".join(house.command("sh", "-ec", f"'PATH={scratch}/bin:$PATH; {command}'")),
                      scratch)
     try:
-        run(typed.shown("useradd --system postern"))
+        run(typed.shown("useradd --system --no-create-home --shell /usr/sbin/nologin postern"))
         user = run("getent passwd postern").split(":")
         assert 0 < int(user[2]) < 1000 and run("getent group postern").split(":")[2] == user[3]
         run(f"{posterns.BINARY} -n -c {configuration}")

@@ -19,7 +19,7 @@ _PROGRAMS = {"apt", "apt-get", "certbot", "curl", "fail2ban-client", "fail2ban-r
 
 def is_command(line):
     words = line.split()
-    if not words or words[1:2] == ["="]:
+    if not words or words[1:2] == ["="] or words[0].startswith("/"):
         return False
     if "/" in words[0]:
         return os.access(ROOT / words[0], os.X_OK) and (ROOT / words[0]).is_file()
@@ -28,6 +28,7 @@ def is_command(line):
 
 
 def _markdown_lines(text):
+    text = re.sub(r" *\\\n *", " ", text)
     yield from (re.sub(r"\s+#.*", "", line) for line in re.findall(r"^ {4,}(.*)$", text, re.MULTILINE))
     yield from (re.sub(r"\s+", " ", line) for line in re.findall(r"`([^`]+)`", text))
 
