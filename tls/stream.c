@@ -102,13 +102,14 @@ enum stream_status stream_read(struct stream *stream, char *buffer, size_t size,
                        : plain_read(stream, buffer, size, got, 0);
 }
 
-/* What was read ahead is offered again by the loop, as the socket will not speak of it. */
+/* What was read ahead is offered again by the loop, as the socket will not speak of it. A
+ * stream that has failed stays in the list: its owner has not heard of that yet. */
 void stream_input_left(struct stream *stream, bool left)
 {
     stream->input_left = left;
     if (left && !stream->paused)
         stream_offer_again(stream);
-    else if (!left && stream->in_unread_list) {
+    else if (!left && stream->in_unread_list && !stream->failed) {
         TAILQ_REMOVE(&stream->loop->unread, stream, link);
         stream->in_unread_list = false;
         if (TAILQ_EMPTY(&stream->loop->unread))
