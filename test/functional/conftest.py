@@ -10,6 +10,7 @@ import pytest
 from support import backend as backends
 from support import certificates as certificates_module
 from support import dns
+from support import machine
 from support import pam as pam_module
 from support import postern as posterns
 
@@ -19,6 +20,11 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def pytest_configure():
     if not os.access(posterns.BINARY, os.X_OK):
         pytest.exit(f"there is no {posterns.BINARY}: build it, or set POSTERN_BINARY", 1)
+
+
+@pytest.hookimpl(trylast=True)  # what is deselected needs no machine
+def pytest_collection_modifyitems(items):
+    machine.take_over(items)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,13 @@ def stat(pid):
     return int(fields[1]), fields[0]
 
 
+def ticks(pid):
+    """Processor time that a process has used, in the kernel's ticks."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def alive(pid):
     """Zombies do not count."""
     now = stat(pid)
