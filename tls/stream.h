@@ -136,7 +136,7 @@ void stream_end_output(struct stream *stream);
 
 /*
  * From now on messages come instead of passwords: OpenSSL reads further ahead, and does not
- * overwrite what it has delivered.
+ * overwrite what it has delivered; and the kernel may take over.
  */
 void stream_expect_bulk(struct stream *stream);
 

@@ -45,6 +45,8 @@ static void begin_finishing(struct stream *stream)
     TAILQ_INSERT_TAIL(&loop->finishing, stream, link);
     if (loop->finishing_count++ == 0)
         arm_timer(loop, now_ms);
+    if (stream->kernel) /* what is there already is no change */
+        event_del(&stream->readable);
     event_add(&stream->readable, NULL);
 }
 
@@ -81,9 +83,12 @@ static ssize_t forget_input(struct stream *stream)
 void stream_finish_event(struct stream *stream)
 {
     stream_flush(stream);
-    ssize_t got = forget_input(stream);
-    if (got > 0)
-        stream->finish_discarded_bytes += (uint32_t)got;
+    ssize_t got;
+    do {
+        got = forget_input(stream);
+        if (got > 0)
+            stream->finish_discarded_bytes += (uint32_t)got;
+    } while (stream->kernel && got > 0 && stream->finish_discarded_bytes <= FINISH_BYTES);
     if (stream->end_of_input)
         event_del(&stream->readable);
 

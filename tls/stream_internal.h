@@ -49,6 +49,7 @@ struct stream {
     bool client : 1; /* we are: OpenSSL keeps it also behind the handshake */
     bool resumed : 1;
     bool alpn : 1;
+    bool bulk : 1; /* messages are what comes now */
     bool paused : 1;
     bool socket_empty : 1;   /* a short read in this turn: the next would say EAGAIN */
     bool input_left : 1;     /* the caller stopped before STREAM_AGAIN */

@@ -1,9 +1,9 @@
 /*
  * A stream whose records the kernel opens: it decrypts where it would have copied, into the
- * reader's own buffer. Only for receiving, in TLS 1.3, and only once a client has sent so much
- * that the kernel's preparations pay; what is sent is sealed here as before. Used by
- * stream_records.c and stream_finish.c where the postmaster wants it. Whatever the kernel
- * refuses leaves the stream as it was.
+ * reader's own buffer. Only for receiving, in TLS 1.3, and only once a client that may send
+ * messages has sent so much that the kernel's preparations pay; what is sent is sealed here as
+ * before. Used by stream_records.c and stream_finish.c where the postmaster wants it. Whatever
+ * the kernel refuses leaves the stream as it was.
  */
 #include <endian.h>
 #include <errno.h>
@@ -19,6 +19,9 @@
 
 /* A megabyte, by a client that fills its records. */
 #define WORTHWHILE_RECORDS 64
+
+/* What is no data has room in this, if it is anything that a client may send. */
+#define CONTROL_LIMIT 64
 
 /* The kernel's own name for the layer, for TCP_ULP. */
 static const char layer[] = "tls";
@@ -104,14 +107,42 @@ static bool hand_over(const struct stream *stream)
     return true;
 }
 
+/* Takes it out of the loop; true: it was in there. */
+static bool watch_changes(struct event *event)
+{
+    bool pending = event_pending(event, EV_READ | EV_WRITE, NULL);
+    event_del(event);
+    event_assign(event, event_get_base(event), event_get_fd(event),
+                 (short)(event_get_events(event) | EV_ET), event_get_callback(event),
+                 event_get_callback_arg(event));
+    return pending;
+}
+
+/*
+ * From now on the loop hears of what changes on the socket, not of what is there: before Linux
+ * 6.6 half a record is there, too, and nobody can read it. So the reader goes on until nothing
+ * is left, or is offered what it has left. A descriptor has all its events of one kind.
+ */
+static void watch_socket(struct stream *stream)
+{
+    bool reads = watch_changes(&stream->readable), writes = watch_changes(&stream->writable);
+    if (reads)
+        event_add(&stream->readable, NULL);
+    if (writes)
+        event_add(&stream->writable, NULL);
+}
+
+/* A client that has ended its sending already is no fault of the kernel's. */
 bool stream_kernel_begin(struct stream *stream)
 {
-    if (!stream->loop->kernel || stream->kernel_refused ||
+    if (!stream->loop->kernel || !stream->bulk || stream->kernel_refused ||
         stream->records->in.sequence < WORTHWHILE_RECORDS)
         return false;
     stream->kernel = hand_over(stream);
     stream->kernel_refused = !stream->kernel;
-    if (stream->kernel_refused)
+    if (stream->kernel)
+        watch_socket(stream);
+    else if (errno != ENOTCONN)
         tell_refusal(stream->loop, strerrordesc_np(errno));
     return stream->kernel;
 }
@@ -129,6 +160,14 @@ static uint8_t alert_of(int error)
     default:
         return 0;
     }
+}
+
+/* The kernel keeps its error for the socket's next call, which is to carry the alert. */
+static void forget_error(int fd)
+{
+    int error;
+    socklen_t size = sizeof error;
+    (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
 }
 
 static uint8_t content_type(struct msghdr *message)
@@ -157,9 +196,12 @@ ssize_t stream_kernel_receive(struct stream *stream, char *buffer, size_t size, 
         return -1;
     ssize_t got = recvmsg(stream->fd, &message, 0);
     *type = got > 0 ? content_type(&message) : TLS_CONTENT_DATA;
-    if (got < 0 && (*alert = alert_of(errno)) != 0)
+    if (got < 0 && (*alert = alert_of(errno)) != 0) {
+        forget_error(stream->fd);
         return -2;
-    return stream_received(stream, got, size);
+    }
+    /* If it was less than there is room for, perhaps what follows is of another type. */
+    return stream_received(stream, got, 0);
 }
 
 /* A new key of the client's is the kernel's to use, from 6.14 on. */
@@ -199,8 +241,9 @@ static enum stream_status take_record(struct stream *stream, uint8_t type, const
     return stream_records_fail(stream, alert);
 }
 
-static enum stream_status read_record(struct stream *stream, char *buffer, size_t size,
-                                      size_t *got)
+/* Of one type, as many as there are and as have room. */
+static enum stream_status read_records(struct stream *stream, char *buffer, size_t size,
+                                       size_t *got)
 {
     uint8_t type, alert;
     ssize_t length = stream_kernel_receive(stream, buffer, size, &type, &alert);
@@ -217,13 +260,13 @@ static enum stream_status read_record(struct stream *stream, char *buffer, size_
 enum stream_status stream_kernel_read(struct stream *stream, char *buffer, size_t size,
                                       size_t *got)
 {
-    enum stream_status status;
-    do {
-        *got = 0;
-        status = read_record(stream, buffer, size, got);
-    } while (status == STREAM_OK && *got == 0);
-    stream_input_left(stream, false);
-    if (status != STREAM_OK)
-        *got = 0;
-    return status;
+    enum stream_status status = STREAM_OK;
+    *got = 0;
+    while (status == STREAM_OK && (*got == 0 || size - *got >= CONTROL_LIMIT)) {
+        size_t length = 0;
+        status = read_records(stream, buffer + *got, size - *got, &length);
+        *got += status == STREAM_OK ? length : 0;
+    }
+    stream_input_left(stream, *got > 0 && status != STREAM_AGAIN);
+    return *got > 0 ? STREAM_OK : status;
 }

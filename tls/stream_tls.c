@@ -432,6 +432,7 @@ void stream_tls_close_notify(struct stream *stream)
 
 void stream_expect_bulk(struct stream *stream)
 {
+    stream->bulk = true;
     if (!stream->ssl)
         return;
     SSL_clear_options(stream->ssl, SSL_OP_CLEANSE_PLAINTEXT);
