@@ -411,10 +411,12 @@ void programs_free(struct programs *programs)
     if (!programs)
         return;
     look_for_ended(programs);
-    struct program *program;
-    while ((program = LIST_FIRST(&programs->list))) {
+    struct program *program = LIST_FIRST(&programs->list);
+    while (program) {
+        struct program *next = LIST_NEXT(program, link);
         end_group(program);
         forget(program);
+        program = next;
     }
     for (size_t i = 0; programs->places && i < programs->settings->count; i++)
         opener_log_free(programs->places[i].log);
