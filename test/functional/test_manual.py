@@ -157,3 +157,36 @@ def test_commands_of_posternctl_are_in_the_manual():
     told = {words[0] for words in (line.split() for line in
                                    re.findall(r"^\.It Ic (.*)$", commands, re.MULTILINE))}
     assert len(rows) > 10 and told == set(rows)
+
+
+def test_what_programs_are_told_is_in_the_manual():
+    text = re.search(r"^\.Ss Programs\n(.*?)^\.Ss", manual("postern.conf.5"),
+                     re.MULTILINE | re.DOTALL)[1]
+    variables = set(re.findall(r'\{"([A-Z_]+)", ', source("proxy/opener_environment.c")))
+    values = set(re.findall(r'\[PROGRAM_\w+\] = "(\w+)"', source("proxy/program_line.c")))
+    assert len(variables) > 10 and set(words_of("Ev", text)) == variables
+    assert len(values) > 8 and set(re.findall(r"%\{(\w+)\}", text)) == values
+
+
+def choices():
+    """(section, key, words) of each option that takes words of a list."""
+    text = re.sub(r"\s+", " ", source("proxy/config_table.c"))
+    lists = {name: [word for word in re.findall(r'"([^"]*)"', words) if word]
+             for name, words in re.findall(r"WORDS\((\w+), ?(.*?)\)(?= WORDS| static)", text)}
+    for section, key, rest in re.findall(
+            r'\{\{"(\w*)", "(\w+)", [^}]*\},(.*?)\}(?=,? \{\{|, \};)', text):
+        word = re.search(r"\.word = (\w+)", rest)
+        if word and word[1] in lists:
+            yield section, key, lists[word[1]]
+
+
+@pytest.mark.parametrize("name, key, words", choices())
+def test_words_of_an_option_are_in_the_manual(name, key, words):
+    text = re.search(rf"^\.Ss {name or 'Top level'}\n(.*?)(?=^\.S[sh] )", manual("postern.conf.5"),
+                     re.MULTILINE | re.DOTALL)[1]
+    text = re.search(rf"^\.It Ic {key}\n(.*?)(?=^\.It Ic |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+    assert set(words) <= set(words_of("Ql", text))
+
+
+def test_choices_are_read_right():
+    assert len(list(choices())) >= 10
