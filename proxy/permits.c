@@ -156,15 +156,23 @@ static bool is_about(const struct permit *permit, enum permit_kind kind,
            memcmp(permit->network.bytes, network->bytes, sizeof network->bytes) == 0;
 }
 
+/* Twice as many bits are of IPv6. */
+static bool is_wider(const struct network *network, unsigned bits)
+{
+    return network_prefix(network) < (network_is_v4(network) ? bits : 2 * bits);
+}
+
 static const char *fault_of(const struct permit *order, uint64_t now_ms)
 {
     if (!is_user(order->user))
         return "the user is no login: up to 255 letters, without spaces";
     if (order->kind == PERMIT_DENY && *order->user)
         return "who is refused is nobody's user";
-    if (order->kind == PERMIT_ALLOW &&
-        network_prefix(&order->network) < (network_is_v4(&order->network) ? 16u : 32u))
-        return "no more than a /16, or a /32 of IPv6, is let in at once";
+    if (is_wider(&order->network, order->kind == PERMIT_ALLOW ? 16 : 8))
+        return order->kind == PERMIT_ALLOW
+                   ? "no more than a /16, or a /32 of IPv6, is let in at once"
+                   : "no more than a /8, or a /16 of IPv6, is refused at once: to refuse "
+                     "everybody for a while there is drain";
     if (!holds(order, now_ms) ||
         order->until_ms - now_ms > UINT64_C(1000) * PERMIT_SECONDS_LIMIT)
         return "the time is from a second to a year";

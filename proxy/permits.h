@@ -42,8 +42,8 @@ void permits_free(struct permits *permits);
 
 /*
  * Adds an order, in place of one of the same kind about the same network. Returns false and
- * sets *why (a static phrase) if its user cannot be one, the network that it lets in is
- * wider than a postmaster can mean, its time has passed or is more than
+ * sets *why (a static phrase) if its user cannot be one, its network is wider than a
+ * postmaster can mean, its time has passed or is more than
  * PERMIT_SECONDS_LIMIT ahead of `now_ms`, or there are too many.
  */
 MUST_USE bool permits_add(struct permits *permits, const struct permit *order, uint64_t now_ms,

@@ -54,20 +54,22 @@ void admin_show_permits(struct admin_request *request)
     reply_list(request);
 }
 
-/* "90", "90s", "30m", "2h" or "7d"; 0: none of them. */
-static uint64_t parse_seconds(const char *text)
+/* "90", "90s", "30m", "2h" or "7d"; false: none of them. What has too many digits is more than
+ * anybody may order. */
+static bool parse_seconds(const char *text, uint64_t *seconds)
 {
     static const struct {
         const char *unit;
         unsigned seconds;
     } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
     size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 8)
-        return 0;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-        if (strcmp(text + digits, units[i].unit) == 0)
-            return strtoull(text, NULL, 10) * units[i].seconds;
-    return 0;
+    for (size_t i = 0; digits > 0 && i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(text + digits, units[i].unit) != 0)
+            continue;
+        *seconds = digits > 8 ? UINT32_MAX : strtoull(text, NULL, 10) * units[i].seconds;
+        return true;
+    }
+    return false;
 }
 
 static void log_order(const struct admin_request *request, const char *event)
@@ -83,11 +85,10 @@ static void log_order(const struct admin_request *request, const char *event)
 
 static bool read_network(struct admin_request *request, struct network *network)
 {
-    const char *why;
-    if (network_parse(request->query.value[ADMIN_PARAMETER_ADDRESS], network, &why))
-        return true;
-    admin_reply_error(request, 400, "say of which address or network");
-    return false;
+    const char *why = admin_query_network(&request->query, network);
+    if (why)
+        admin_reply_error(request, 400, why);
+    return !why;
 }
 
 static void order(struct admin_request *request, struct permit *permit, unsigned usual_s,
@@ -99,8 +100,12 @@ static void order(struct admin_request *request, struct permit *permit, unsigned
     const char *why;
     if (!read_network(request, &permit->network))
         return;
-    if (query->given[ADMIN_PARAMETER_FOR])
-        seconds = parse_seconds(query->value[ADMIN_PARAMETER_FOR]);
+    if (query->given[ADMIN_PARAMETER_FOR] &&
+        !parse_seconds(query->value[ADMIN_PARAMETER_FOR], &seconds)) {
+        admin_reply_error(request, 400,
+                          "a time is a number and s, m, h or d, as in 90s, 30m, 2h or 7d");
+        return;
+    }
     permit->until_ms = now_ms + seconds * 1000;
     if (!permits_add(permits, permit, now_ms, &why)) {
         admin_reply_error(request, 400, why);

@@ -2,6 +2,7 @@
  * show, or end, everybody's session. */
 #include "proxy/admin/query.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char *admin_parameter_name(enum admin_parameter parameter)
@@ -92,4 +93,16 @@ const char *admin_query_parse(const char *text, size_t length, unsigned allowed,
     if (why)
         memset(out, 0, sizeof *out);
     return why;
+}
+
+const char *admin_query_network(const struct admin_query *query, struct network *out)
+{
+    static char fault[80];
+    const char *why;
+    if (!query->given[ADMIN_PARAMETER_ADDRESS])
+        return "say of which address or network";
+    if (network_parse(query->value[ADMIN_PARAMETER_ADDRESS], out, &why))
+        return NULL;
+    snprintf(fault, sizeof fault, "the address %s", why);
+    return fault;
 }

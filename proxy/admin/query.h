@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "proxy/base/compiler.h"
+#include "proxy/base/network.h"
 
 /* Longest value, in bytes with its NUL: a login, decoded. */
 #define ADMIN_QUERY_VALUE_SIZE 256
@@ -35,6 +36,9 @@ struct admin_query {
  */
 MUST_USE const char *admin_query_parse(const char *text, size_t length, unsigned allowed,
                                        struct admin_query *out);
+
+/* The address or network that is given; NULL, or what is wrong (good until the next call). */
+MUST_USE const char *admin_query_network(const struct admin_query *query, struct network *out);
 
 /* "address" */
 const char *admin_parameter_name(enum admin_parameter parameter);

@@ -71,9 +71,10 @@ static bool parse_limit(const struct admin_query *query, uint32_t *limit)
 static const char *read_filters(const struct admin_query *query, struct admin_question *out)
 {
     struct network network;
-    const char *why, *address = query->value[ADMIN_PARAMETER_ADDRESS];
-    if (*address && !network_parse(address, &network, &why))
-        return "that is no address or network";
+    const char *address = query->value[ADMIN_PARAMETER_ADDRESS];
+    const char *why = *address ? admin_query_network(query, &network) : NULL;
+    if (why)
+        return why;
     if (strlen(query->value[ADMIN_PARAMETER_ID]) >= sizeof out->id)
         return "that is no session's id";
     if (!parse_limit(query, &out->limit))

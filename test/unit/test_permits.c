@@ -122,7 +122,11 @@ static void test_what_cannot_be_is_refused(void **state)
     assert_non_null(strstr(add(PERMIT_ALLOW, "10.0.0.0/15", "", 1), "at once"));
     assert_non_null(strstr(add(PERMIT_ALLOW, "::/0", "", 1), "at once"));
     assert_null(add(PERMIT_ALLOW, "10.0.0.0/16", "", 1));
-    assert_null(add(PERMIT_DENY, "0.0.0.0/0", "", 1));
+    assert_non_null(strstr(add(PERMIT_DENY, "0.0.0.0/0", "", 1), "at once"));
+    assert_non_null(strstr(add(PERMIT_DENY, "10.0.0.0/7", "", 1), "at once"));
+    assert_non_null(strstr(add(PERMIT_DENY, "2000::/15", "", 1), "at once"));
+    assert_null(add(PERMIT_DENY, "10.0.0.0/8", "", 1));
+    assert_null(add(PERMIT_DENY, "2000::/16", "", 1));
     memset(order.user, 'x', sizeof order.user);
     assert_false(permits_add(permits, &order, NOW, &why));
 }
