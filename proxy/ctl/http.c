@@ -33,9 +33,17 @@ static void explain_permission(const char *path)
         fprintf(stderr, "posternctl: %s: permission denied: it is for root\n", path);
 }
 
+static bool is_something_else(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && !S_ISSOCK(status.st_mode);
+}
+
 static void explain(const char *path, int error)
 {
-    if (error == EACCES || error == EPERM)
+    if (is_something_else(path))
+        fprintf(stderr, "posternctl: %s is no socket\n", path);
+    else if (error == EACCES || error == EPERM)
         explain_permission(path);
     else if (error == ENOENT)
         fprintf(stderr,

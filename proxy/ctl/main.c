@@ -2,6 +2,7 @@
  * posternctl: a thin client of the administration interface. A command is a row of a table:
  * what is asked, what may stand behind it, and how the answer is shown.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -137,14 +138,17 @@ static enum ctl_exit show(const struct command *command, const struct call *call
 {
     struct ctl_value answer = ctl_json_parse(reply->text, reply->length);
     bool good = reply->status == 200;
+    enum ctl_exit outcome = good ? ctl_outcome(answer) : CTL_REFUSED;
     if (call->json || (!command->show && good)) {
         fwrite(reply->text, 1, reply->length, stdout);
-        return good ? CTL_DONE : CTL_REFUSED;
+        return outcome;
     }
     if (!good && ctl_json_member(answer, "reloaded").length == 0)
         return show_error(reply, answer);
-    if (answer.length > 0 && command->show)
-        return command->show(answer);
+    if (answer.length > 0 && command->show) {
+        command->show(answer);
+        return outcome;
+    }
     fprintf(stderr, "posternctl: an answer that is not understood\n");
     return CTL_UNREACHABLE;
 }
@@ -157,8 +161,6 @@ static int run(const struct command *command, const struct call *call, const cha
     struct ctl_reply reply = ctl_request(call->socket, command->method, target);
     enum ctl_exit status = reply.status == 0 ? CTL_UNREACHABLE : show(command, call, &reply);
     free(reply.text);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        status = CTL_UNREACHABLE;
     return (int)status;
 }
 
@@ -174,7 +176,7 @@ static int run_words(int count, char **words, const struct call *call)
     return run(command, call, count == 2 ? words[1] : NULL);
 }
 
-int main(int argc, char **argv)
+static int run_line(int argc, char **argv)
 {
     static const struct option options[] = {
         {"socket", required_argument, NULL, 's'},
@@ -219,4 +221,13 @@ int main(int argc, char **argv)
         }
     }
     return run_words(argc - optind, argv + optind, &call);
+}
+
+int main(int argc, char **argv)
+{
+    int status = run_line(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "posternctl: the output cannot be written: %s\n", strerror(errno));
+    return CTL_UNWRITTEN;
 }

@@ -119,17 +119,14 @@ void ctl_print_table(struct ctl_value list, const struct ctl_column *columns, si
     int widths[COLUMNS];
     struct ctl_value rest = list, object;
     char cell[CTL_CELL_SIZE];
-    bool titled = false;
     if (!ctl_json_is_list(list) || count > COLUMNS)
         return;
     measure(list, columns, count, widths);
-    while ((object = ctl_json_next(&rest, NULL)).length > 0) {
-        for (size_t i = 0; i < count && !titled; i++)
-            print_cell(columns[i].title, widths[i], columns[i].form, i + 1 == count);
-        titled = true;
+    for (size_t i = 0; i < count; i++)
+        print_cell(columns[i].title, widths[i], columns[i].form, i + 1 == count);
+    while ((object = ctl_json_next(&rest, NULL)).length > 0)
         for (size_t i = 0; i < count; i++) {
             format(object, &columns[i], cell);
             print_cell(cell, widths[i], columns[i].form, i + 1 == count);
         }
-    }
 }

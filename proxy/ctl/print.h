@@ -18,7 +18,7 @@ struct ctl_column {
     enum ctl_form form;
 };
 
-/* A line for each object of a list, under the titles; nothing for an empty list. */
+/* A line for each object of a list, under the titles, which alone tell of an empty one. */
 void ctl_print_table(struct ctl_value list, const struct ctl_column *columns, size_t count);
 
 /* "3d 4h", "12m 7s". */

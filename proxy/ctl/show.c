@@ -14,6 +14,13 @@ static int64_t number(struct ctl_value object, const char *key)
     return ctl_json_number(ctl_json_member(object, key));
 }
 
+enum ctl_exit ctl_outcome(struct ctl_value answer)
+{
+    bool nobody = ctl_json_member(answer, "ended").length > 0 && number(answer, "ended") == 0;
+    bool everywhere = number(answer, "silent_reactors") <= 0;
+    return nobody || !everywhere ? CTL_REFUSED : CTL_DONE;
+}
+
 static void print_text(const char *label, struct ctl_value object, const char *key)
 {
     char text[CTL_CELL_SIZE];
@@ -76,7 +83,7 @@ static void print_figures(struct ctl_value answer)
     print_counts(ctl_json_member(answer, "limits_hit"), "");
 }
 
-enum ctl_exit ctl_show_status(struct ctl_value answer)
+void ctl_show_status(struct ctl_value answer)
 {
     static const struct ctl_column listeners[] = {{"LISTENER", "name", CTL_TEXT},
                                                   {"ADDRESS", "address", CTL_TEXT},
@@ -98,23 +105,20 @@ enum ctl_exit ctl_show_status(struct ctl_value answer)
     ctl_print_table(ctl_json_member(answer, "backends"), backends, COUNT(backends));
     puts("");
     ctl_print_table(ctl_json_member(answer, "certificates"), certificates, COUNT(certificates));
-    return CTL_DONE;
 }
 
 /* What they have is not known, and it was not done there. */
-static enum ctl_exit warn_of_silent(struct ctl_value answer)
+static void warn_of_silent(struct ctl_value answer)
 {
     int64_t silent = number(answer, "silent_reactors");
-    if (silent <= 0)
-        return CTL_DONE;
-    fprintf(stderr,
-            "posternctl: %" PRId64 " %s did not answer, and may have other sessions; see "
-            "posternctl(8)\n",
-            silent, silent == 1 ? "reactor" : "reactors");
-    return CTL_REFUSED;
+    if (silent > 0)
+        fprintf(stderr,
+                "posternctl: %" PRId64 " %s did not answer, and may have other sessions; see "
+                "posternctl(8)\n",
+                silent, silent == 1 ? "reactor" : "reactors");
 }
 
-enum ctl_exit ctl_show_sessions(struct ctl_value answer)
+void ctl_show_sessions(struct ctl_value answer)
 {
     static const struct ctl_column columns[] = {
         {"ID", "id", CTL_TEXT},           {"CLIENT", "client", CTL_TEXT},
@@ -131,42 +135,38 @@ enum ctl_exit ctl_show_sessions(struct ctl_value answer)
     if (shown < total)
         fprintf(stderr, "posternctl: %" PRId64 " of %" PRId64 " sessions are shown\n", shown,
                 total);
-    return warn_of_silent(answer);
+    warn_of_silent(answer);
 }
 
-enum ctl_exit ctl_show_ended(struct ctl_value answer)
+void ctl_show_ended(struct ctl_value answer)
 {
     int64_t ended = number(answer, "ended");
     printf("%" PRId64 " %s ended\n", ended, ended == 1 ? "session" : "sessions");
-    enum ctl_exit status = warn_of_silent(answer);
-    return ended > 0 ? status : CTL_REFUSED;
+    warn_of_silent(answer);
 }
 
-enum ctl_exit ctl_show_state(struct ctl_value answer)
+void ctl_show_state(struct ctl_value answer)
 {
     print_text("", answer, "state");
     puts("");
-    return CTL_DONE;
 }
 
-enum ctl_exit ctl_show_level(struct ctl_value answer)
+void ctl_show_level(struct ctl_value answer)
 {
     print_text("", answer, "log_level");
     puts("");
-    return CTL_DONE;
 }
 
-enum ctl_exit ctl_show_permits(struct ctl_value answer)
+void ctl_show_permits(struct ctl_value answer)
 {
     static const struct ctl_column columns[] = {{"ORDER", "kind", CTL_TEXT},
                                                 {"ADDRESS", "address", CTL_TEXT},
                                                 {"USER", "user", CTL_TEXT},
                                                 {"LEFT", "left_ms", CTL_AGE}};
     ctl_print_table(ctl_json_member(answer, "permits"), columns, COUNT(columns));
-    return CTL_DONE;
 }
 
-enum ctl_exit ctl_show_reload(struct ctl_value answer)
+void ctl_show_reload(struct ctl_value answer)
 {
     struct ctl_value lines = ctl_json_member(answer, "messages"), line;
     bool done = ctl_json_is_true(ctl_json_member(answer, "reloaded"));
@@ -176,15 +176,13 @@ enum ctl_exit ctl_show_reload(struct ctl_value answer)
         puts("reloaded");
     else
         fputs("refused: the configuration that was running stays as it was\n", stderr);
-    return done ? CTL_DONE : CTL_REFUSED;
 }
 
-enum ctl_exit ctl_show_failures(struct ctl_value answer)
+void ctl_show_failures(struct ctl_value answer)
 {
     static const struct ctl_column columns[] = {
         {"TIME", "time", CTL_TEXT},         {"KIND", "kind", CTL_TEXT},
         {"LISTENER", "listener", CTL_TEXT}, {"CLIENT", "client", CTL_TEXT},
         {"USER", "user", CTL_TEXT},         {"REASON", "reason", CTL_TEXT}};
     ctl_print_table(ctl_json_member(answer, "failures"), columns, COUNT(columns));
-    return CTL_DONE;
 }

@@ -19,7 +19,7 @@ BINARY = pathlib.Path(os.environ.get("POSTERNCTL_BINARY")
                       or pathlib.Path(posterns.BINARY).parent / "posternctl")
 ROOT = pathlib.Path(__file__).parents[2]
 
-DONE, REFUSED, USAGE, UNREACHABLE = range(4)
+DONE, REFUSED, USAGE, UNREACHABLE, UNWRITTEN = range(5)
 
 
 def ctl(socket_path, *arguments, binary=BINARY, **options):
@@ -54,14 +54,12 @@ def test_sessions_are_a_table(postern, ask):
         identity, address, user = line.split()[:3]
         assert (address, user) == ("127.0.0.9", "alice")
         assert ask("sessions", identity)[1] == ask("sessions", "--user", "alice")[1]
-        assert ask("sessions", "--user", "bob") == (DONE, "", "")
         assert ask("kick", identity) == (DONE, "1 session ended\n", "")
         assert client.reply().code == 421
     assert ask("kick", "--user", "alice") == (REFUSED, "0 sessions ended\n", "")
 
 
 def test_addresses_are_let_in_and_refused(postern, ask):
-    assert ask("permits") == (DONE, "", "")
     ask("permit", "192.0.2.7", "--user", "printer", "--for", "2h")
     status, out, err = ask("deny", "198.51.100.0/24")
     assert (status, err) == (DONE, "")
@@ -70,9 +68,62 @@ def test_addresses_are_let_in_and_refused(postern, ask):
     assert ask("revoke", "192.0.2.7")[0] == DONE
     status, _, err = ask("revoke", "192.0.2.7")
     assert status == REFUSED and "exactly this address" in err
-    assert ask("permit", "0.0.0.0/0")[0] == REFUSED
     assert ask("deny", "192.0.2.1", "--user", "alice")[0] == USAGE
     assert ask("permit")[0] == USAGE
+
+
+@pytest.mark.parametrize("command, titles", [
+    (["sessions"], "ID CLIENT USER HELO TLS BACKEND STATE AGE MSGS RCPTS IN OUT"),
+    (["sessions", "--user", "bob"], "ID CLIENT USER HELO TLS BACKEND STATE AGE MSGS RCPTS IN OUT"),
+    (["permits"], "ORDER ADDRESS USER LEFT"),
+    (["failures"], "TIME KIND LISTENER CLIENT USER REASON")])
+def test_empty_list_is_seen_to_be_one(ask, command, titles):
+    status, out, err = ask(*command)
+    assert (status, out.split(), err) == (DONE, titles.split(), "")
+    assert out.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["permit", "deny", "revoke"])
+@pytest.mark.parametrize("address, fault", [
+    ("192.0.2.7/24", "has bits set behind its prefix"),
+    ("mail.example.org", "is not an address, or network in CIDR notation")])
+def test_address_that_is_none_is_told_why(ask, command, address, fault):
+    status, out, err = ask(command, address)
+    assert (status, out) == (REFUSED, "") and f"the address {fault}" in err
+
+
+@pytest.mark.parametrize("command", ["sessions", "kick"])
+def test_filter_that_is_none_is_told_why(ask, command):
+    status, out, err = ask(command, "--address", "192.0.2.7/24")
+    assert (status, out) == (REFUSED, "") and "the address has bits set behind its prefix" in err
+
+
+@pytest.mark.parametrize("time", ["30min", "1.5h", "m", "-5", "5 m"])
+def test_time_that_is_none_is_told_its_form(ask, time):
+    status, out, err = ask("deny", "192.0.2.7", "--for", time)
+    assert (status, out) == (REFUSED, "") and "as in 90s, 30m, 2h or 7d" in err
+
+
+@pytest.mark.parametrize("time", ["0", "367d", "99999999999999999999d"])
+def test_time_that_is_too_long_or_none_at_all_is_told_its_bounds(ask, time):
+    status, out, err = ask("deny", "192.0.2.7", "--for", time)
+    assert (status, out) == (REFUSED, "") and "from a second to a year" in err
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "128.0.0.0/1", "::/0", "2000::/3",
+                                     "::ffff:0.0.0.0/96"])
+def test_the_world_is_not_refused_by_a_slip_of_the_hand(ask, network):
+    """554 sends mail back; who wants nobody now has drain."""
+    status, out, err = ask("deny", network)
+    assert (status, out) == (REFUSED, "") and "drain" in err
+    assert ask("permit", network)[0] == REFUSED
+    assert not json.loads(ask("--json", "permits")[1])["permits"]
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "2001::/16"])
+def test_large_network_may_be_refused(ask, network):
+    status, out, _ = ask("deny", network)
+    assert status == DONE and network in out
 
 
 def test_scripts_get_json(postern, ask):
@@ -81,6 +132,19 @@ def test_scripts_get_json(postern, ask):
         assert status == DONE and json.loads(out)["sessions"][0]["user"] == "alice"
         assert json.loads(ask("-j", "status")[1])["sessions"]["total"] == 1
     assert json.loads(ask("-j", "kick", "--address", "x")[1])["error"]
+
+
+def test_scripts_get_the_same_status(postern, ask):
+    with postern.log_in() as client:
+        for options in ([], ["--json"]):
+            assert ask(*options, "kick", "nosuch")[0] == REFUSED
+            assert ask(*options, "revoke", "192.0.2.7")[0] == REFUSED
+        status, out, _ = ask("--json", "kick", "--user", "alice")
+        assert status == DONE and json.loads(out)["ended"] == 1
+        client.reply(421)
+    postern.configure(tls={"key": "/nowhere/key.pem"})
+    for options in ([], ["--json"]):
+        assert ask(*options, "reload")[0] == REFUSED
 
 
 def test_a_long_list_says_that_it_is_cut(postern, ask):
@@ -125,6 +189,18 @@ def test_a_terminal_is_safe_from_clients(postern, ask):
     assert "\\x1b[2J\"<b>" in out and out.replace("\n", "").isprintable()
 
 
+@pytest.mark.parametrize("arguments", [["status"], ["--json", "status"], ["metrics"], ["--help"],
+                                       ["--version"]])
+def test_output_that_nobody_gets_is_told(postern, arguments):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        result = subprocess.run([BINARY, "--socket", control.path_of(postern), *arguments],
+                                stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+                                env={**os.environ, **posterns.SANITIZERS}, check=False)
+    assert result.returncode == UNWRITTEN
+    assert result.stderr == \
+        "posternctl: the output cannot be written: No space left on device\n"
+
+
 # when nobody answers
 
 def test_no_socket_is_explained(tmp_path):
@@ -137,6 +213,12 @@ def test_a_dead_socket_is_explained(tmp_path):
         dead.bind(str(tmp_path / "dead"))
     status, _, err = ctl(tmp_path / "dead", "status")
     assert status == UNREACHABLE and "Postern is not running" in err
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/etc", "/dev/null"])
+def test_what_is_no_socket_is_told(path):
+    status, _, err = ctl(path, "status")
+    assert status == UNREACHABLE and err == f"posternctl: {path} is no socket\n"
 
 
 @needs_root
