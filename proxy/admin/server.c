@@ -16,6 +16,7 @@
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -150,12 +151,23 @@ void admin_add_header(struct admin_request *request, const char *name, const cha
     evhttp_add_header(evhttp_request_get_output_headers(request->http), name, value);
 }
 
+/* The answer to HEAD tells of the body, and has none (RFC 9110 section 9.3.2). */
+static void leave_body(struct admin_request *request)
+{
+    char length[24];
+    snprintf(length, sizeof length, "%zu", evbuffer_get_length(request->body));
+    admin_add_header(request, "Content-Length", length);
+    evbuffer_drain(request->body, evbuffer_get_length(request->body));
+}
+
 static void reply(struct admin_request *request, int status, const char *content_type)
 {
     admin_add_header(request, "Content-Type", content_type);
     admin_add_header(request, "Cache-Control", "no-store");
     admin_add_header(request, "Connection", "close"); /* so that no generation waits for it */
     admin_add_header(request, "X-Content-Type-Options", "nosniff");
+    if (evhttp_request_get_command(request->http) == EVHTTP_REQ_HEAD)
+        leave_body(request);
     mark(request->server, request->http, false);
     evhttp_send_reply(request->http, status, NULL, request->body);
     evbuffer_free(request->body);
@@ -190,41 +202,65 @@ void admin_reply_error(struct admin_request *request, int status, const char *wh
     reply(request, status, "application/json");
 }
 
+/* What is asked for, and of whom. */
+struct target {
+    const char *host, *path, *query;
+    size_t host_length, path_length;
+};
+
+/* A host in the target itself takes the place of the field's (RFC 9112 section 3.2.2). */
+static struct target read_target(struct evhttp_request *http)
+{
+    static const char scheme[] = "http://";
+    const char *text = evhttp_request_get_uri(http);
+    const char *host = evhttp_find_header(evhttp_request_get_input_headers(http), "Host");
+    struct target target = {.host = host, .host_length = host ? strlen(host) : 0};
+    if (strncasecmp(text, scheme, strlen(scheme)) == 0) {
+        target.host = text + strlen(scheme);
+        target.host_length = strcspn(target.host, "/?");
+        text = target.host + target.host_length;
+    }
+    size_t length = strcspn(text, "?");
+    target.query = text[length] ? text + length + 1 : text + length;
+    target.path = length > 0 ? text : "/";
+    target.path_length = length > 0 ? length : 1;
+    return target;
+}
+
 /* "127.0.0.1:9125", "[::1]", "localhost": what a browser that was sent here by a foreign name
  * does not say. */
-static bool host_is_own(const char *host)
+static bool host_is_own(const struct target *target)
 {
-    char with_port[ADDRESS_TEXT_SIZE];
+    char host[ADDRESS_TEXT_SIZE];
     struct address address;
-    const char *why, *colon = host ? strrchr(host, ':') : NULL;
-    size_t length = host ? strlen(host) : 0;
+    const char *why;
+    if (target->host_length == 0 || target->host_length > sizeof host - 4)
+        return false;
+    snprintf(host, sizeof host, "%.*s", (int)target->host_length, target->host);
+    const char *colon = strrchr(host, ':');
     bool has_port =
         colon && !strchr(colon, ']') && (host[0] == '[' || colon == strchr(host, ':'));
-    if (length == 0 || length > sizeof with_port - 4)
-        return false;
-    strcpy(with_port, host);
     if (!has_port)
-        strcat(with_port, ":80");
-    return address_parse(with_port, &address, &why) &&
+        strcat(host, ":80");
+    return address_parse(host, &address, &why) &&
            (address.any.sa_family == AF_INET || address.any.sa_family == AF_INET6) &&
            host[0] != '*';
 }
 
-static bool is_foreign(const struct admin_server *server, struct evhttp_request *http)
+static bool is_foreign(const struct admin_server *server, struct evhttp_request *http,
+                       const struct target *target)
 {
-    struct evkeyvalq *headers = evhttp_request_get_input_headers(http);
-    if (evhttp_find_header(headers, "Origin"))
-        return true;
-    const char *host = evhttp_find_header(headers, "Host");
-    bool is_public = host && strchr(host, '.');
-    return (server->kind == ADMIN_FIGURES || is_public) && !host_is_own(host);
+    bool is_public = target->host_length > 0 && memchr(target->host, '.', target->host_length);
+    return evhttp_find_header(evhttp_request_get_input_headers(http), "Origin") ||
+           ((server->kind == ADMIN_FIGURES || is_public) && !host_is_own(target));
 }
 
-static const struct admin_route *find_route(const struct admin_server *server, const char *path,
-                                            size_t length)
+static const struct admin_route *find_route(const struct admin_server *server,
+                                            const struct target *target)
 {
     for (const struct admin_route *each = admin_routes; each->path; each++)
-        if (strlen(each->path) == length && memcmp(each->path, path, length) == 0 &&
+        if (strlen(each->path) == target->path_length &&
+            memcmp(each->path, target->path, target->path_length) == 0 &&
             (each->is_figures || server->kind == ADMIN_COMMANDS))
             return each;
     return NULL;
@@ -245,12 +281,11 @@ static void refuse_method(struct admin_request *request, const struct admin_rout
 
 static void take(struct admin_server *server, struct admin_request *request)
 {
-    const char *uri = evhttp_request_get_uri(request->http);
-    size_t path = strcspn(uri, "?"), query = uri[path] ? path + 1 : path;
-    const struct admin_route *route = find_route(server, uri, path);
+    struct target target = read_target(request->http);
+    const struct admin_route *route = find_route(server, &target);
     const char *why = NULL;
 
-    if (is_foreign(server, request->http))
+    if (is_foreign(server, request->http, &target))
         admin_reply_error(request, 403, "not from another site");
     else if (!route)
         admin_reply_error(request, HTTP_NOTFOUND, "there is nothing here");
@@ -258,7 +293,7 @@ static void take(struct admin_server *server, struct admin_request *request)
         refuse_method(request, route);
     else if (evbuffer_get_length(evhttp_request_get_input_buffer(request->http)) > 0)
         admin_reply_error(request, HTTP_BADREQUEST, "no content is taken here");
-    else if ((why = admin_query_parse(uri + query, strlen(uri + query), route->parameters,
+    else if ((why = admin_query_parse(target.query, strlen(target.query), route->parameters,
                                       &request->query)))
         admin_reply_error(request, HTTP_BADREQUEST, why);
     else

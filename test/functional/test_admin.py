@@ -297,6 +297,39 @@ def test_malformed_requests_harm_nobody(postern, request_bytes, status):
     assert control.get(postern, "/health") == {"state": "serving"}
 
 
+@pytest.mark.parametrize("target", ["/", "/metrics", "/health", "/nowhere", "/kick"])
+def test_head_is_the_answer_to_get_without_its_body(postern, target):
+    status, text, headers = control.request(postern, target)
+    reply = control.raw(postern, f"HEAD {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert reply.startswith(b"HTTP/1.1 %d " % status) and reply.endswith(b"\r\n\r\n")
+    assert reply.count(b"\r\n\r\n") == 1 and text
+    if target != "/metrics":  # which goes on counting
+        assert f"\r\nContent-Length: {headers['Content-Length']}\r\n".encode() in reply
+
+
+@pytest.mark.parametrize("target, host, status", [
+    ("http://postern/status", "postern", 200),
+    ("HTTP://127.0.0.1:9125/metrics", "127.0.0.1:9125", 200),
+    ("http://[::1]/sessions?user=alice", "[::1]", 200),
+    ("http://postern", "postern", 200),
+    ("http://postern?user=alice", "postern", 400),
+    ("http://postern/nowhere", "postern", 404),
+    ("https://postern/status", "postern", 404),
+    ("http://attacker.example/status", "postern", 403),
+    ("http://postern/status", "attacker.example", 200)])
+def test_target_in_absolute_form_is_understood(postern, target, host, status):
+    """RFC 9112 section 3.2.2: its host counts, and not what the field Host says."""
+    reply = control.raw(postern, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert reply.startswith(b"HTTP/1.1 %d " % status), reply[:200]
+
+
+def test_target_in_absolute_form_names_this_host(figures):
+    postern, address = figures
+    for host, status in ((f"127.0.0.1:{address[1]}", 200), ("localhost", 200), ("postern", 403),
+                         ("attacker.example", 403), ("attacker.example" * 20, 403), ("", 403)):
+        assert control.request(postern, f"http://{host}/metrics", address=address)[0] == status, host
+
+
 def test_many_connections_take_no_descriptors_from_mail(postern):
     """More than are served at once wait; when they leave, the next are."""
     reactor = postern.sole("reactor")
