@@ -32,25 +32,27 @@ static void put(struct page *page, const char *format, ...)
     va_end(arguments);
 }
 
-/* Backslash, quote and line feed have escapes; what else could disturb becomes a "?". */
-static void escape_word(const char *word, char out[static WORD_SIZE])
+/* Backslash, quote and line feed have escapes; what else could disturb becomes a "?". Returns
+ * how much of the word that is, which is all of it unless it is a path. */
+static size_t escape_word(const char *word, char out[static WORD_SIZE])
 {
     char clean[WORD_SIZE / 2];
     size_t length = 0, written = 0;
-    escape(ESCAPE_MASK, word, strlen(word), clean, sizeof clean - 1, &length);
+    size_t taken = escape(ESCAPE_MASK, word, strlen(word), clean, sizeof clean - 1, &length);
     for (size_t i = 0; i < length; i++) {
         if (clean[i] == '\\' || clean[i] == '"')
             out[written++] = '\\';
         out[written++] = clean[i];
     }
     out[written] = '\0';
+    return taken;
 }
 
 static void add_label(char labels[static LABELS_SIZE], const char *name, const char *word)
 {
     char escaped[WORD_SIZE];
     size_t length = strlen(labels);
-    escape_word(word, escaped);
+    (void)escape_word(word, escaped);
     snprintf(labels + length, LABELS_SIZE - length, "%s%s=\"%s\"", length > 0 ? "," : "", name,
              escaped);
 }
@@ -144,10 +146,14 @@ static void put_certificates(struct page *page, const struct statistics_row *row
                              const struct metrics_facts *facts)
 {
     for (size_t i = 0; i < facts->certificate_count; i++) {
-        char labels[LABELS_SIZE] = "";
-        add_label(labels, row->labels[0].name, facts->certificates[i].file);
-        put_name(page, row->name, "", labels);
-        put(page, "%" PRId64 "\n", facts->certificates[i].not_after);
+        char piece[WORD_SIZE];
+        const char *rest = facts->certificates[i].file;
+        put(page, "%s{%s=\"", row->name, row->labels[0].name);
+        while (*rest) {
+            rest += escape_word(rest, piece);
+            put(page, "%s", piece);
+        }
+        put(page, "\"} %" PRId64 "\n", facts->certificates[i].not_after);
     }
 }
 

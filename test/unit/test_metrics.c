@@ -78,6 +78,23 @@ static void test_a_name_cannot_leave_its_label(void **state)
     free(page);
 }
 
+static void test_long_names_are_told_apart_by_their_ends(void **state)
+{
+    static char names[2][4096];
+    struct metrics_certificate some[] = {{names[0], 1}, {names[1], 2}};
+    struct metrics_facts of_some = {.certificates = some, .certificate_count = 2};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        memset(names[i], '"', sizeof names[i] - 3);
+        names[i][sizeof names[i] - 3] = (char)('a' + i);
+    }
+    char *page = write_page(ones(), &of_some);
+    assert_non_null(strstr(page, "\\\"a\"} 1\n"));
+    assert_non_null(strstr(page, "\\\"b\"} 2\n"));
+    assert_null(strstr(page, "\"\""));
+    free(page);
+}
+
 static void test_labels_are_where_the_counts_are(void **state)
 {
     static struct statistics sum;
@@ -217,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_metric_has_a_sample_its_help_and_its_type),
         cmocka_unit_test(test_a_name_cannot_leave_its_label),
+        cmocka_unit_test(test_long_names_are_told_apart_by_their_ends),
         cmocka_unit_test(test_labels_are_where_the_counts_are),
         cmocka_unit_test(test_buckets_add_up),
         cmocka_unit_test(test_counters_are_named_as_such),
