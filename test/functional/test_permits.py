@@ -53,6 +53,9 @@ def test_permitted_client_has_not_logged_in(start, backend):
     (message,) = backend.session().messages
     assert b"with ESMTPS " in message and b"authenticated" not in message
     assert not {"VRFY", "EXPN", "ETRN"} & set(backend.session().verbs)
+    logins = [count for name, count in control.metrics(postern).items()
+              if name.startswith("postern_logins_total")]
+    assert logins and not any(logins)
 
 
 def test_permitted_address_without_a_name_sends_as_itself(postern, backend):
