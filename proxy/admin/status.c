@@ -91,6 +91,17 @@ static void write_limits(struct json *json, const struct config_limits *limits)
     json_object_end(json);
 }
 
+/* Reactors, by whether they do what `wanted` says. */
+static void write_sharing(struct json *json, const struct config *config,
+                          const struct statistics *sum)
+{
+    json_object(json, "limits_shared");
+    json_flag(json, "wanted", *config->shared);
+    json_number(json, "shared", sum->sharing[STATISTICS_SHARED]);
+    json_number(json, "alone", sum->sharing[STATISTICS_ALONE]);
+    json_object_end(json);
+}
+
 static void write_listeners(struct json *json, const struct config *config)
 {
     static const char *const modes[] = {[CONFIG_TLS_IMPLICIT] = "implicit",
@@ -171,6 +182,7 @@ void admin_show_status(struct admin_request *request)
     write_gauges(json, &sum);
     write_counters(json, &sum);
     write_limits(json, &config->limits);
+    write_sharing(json, config, &sum);
     write_listeners(json, config);
     write_backends(json, admin, &sum);
     write_certificates(json, admin->contexts->certificates);

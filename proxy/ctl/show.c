@@ -59,6 +59,20 @@ static void print_head(struct ctl_value answer)
     puts("");
 }
 
+static void print_sharing(struct ctl_value sharing)
+{
+    int64_t shared = number(sharing, "shared"), alone = number(sharing, "alone");
+    printf("limits shared  ");
+    if (!ctl_json_is_true(ctl_json_member(sharing, "wanted")))
+        puts("no");
+    else if (shared == 0)
+        puts("no: the server cannot be had");
+    else if (alone == 0)
+        puts("yes");
+    else
+        printf("by %" PRId64 " of %" PRId64 " reactors\n", shared, shared + alone);
+}
+
 static void print_figures(struct ctl_value answer)
 {
     struct ctl_value sessions = ctl_json_member(answer, "sessions");
@@ -79,6 +93,7 @@ static void print_figures(struct ctl_value answer)
            number(counters, "messages"), number(counters, "recipients"), in, out);
     printf("limits         ");
     print_counts(ctl_json_member(answer, "limits"), "");
+    print_sharing(ctl_json_member(answer, "limits_shared"));
     printf("limits hit     ");
     print_counts(ctl_json_member(answer, "limits_hit"), "");
 }

@@ -7,6 +7,7 @@ import pytest
 from support import control, postern as posterns
 from support.redis import Redis
 from test_abuse import LIMITS, fail, is_put_off
+from test_posternctl import DONE, ctl
 
 SHARED = re.compile("^limits are shared through Redis at ")
 ALONE = re.compile("^limits are not shared: ")
@@ -97,10 +98,17 @@ def test_what_a_postmaster_finds_in_redis_goes_by_itself(machine, redis):
     assert all(key.startswith("postern:") for key in redis.ask("KEYS", "*"))
 
 
+def shared_as_people_see_it(postern):
+    status, out, _ = ctl(control.path_of(postern), "status")
+    assert status == DONE
+    return re.search("^limits shared  (.*)$", out, re.MULTILINE)[1]
+
+
 def test_machine_goes_on_alone_while_redis_is_away_and_shares_again_behind_it(machine, redis):
     one, other = machine(), machine()
     redis.kill()
     one.wait_for_record(msg=ALONE)
+    assert shared_as_people_see_it(one) == "no: the server cannot be had"
     assert control.metrics(one)['postern_limits_shared{state="alone"}'] == 1
     fail(one, 3, "127.0.1.1")
     assert is_put_off(one, "127.0.1.1")
@@ -108,6 +116,7 @@ def test_machine_goes_on_alone_while_redis_is_away_and_shares_again_behind_it(ma
     redis.start()
     for each in (one, other):
         each.wait_for_record(msg=SHARED, count=2)
+    assert shared_as_people_see_it(one) == "yes"
     assert control.metrics(one)['postern_limits_shared{state="shared"}'] == 1
     fail(one, 3, "127.0.1.3")
     redis.wait_for("GET", "postern:failed-address:127.0.1.3", until=lambda n: n == "3")
