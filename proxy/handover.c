@@ -23,11 +23,13 @@ static void on_backend_event(void *context, struct stream *stream, enum stream_e
 
 static void log_refusal(const struct session *session, const char *cause)
 {
+    const struct config_backend *backend = upstream_config(session->upstream);
     struct log_record record;
     log_begin(&record, LOG_LEVEL_WARNING, "session refused");
     session_log_client(session, &record);
     log_text(&record, "user", session->login);
-    log_text(&record, "backend", upstream_config(session->upstream)->address_text);
+    log_text(&record, "backend", backend->name);
+    log_text(&record, "backend_address", *backend->program ? NULL : backend->address_text);
     log_text(&record, "cause", cause);
     log_end(&record);
     session_note_failure(session, FAILURE_BACKEND, session->login, cause);
