@@ -143,16 +143,39 @@ static void tell_of_announcers(const struct config *config, const struct config_
                 config->path, listen->line, listen->name);
 }
 
-/* What the start says in one line, so that nobody has it without having wanted it. */
+/* In one line, so that nobody has it without having wanted it. */
+static void warn_of_backend(const struct config *config, const struct config_backend *backend,
+                            const char *why)
+{
+    bool titled = strcmp(backend->name, config_section_find("backend", 7)->untitled) != 0;
+    log_warning("%s:%u: backend%s%s%s: %s", config->path, backend->line, titled ? " \"" : "",
+                titled ? backend->name : "", titled ? "\"" : "", why);
+}
+
 static void tell_of_no_identity(const struct config *config,
                                 const struct config_backend *backend)
 {
-    bool titled = strcmp(backend->name, config_section_find("backend", 7)->untitled) != 0;
     if (backend->identity == CONFIG_IDENTITY_NONE)
-        log_warning(
-            "%s:%u: backend%s%s: identity: none: it takes every client for this host, and "
-            "must not relay because of that",
-            config->path, backend->line, titled ? " " : "", titled ? backend->name : "");
+        warn_of_backend(config, backend,
+                        "identity: none: it takes every client for this host, and must not "
+                        "relay because of that");
+}
+
+static bool is_used(const struct config *config, unsigned index)
+{
+    for (size_t i = 0; i < config->listen_count; i++)
+        for (size_t j = 0; j < config->listens[i].backend_count; j++)
+            if (config->listens[i].backends[j] == index)
+                return true;
+    return false;
+}
+
+/* Whoever wrote it down believes that mail goes there. */
+static void tell_of_unused(const struct config *config, unsigned index)
+{
+    if (!is_used(config, index))
+        warn_of_backend(config, &config->backends[index],
+                        "no listener uses it: the key \"backend\" of one may name it");
 }
 
 static void read_recipients(struct config_listen *listen)
@@ -333,6 +356,7 @@ static void check_secrecy(const struct config *config)
 
 void config_check(struct config *config, unsigned share_line)
 {
+    bool resolved = true;
     if (config->auth.share > config->auth.workers)
         config_fault(share_line, "auth", NULL, "share", "%u is more than the %u workers",
                      config->auth.share, config->auth.workers);
@@ -347,14 +371,19 @@ void config_check(struct config *config, unsigned share_line)
         read_recipients(listen);
         check_client_certificates(listen);
         check_mechanisms(config, listen);
-        if (!resolve_backends(config, listen))
+        if (!resolve_backends(config, listen)) {
+            resolved = false;
             continue;
+        }
         if (listen->role == CONFIG_ROLE_MX)
             check_inbound_program(config, listen);
     }
     check_inbound(config);
-    for (size_t i = 0; i < config->backend_count; i++)
+    for (size_t i = 0; i < config->backend_count; i++) {
         tell_of_no_identity(config, &config->backends[i]);
+        if (resolved)
+            tell_of_unused(config, (unsigned)i);
+    }
     check_secrecy(config);
     default_hostname(config);
 }

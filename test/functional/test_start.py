@@ -155,6 +155,22 @@ def test_sample_configuration_is_good(scratch, certificates):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("names", [None, ["two"]])
+def test_backend_that_no_listener_uses_is_a_warning(scratch, settings, names):
+    """Its postmaster believes that mail goes there; a listener that names none has the first."""
+    settings["backend"] = {"one": {"address": "127.0.0.1:2501"}, "two": {"address": "127.0.0.1:2502"}}
+    if names:
+        settings["listen"]["submission"]["backend"] = names
+    unused = "one" if names else "two"
+    path, result = check(scratch, settings)
+    line = path.read_text().splitlines().index(f'backend "{unused}" {{') + 2  # its key's
+    assert result.returncode == 0
+    assert re.fullmatch(rf'postern: warning: {re.escape(str(path))}:{line}: backend "{unused}": '
+                        r'no listener uses it.*\n', result.stderr)
+    settings["listen"]["submission"]["backend"] = ["one", "two"]
+    assert check(scratch, settings)[1].stderr == ""
+
+
 # certificate and key
 
 @pytest.mark.parametrize("attribute, option, said", [
