@@ -31,6 +31,7 @@ static const struct {
     {"key", doctor_check_keys, DOCTOR_ERROR, true},
     {"directories", doctor_check_directories, DOCTOR_ERROR, true},
     {"configuration-secret", doctor_check_secret, DOCTOR_ERROR, true},
+    {"log", doctor_check_log, DOCTOR_ERROR, true},
     {"pam-service", doctor_check_pam_service, DOCTOR_ERROR, true},
     {"pam-modules", doctor_check_pam_modules, DOCTOR_ERROR, true},
     {"backend", doctor_check_backends, DOCTOR_ERROR, true},

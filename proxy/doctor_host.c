@@ -2,14 +2,18 @@
  * The doctor's checks of what the host gives: users, descriptors, the time. Called through the
  * table in doctor.c; reads only.
  */
+#include <errno.h>
 #include <pwd.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/timex.h>
 #include <time.h>
 
+#include "proxy/base/log_journal.h"
 #include "proxy/doctor_internal.h"
 #include "proxy/doctor_sockets.h"
+#include "proxy/host.h"
 
 /* A session has its client's and its backend's; the rest is for what every process has. */
 #define DESCRIPTORS_PER_SESSION 2
@@ -41,6 +45,39 @@ void doctor_check_users(struct doctor *doctor)
     for (size_t i = 0; i < doctor->config->backend_count; i++)
         if (*doctor->config->backends[i].user)
             check_user(doctor, "backend: user", doctor->config->backends[i].user);
+}
+
+static void check_log_file(struct doctor *doctor, const char *path)
+{
+    if (host_may_append(path)) {
+        doctor_good(doctor, "%s: can be written", path);
+        return;
+    }
+    doctor_fault(doctor, "%s: cannot be opened: %s", path, strerrordesc_np(errno));
+    doctor_advise(doctor,
+                  "make its directory (mkdir), or change \"file\" in section log: until "
+                  "then there is no start");
+}
+
+/* Without a journal there is a start, and standard error has what somebody looks for there. */
+void doctor_check_log(struct doctor *doctor)
+{
+    const struct config *config = doctor->config;
+    if (config->log.destination == LOG_TO_FILE)
+        check_log_file(doctor, config->log_file);
+    if (config->log.destination != LOG_TO_JOURNAL)
+        return;
+    if (log_journal_exists()) {
+        doctor_good(doctor, "the journal takes entries");
+        return;
+    }
+    doctor_report_add(&doctor->report, DOCTOR_WARNING,
+                      "there is no journal (" LOG_JOURNAL_SOCKET
+                      ": %s): standard error gets the lines",
+                      strerrordesc_np(errno));
+    doctor_advise(doctor,
+                  "write destination = \"stderr\", \"syslog\" or \"file\" in section log "
+                  "where there is no systemd, as in a container");
 }
 
 /* Of the Postern that runs; 0, this process, if none is seen. */

@@ -59,6 +59,6 @@ doctor_check doctor_check_dns, doctor_check_reverse, doctor_check_services;
 doctor_check doctor_check_shared, doctor_check_secret, doctor_check_admin;
 /* doctor_host.c */
 doctor_check doctor_check_users, doctor_check_descriptors, doctor_check_clock;
-doctor_check doctor_check_synchronisation;
+doctor_check doctor_check_synchronisation, doctor_check_log;
 
 #endif

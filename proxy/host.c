@@ -12,6 +12,7 @@
 
 #include "auth/pam.h"
 #include "proxy/base/log.h"
+#include "proxy/base/log_journal.h"
 #include "proxy/privileges.h"
 
 /* After how long a missing service is looked for again. */
@@ -50,8 +51,7 @@ static void parent_of(const char *path, char out[static PATH_MAX])
         snprintf(out, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
-/* As open() for appending would find it; errno tells. */
-static bool may_append(const char *path)
+bool host_may_append(const char *path)
 {
     char parent[PATH_MAX];
     struct stat status;
@@ -65,7 +65,11 @@ static bool may_append(const char *path)
 
 static bool check_log(const struct config *config)
 {
-    if (config->log.destination != LOG_TO_FILE || may_append(config->log_file))
+    if (config->log.destination == LOG_TO_JOURNAL && !log_journal_exists())
+        log_warning("log: destination: there is no journal (" LOG_JOURNAL_SOCKET
+                    ": %s): standard error gets the lines",
+                    strerrordesc_np(errno));
+    if (config->log.destination != LOG_TO_FILE || host_may_append(config->log_file))
         return true;
     log_error("log: file: %s cannot be opened: %s", config->log_file, strerrordesc_np(errno));
     return false;

@@ -18,6 +18,9 @@
  */
 MUST_USE bool host_check(const struct config *config, bool now);
 
+/* Could a log be written there? Its directory must exist. False: errno tells. */
+MUST_USE bool host_may_append(const char *path);
+
 /* The PAM service may be missing at a start, and come. While it is, call this: it says once
  * when that is over, and returns when to call next (clock_now_ms(); UINT64_MAX: no need). NULL
  * is allowed: nothing is served yet. */

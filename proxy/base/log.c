@@ -273,6 +273,17 @@ void log_number(struct log_record *record, const char *key, uint64_t value)
         record->length = before;
 }
 
+/* False: there is no journal. What it has no room for now is lost, as it would be elsewhere. */
+static bool give_to_journal(const char *line, size_t length)
+{
+    if (log_journal_send(line, length))
+        return true;
+    if (errno != EAGAIN && errno != EMSGSIZE)
+        return false;
+    lost++;
+    return true;
+}
+
 static void write_line(const char *line, size_t length)
 {
     struct iovec parts[] = {{(void *)(uintptr_t) "\n", torn ? 1 : 0},
@@ -280,10 +291,8 @@ static void write_line(const char *line, size_t length)
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     size_t whole = length + parts[0].iov_len;
     ssize_t written;
-    if (options.destination == LOG_TO_JOURNAL) {
-        lost += !log_journal_send(line, length);
+    if (options.destination == LOG_TO_JOURNAL && give_to_journal(line, length))
         return;
-    }
     do {
         if (socket_output)
             written = sendmsg(output, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -31,6 +31,7 @@ enum log_level {
     LOG_LEVEL_DEBUG,
 };
 
+/* Without a journal its lines go to standard error. */
 enum log_destination { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_FILE, LOG_TO_JOURNAL };
 enum log_format { LOG_FORMAT_PLAIN, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 

@@ -6,9 +6,11 @@
 #include "proxy/base/log_journal.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 /* A field's name; a longer one is no field of ours. */
 #define KEY_SIZE 32
@@ -134,10 +136,23 @@ size_t log_journal_format(const char *line, size_t length,
     return entry.length;
 }
 
+static const struct sockaddr_un journal = {.sun_family = AF_UNIX,
+                                           .sun_path = LOG_JOURNAL_SOCKET};
+
+bool log_journal_exists(void)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool found = fd >= 0 && connect(fd, (const struct sockaddr *)&journal, sizeof journal) == 0;
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return found;
+}
+
 bool log_journal_send(const char *line, size_t length)
 {
     static int fd = -1;
-    struct sockaddr_un journal = {.sun_family = AF_UNIX, .sun_path = LOG_JOURNAL_SOCKET};
     char entry[LOG_JOURNAL_ENTRY_SIZE];
     if (fd < 0)
         fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);

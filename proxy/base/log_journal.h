@@ -24,7 +24,11 @@
 size_t log_journal_format(const char *line, size_t length,
                           char out[static LOG_JOURNAL_ENTRY_SIZE]);
 
-/* False: there is nobody, or no room for it now. */
+/* Does anybody take entries? False: errno tells. */
+MUST_USE bool log_journal_exists(void);
+
+/* False, and errno tells: EAGAIN, there is no room for it now; EMSGSIZE, nor will there be;
+ * otherwise there is nobody. */
 MUST_USE bool log_journal_send(const char *line, size_t length);
 
 #endif

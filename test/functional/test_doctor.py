@@ -311,6 +311,21 @@ def test_service_that_refuses_everybody_is_told(service, lines, said):
 
 # the backend
 
+# the log
+
+@pytest.mark.skipif(os.path.exists("/run/systemd/journal/socket"), reason="there is a journal")
+def test_journal_that_is_not_there(doctor):
+    check_fault(doctor(log={"destination": "journal"}), "log", "warning", "no journal",
+                "destination")
+
+
+def test_place_of_the_log_file(doctor, scratch):
+    check_fault(doctor(log={"destination": "file", "file": "/nowhere/log"}), "log", "error",
+                "/nowhere/log", "mkdir")
+    assert doctor(log={"destination": "file", "file": scratch / "log"}).severities("log") == ["ok"]
+    assert not (scratch / "log").exists()
+
+
 BACKEND_CHECKS = ("backend", "backend-identity", "backend-open-relay", "backend-local-relay")
 
 

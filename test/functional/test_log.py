@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from conftest import needs_root
-from support import logfmt, wait
+from support import logfmt, postern as posterns, wait
 from support.client import Client, b64, plain_response
 
 
@@ -279,8 +279,32 @@ def test_replies_do_not_repeat_what_the_client_said(postern):
             assert marker not in one.command(command).text
 
 
+no_journal = pytest.mark.skipif(os.path.exists("/run/systemd/journal/socket"),
+                                reason="there is a journal")
+
+
+@no_journal
+def test_without_a_journal_no_line_is_lost(start, backend):
+    """As in a container; -n and a reload say so, too."""
+    said = re.compile("^log: destination: there is no journal .*No such file or directory.*"
+                      "standard error")
+    postern = start(backend, log={"destination": "journal"})
+    assert len(postern.find_records(level="warning", msg=said)) == 1
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wrong", 535)
+        one.quit()
+    postern.wait_for_record(event="login failed", process="reactor")
+    postern.session_record(one)
+    result = posterns.run("-n", "-c", postern.configuration_path)
+    assert result.returncode == 0
+    assert "warning: log: destination: there is no journal" in result.stderr
+    postern.reload()
+    assert len(postern.find_records(level="warning", msg=said)) == 2
+
+
 @needs_root
-@pytest.mark.skipif(os.path.exists("/run/systemd/journal/socket"), reason="there is a journal")
+@no_journal
 def test_journal_gets_the_fields_of_all_processes(start, backend):
     """In its native protocol; also from the reactor, which has no /run."""
     path = pathlib.Path("/run/systemd/journal/socket")
