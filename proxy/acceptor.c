@@ -149,8 +149,12 @@ struct acceptor *acceptor_new(struct service *service, struct door *door, int fd
     event_assign(&acceptor->readable, service->base, fd, EV_READ | EV_PERSIST, on_readable,
                  acceptor);
     evtimer_assign(&acceptor->rested, service->base, on_rested, acceptor);
-    event_add(&acceptor->readable, NULL);
     return acceptor;
+}
+
+void acceptor_begin(struct acceptor *acceptor)
+{
+    event_add(&acceptor->readable, NULL);
 }
 
 void acceptor_free(struct acceptor *acceptor)

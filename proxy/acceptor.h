@@ -12,8 +12,11 @@
 
 struct acceptor;
 
-/* Starts to accept on `fd`, which it owns. The door must outlive it. NULL: no memory. */
+/* For `fd`, which it owns. The door must outlive it. NULL: no memory. */
 MUST_USE struct acceptor *acceptor_new(struct service *service, struct door *door, int fd);
+
+/* Starts to accept; the socket has to listen by now. */
+void acceptor_begin(struct acceptor *acceptor);
 
 /* Stops, and closes the socket. NULL is allowed. */
 void acceptor_free(struct acceptor *acceptor);

@@ -20,6 +20,7 @@ enum control_type {
     /* master to reactor */
     CONTROL_WORKER, /* number: slot; descriptor: the socket of a new auth worker */
     CONTROL_OPENER, /* descriptor: the socket of a new opener */
+    CONTROL_ACCEPT, /* all of the generation are ready: accept */
     CONTROL_DRAIN,  /* accept no more; end when the last session has ended. number: 1 if the
                        master leaves, and replaces no helper from now on */
     CONTROL_STOP,   /* the same, and ask every session to end: the configured time at most;

@@ -3,8 +3,6 @@
  * what a reactor may ask for. A reactor is taken for hostile: it names slots and requests by
  * number, and the numbers are checked.
  */
-#include "proxy/generation.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -16,22 +14,10 @@
 #include "proxy/base/log.h"
 #include "proxy/contexts.h"
 #include "proxy/control.h"
+#include "proxy/generation_internal.h"
 #include "proxy/opener.h"
 #include "proxy/privileges.h"
-#include "proxy/reactor_child.h"
 #include "proxy/statistics_memory.h"
-
-struct generation {
-    const struct generation_environment *environment;
-    struct config *config;
-    struct contexts *contexts;
-    unsigned reactor_count;
-    struct reactor_child *reactors;
-    bool ending;
-    bool served; /* all reactors have been ready once */
-    bool failed; /* a reactor ended before that */
-    bool news;   /* a reactor has become ready */
-};
 
 /* What reactor `index` listens on; the array is the caller's to free. */
 static struct reactor_listener *list_listeners(const struct generation *generation,
@@ -44,8 +30,9 @@ static struct reactor_listener *list_listeners(const struct generation *generati
 
     *count = 0;
     for (size_t i = 0; list && i < config->listen_count; i++) {
-        size_t found = listeners_of(generation->environment->listeners, &config->listens[i],
-                                    index, generation->reactor_count, fds, SOCKETS);
+        size_t found =
+            listeners_of(generation->environment->listeners, &config->listens[i],
+                         generation->accepting, index, generation->reactor_count, fds, SOCKETS);
         for (size_t j = 0; j < found; j++)
             list[(*count)++] = (struct reactor_listener){i, fds[j]};
     }
@@ -188,6 +175,15 @@ enum generation_state generation_state(const struct generation *generation)
     return ready == generation->reactor_count ? GENERATION_SERVING : GENERATION_STARTING;
 }
 
+void generation_tell_one(const struct reactor_child *reactor, enum control_type type,
+                         uint32_t number, int descriptor)
+{
+    struct control_message message = {.type = type, .number = number};
+    if (reactor->control >= 0 && !control_send(reactor->control, &message, descriptor))
+        log_warning("reactor %d cannot be told of something: %s", (int)reactor->process.pid,
+                    strerrordesc_np(errno));
+}
+
 static void end_all(struct generation *generation, enum control_type type, uint32_t first,
                     uint32_t others)
 {
@@ -199,6 +195,12 @@ static void end_all(struct generation *generation, enum control_type type, uint3
             reactor->process.pid > 0)
             privileges_signal(reactor->process.pid, generation->config->user, SIGTERM);
     }
+}
+
+void generation_accept(struct generation *generation)
+{
+    generation->accepting = true;
+    generation_tell(generation, CONTROL_ACCEPT, 0);
 }
 
 void generation_drain(struct generation *generation)
@@ -283,6 +285,8 @@ static void take_message(struct generation *generation, struct reactor_child *re
     case CONTROL_READY:
         reactor->ready = generation->news = true;
         generation->served |= generation_state(generation) == GENERATION_SERVING;
+        if (generation->accepting)
+            generation_tell_one(reactor, CONTROL_ACCEPT, 0, -1);
         break;
     case CONTROL_WORKER_FAULT:
         reactor_child_replace_worker(reactor, generation->config, message->number);
@@ -369,82 +373,9 @@ pid_t generation_find_stuck(struct generation *generation, uint64_t now_ms,
     return stuck;
 }
 
-static void tell(const struct reactor_child *reactor, enum control_type type, uint32_t number,
-                 int descriptor)
-{
-    struct control_message message = {.type = type, .number = number};
-    if (reactor->control >= 0 && !control_send(reactor->control, &message, descriptor))
-        log_warning("reactor %d cannot be told of something: %s", (int)reactor->process.pid,
-                    strerrordesc_np(errno));
-}
-
 void generation_tell(const struct generation *generation, enum control_type type,
                      uint32_t number)
 {
     for (unsigned i = 0; i < generation->reactor_count; i++)
-        tell(&generation->reactors[i], type, number, -1);
-}
-
-void generation_take_charge(const struct generation *generation,
-                            const struct admin_sockets *sockets)
-{
-    const struct reactor_child *first = &generation->reactors[0];
-    for (uint32_t i = 0; i < ADMIN_KINDS; i++)
-        tell(first, CONTROL_ADMIN, i, admin_sockets_descriptor(sockets, (enum admin_kind)i));
-}
-
-void generation_forget_peers(const struct generation *in_charge)
-{
-    tell(&in_charge->reactors[0], CONTROL_PEERS, 0, -1);
-}
-
-void generation_add_peer(const struct generation *in_charge, int socket)
-{
-    tell(&in_charge->reactors[0], CONTROL_PEER, 0, socket);
-}
-
-void generation_introduce(const struct generation *generation,
-                          const struct generation *in_charge)
-{
-    const struct reactor_child *asker = &in_charge->reactors[0];
-    for (unsigned i = 0; i < generation->reactor_count; i++) {
-        const struct reactor_child *asked = &generation->reactors[i];
-        int pair[2];
-        if (asked == asker || !asked->ready || asked->control < 0 || !control_pair(pair))
-            continue;
-        generation_add_peer(in_charge, pair[0]);
-        tell(asked, CONTROL_ASKED, 0, pair[1]);
-        close(pair[0]);
-        close(pair[1]);
-    }
-}
-
-bool generation_has_first(const struct generation *generation)
-{
-    return generation->reactors[0].process.pid > 0;
-}
-
-bool generation_has_news(struct generation *generation)
-{
-    bool news = generation->news;
-    generation->news = false;
-    return news;
-}
-
-void generation_begin_reload(struct generation *generation)
-{
-    for (unsigned i = 0; i < generation->reactor_count; i++)
-        if (generation->reactors[i].reload == RELOAD_ASKED)
-            generation->reactors[i].reload = RELOAD_UNDER_WAY;
-}
-
-void generation_end_reload(struct generation *generation, bool done, int report)
-{
-    for (unsigned i = 0; i < generation->reactor_count; i++) {
-        struct reactor_child *reactor = &generation->reactors[i];
-        if (reactor->reload != RELOAD_UNDER_WAY)
-            continue;
-        reactor->reload = RELOAD_NOT_ASKED;
-        tell(reactor, CONTROL_RELOADED, done, report);
-    }
+        generation_tell_one(&generation->reactors[i], type, number, -1);
 }

@@ -66,6 +66,8 @@ enum generation_state {
 };
 enum generation_state generation_state(const struct generation *generation);
 
+/* All are ready: accept. Those that are started again later do so at once. */
+void generation_accept(struct generation *generation);
 /* Accept no more; live sessions finish in their own time. */
 void generation_drain(struct generation *generation);
 /* The same, and their master is about to be another program, which replaces no helper. */

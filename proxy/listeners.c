@@ -20,6 +20,7 @@ struct listener {
     struct address address;
     bool adopted;
     size_t count;
+    size_t listening; /* the first of them; the others are bound only */
     int *fds;
 };
 
@@ -38,6 +39,12 @@ static void close_listener(struct listener *listener)
     for (size_t i = 0; i < listener->count; i++)
         close(listener->fds[i]);
     free(listener->fds);
+}
+
+static void close_silent(struct listener *listener)
+{
+    while (listener->count > listener->listening)
+        close(listener->fds[--listener->count]);
 }
 
 void listeners_close(struct listeners *listeners)
@@ -73,7 +80,7 @@ static struct listener *add(struct listeners *listeners, const struct address *a
     return &list[listeners->count++];
 }
 
-static bool keep(struct listener *listener, int fd)
+static bool keep(struct listener *listener, int fd, bool listens)
 {
     int *fds = realloc(listener->fds, (listener->count + 1) * sizeof *fds);
     if (!fds) {
@@ -82,6 +89,8 @@ static bool keep(struct listener *listener, int fd)
     }
     listener->fds = fds;
     fds[listener->count++] = fd;
+    if (listens)
+        listener->listening = listener->count;
     return true;
 }
 
@@ -112,7 +121,7 @@ static int bind_socket(const struct address *address, bool first)
     good = good && bind(fd, &address->any, address->length) == 0;
     if (first)
         good = good && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0;
-    if (good && listen(fd, BACKLOG) == 0)
+    if (good && (!first || listen(fd, BACKLOG) == 0))
         return fd;
     int error = errno;
     close(fd);
@@ -136,13 +145,14 @@ static bool open_all(struct listener *listener, const struct config_listen *list
                      size_t wanted)
 {
     while (!listener->adopted && listener->count < wanted) {
-        int fd = open_socket(&listen->address, listener->count == 0);
+        bool first = listener->count == 0;
+        int fd = open_socket(&listen->address, first);
         if (fd < 0) {
             log_error("listen \"%s\": cannot listen on %s: %s", listen->name,
                       listen->address_text, strerrordesc_np(errno));
             return false;
         }
-        if (!keep(listener, fd))
+        if (!keep(listener, fd, first))
             return false;
     }
     return true;
@@ -162,6 +172,28 @@ bool listeners_open(struct listeners *listeners, const struct config *config)
     return good;
 }
 
+static bool begin(const struct listener *listener)
+{
+    for (size_t i = listener->listening; i < listener->count; i++)
+        if (listen(listener->fds[i], BACKLOG) < 0) {
+            char text[ADDRESS_TEXT_SIZE];
+            address_text(&listener->address, text);
+            log_error("cannot listen on %s: %s", text, strerrordesc_np(errno));
+            return false;
+        }
+    return true;
+}
+
+bool listeners_begin(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        if (!begin(&listeners->list[i]))
+            return false;
+    for (size_t i = 0; i < listeners->count; i++)
+        listeners->list[i].listening = listeners->list[i].count;
+    return true;
+}
+
 static bool is_named(const struct config *config, const struct address *address)
 {
     for (size_t i = 0; i < config->listen_count; i++)
@@ -175,6 +207,7 @@ void listeners_trim(struct listeners *listeners, const struct config *config)
     size_t kept = 0;
     for (size_t i = 0; i < listeners->count; i++) {
         struct listener *each = &listeners->list[i];
+        close_silent(each);
         if (each->count > 0 && is_named(config, &each->address)) {
             listeners->list[kept++] = *each;
             continue;
@@ -206,7 +239,7 @@ static bool adopt_socket(struct listeners *listeners, int fd)
     if (!listener)
         return false;
     listener->adopted = true;
-    return keep(listener, fd);
+    return keep(listener, fd, true);
 }
 
 bool listeners_adopt(struct listeners *listeners)
@@ -221,13 +254,14 @@ bool listeners_adopt(struct listeners *listeners)
 /* Every socket is served by a reactor, and every reactor serves a socket, whatever the numbers.
  */
 size_t listeners_of(const struct listeners *listeners, const struct config_listen *listen,
-                    unsigned index, unsigned count, int *out, size_t size)
+                    bool only_listening, unsigned index, unsigned count, int *out, size_t size)
 {
     const struct listener *listener = find(listeners, &listen->address);
-    size_t found = 0;
-    for (size_t i = 0; listener && i < listener->count; i++) {
-        bool mine =
-            listener->count >= count ? i % count == index : index % listener->count == i;
+    size_t found = 0, sockets = 0;
+    if (listener)
+        sockets = only_listening ? listener->listening : listener->count;
+    for (size_t i = 0; i < sockets; i++) {
+        bool mine = sockets >= count ? i % count == index : index % sockets == i;
         if (mine && found < size)
             out[found++] = listener->fds[i];
     }
@@ -261,5 +295,5 @@ bool listeners_inherit(struct listeners *listeners, int fd, const struct address
     struct listener *listener = find(listeners, address);
     if (!listener)
         listener = add(listeners, address);
-    return listener && keep(listener, fd);
+    return listener && keep(listener, fd, true);
 }

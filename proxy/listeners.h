@@ -37,21 +37,26 @@ MUST_USE bool listeners_inherit(struct listeners *listeners, int fd,
 
 /*
  * Opens what `config` names and is not open yet. False, having logged each that failed; the
- * ones that were open before are as they were.
+ * ones that were open before are as they were. Of those that share an address with others only
+ * the first listens: the kernel would at once give the rest their share of the connections.
  */
 MUST_USE bool listeners_open(struct listeners *listeners, const struct config *config);
+
+/* All of them listen from now on. False, having logged why, and nothing has changed. */
+MUST_USE bool listeners_begin(struct listeners *listeners);
 
 /* Closes all of them: nothing more is accepted. */
 void listeners_close(struct listeners *listeners);
 
-/* Closes what `config` does not name. */
+/* Closes what `config` does not name, and what does not listen. */
 void listeners_trim(struct listeners *listeners, const struct config *config);
 
 /*
- * The sockets of `listen` that reactor `index` of `count` serves: writes them to `out` (room
- * for `size`) and returns how many there are. They stay the listeners'.
+ * The sockets of `listen` that reactor `index` of `count` serves, or those of them that listen
+ * already: writes them to `out` (room for `size`) and returns how many there are. They stay the
+ * listeners'.
  */
 size_t listeners_of(const struct listeners *listeners, const struct config_listen *listen,
-                    unsigned index, unsigned count, int *out, size_t size);
+                    bool only_listening, unsigned index, unsigned count, int *out, size_t size);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * The master's loop: signals through a signalfd, messages of the reactors, records of theirs
  * for syslog. poll() is enough: its descriptors are few, and there is no library between it and
- * the kernel.
+ * the kernel. What becomes of generations is in master_reload.c.
  *
  *   SIGHUP   a reload: the file is read and checked, a new generation starts beside the serving
  *            one, and when it is ready the old one drains; if anything is wrong, nothing has
@@ -31,7 +31,6 @@
 #include "proxy/master_internal.h"
 #include "proxy/privileges.h"
 #include "proxy/process_title.h"
-#include "proxy/statistics_memory.h"
 #include "proxy/supervisor.h"
 #include "proxy/watchdog.h"
 
@@ -47,168 +46,6 @@ void master_each_generation(struct master *master, void (*act)(struct generation
         act(master->starting);
     for (size_t i = 0; i < master->ending_count; i++)
         act(master->ending[i]);
-}
-
-/* What postmasters find out too late: more connections allowed than there are descriptors. */
-static void check_descriptors(const struct config *config)
-{
-    unsigned have = privileges_raise_descriptors();
-    uint64_t want = 2ull * config->limits.connections + 64;
-    if (have < want)
-        log_warning("limits: connections = %u needs %llu descriptors, but only %u may be open",
-                    config->limits.connections, (unsigned long long)want, have);
-}
-
-static bool start_generation(struct master *master, struct config *config)
-{
-    if (!host_check(config, true) || !administration_open(master->administration, config) ||
-        !listeners_open(master->listeners, config)) {
-        config_free(config);
-        return false;
-    }
-    if (config->log.destination == LOG_TO_FILE && !log_file_use(config->log_file)) {
-        config_free(config);
-        return false;
-    }
-    log_configure(&config->log);
-    check_descriptors(config);
-    statistics_name(config);
-    master->starting = generation_start(&master->environment, config);
-    return master->starting != NULL;
-}
-
-struct generations {
-    struct generation *list[GENERATIONS + 3];
-    struct administration_view view;
-};
-
-static const struct administration_view *all(struct master *master,
-                                             struct generations *generations)
-{
-    size_t count = 0;
-    generations->list[count++] = master->serving;
-    generations->list[count++] = master->starting;
-    for (size_t i = 0; i < master->ending_count; i++)
-        generations->list[count++] = master->ending[i];
-    generations->view = (struct administration_view){generations->list, count, master->former,
-                                                     master->former_count};
-    return &generations->view;
-}
-
-static void begin_report(struct master *master)
-{
-    struct generations generations;
-    administration_begin_reload(master->administration, all(master, &generations));
-}
-
-static void tell_of_reload(struct master *master, bool done)
-{
-    struct generations generations;
-    administration_end_reload(master->administration, all(master, &generations), done);
-}
-
-static void return_to_log(const struct master *master)
-{
-    const struct config *config = generation_config(master->serving);
-    if (master->log_before.destination == LOG_TO_FILE && !log_file_use(config->log_file))
-        log_warning("log: file: what has been opened for the reload stays in use");
-    log_configure(&master->log_before);
-}
-
-static void reload_failed(struct master *master)
-{
-    const struct config *config = generation_config(master->serving);
-    generation_free(master->starting);
-    master->starting = NULL;
-    return_to_log(master);
-    listeners_trim(master->listeners, config);
-    administration_settle(master->administration, false);
-    statistics_add(&statistics->reloads[STATISTICS_RELOAD_REFUSED], 1);
-    tell_of_reload(master, false);
-    log_error("reload refused: the configuration that was running stays as it was");
-    supervisor_ready();
-}
-
-static void reload(struct master *master)
-{
-    if (master->starting || master->ending_count == GENERATIONS) {
-        log_notice("the reload waits for an earlier one");
-        master->reload_again = true;
-        return;
-    }
-    supervisor_reloading();
-    log_notice("reloading");
-    master->reload_again = false;
-    begin_report(master);
-    master->log_before = *log_options();
-    struct config *config = config_load(generation_config(master->serving)->path);
-    if (!config || !start_generation(master, config))
-        reload_failed(master);
-}
-
-static void begin_serving(struct master *master)
-{
-    if (master->serving) {
-        generation_drain(master->serving);
-        master->ending[master->ending_count++] = master->serving;
-    }
-    const char *what = master->serving ? "reloaded" : "serving";
-    statistics_add(&statistics->reloads[STATISTICS_RELOAD_DONE], master->serving != NULL);
-    master->serving = master->starting;
-    master->starting = NULL;
-    listeners_trim(master->listeners, generation_config(master->serving));
-    administration_settle(master->administration, true);
-    tell_of_reload(master, true);
-    log_notice("%s: %s", what, generation_config(master->serving)->path);
-    supervisor_ready();
-}
-
-static void start_failed(struct master *master)
-{
-    if (master->serving) {
-        reload_failed(master);
-        return;
-    }
-    generation_free(master->starting);
-    master->starting = NULL;
-    master->status = EXIT_FAILURE;
-}
-
-/* What has become of the generations: ready, failed, ended. */
-static void review_generations(struct master *master)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < master->ending_count; i++) {
-        if (generation_state(master->ending[i]) != GENERATION_ENDED) {
-            master->ending[kept++] = master->ending[i];
-            continue;
-        }
-        if (master->in_charge == master->ending[i])
-            master->in_charge = NULL;
-        generation_free(master->ending[i]);
-    }
-    master->ending_count = kept;
-
-    if (!master->starting)
-        return;
-    enum generation_state state = generation_state(master->starting);
-    if (state == GENERATION_SERVING)
-        begin_serving(master);
-    else if (state == GENERATION_ENDED)
-        start_failed(master);
-}
-
-static void review(struct master *master)
-{
-    struct generations generations;
-    review_generations(master);
-    if (master->stopping)
-        master_review_stop(master);
-    administration_review(master->administration, all(master, &generations));
-    master->reload_again |= administration_wants_reload(master->administration);
-    if (master->reload_again && !master->starting && !master->stopping &&
-        master->ending_count < GENERATIONS)
-        reload(master);
 }
 
 static bool claim_child(struct generation *generation, pid_t pid, int status)
@@ -240,14 +77,14 @@ static void take_signals(struct master *master)
             break;
         case SIGHUP:
             if (!master->stopping)
-                reload(master);
+                master_reload(master);
             break;
         case SIGUSR1:
             log_file_reopen();
             break;
         case SIGUSR2:
             if (master_upgrade(master))
-                reload(master);
+                master_reload(master);
             break;
         default:
             master_stop(master);
@@ -333,7 +170,7 @@ static void turn(struct master *master)
     int ready = poll(list, count, wait);
     if (ready > 0)
         dispatch(master, list, count);
-    review(master);
+    master_review(master);
 }
 
 static bool set_up_signals(struct master *master)
@@ -402,7 +239,7 @@ int master_run(struct config *config)
         log_warning(
             "not started as root: no empty root, no change of user, no filter of system "
             "calls; every process has the rights of this one");
-    bool started = start_generation(&master, config);
+    bool started = master_start(&master, config);
     master.status = started ? EXIT_SUCCESS : EXIT_FAILURE;
     while (has_work(&master))
         turn(&master);

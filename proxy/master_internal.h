@@ -1,4 +1,5 @@
-/* The master's struct, shared by master.c and its parts master_stop.c and master_upgrade.c. */
+/* The master's struct, shared by master.c and its parts master_reload.c, master_stop.c and
+ * master_upgrade.c. */
 #ifndef POSTERN_MASTER_INTERNAL_H
 #define POSTERN_MASTER_INTERNAL_H
 
@@ -41,6 +42,13 @@ struct master {
     struct log_options log_before; /* while a reload may still fail */
     int status;
 };
+
+/* Begins a generation, which owns `config`. False: that failed, and the cause is in the log. */
+MUST_USE bool master_start(struct master *master, struct config *config);
+/* The same for a configuration that is read now, beside the generation that serves. */
+void master_reload(struct master *master);
+/* At the end of every turn: what has become of the generations, and what they wish. */
+void master_review(struct master *master);
 
 /* What generations have from the master: new, or what another program has left. */
 MUST_USE bool master_make_environment(struct master *master);

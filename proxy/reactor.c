@@ -90,6 +90,12 @@ static void on_trim_timer(int fd, short what, void *argument)
     reactor->trimmed_at = handshakes;
 }
 
+static void begin_accepting(const struct reactor *reactor)
+{
+    for (size_t i = 0; reactor->acceptors && i < reactor->settings->listener_count; i++)
+        acceptor_begin(reactor->acceptors[i]);
+}
+
 /* Ends the loop when the last session is gone and its last bytes are. */
 static void on_end_timer(int fd, short what, void *argument)
 {
@@ -211,6 +217,9 @@ static void on_control(void *context, const struct control_message *message, int
         reactor->service.refusing = message->number == 1;
         admin_told(reactor->admin, message, descriptor);
         return;
+    case CONTROL_ACCEPT:
+        begin_accepting(reactor);
+        break;
     case CONTROL_DRAIN:
         admin_drain(reactor->admin); /* the next generation answers */
         if (message->number == 1)

@@ -12,6 +12,7 @@ import pytest
 from conftest import needs_root
 from support import client, processes, wait
 from support.client import plain_response
+from support.visitors import Visitors
 
 
 def mail(one, text=b"text\r\n"):
@@ -327,6 +328,49 @@ def test_bad_reload_changes_nothing(start, backend, certificates, how):
     postern.reload()
     with client.Client(postern.starttls) as one:
         assert one.greeting().text.startswith("mended.example.org")
+
+
+def test_bad_reload_that_asks_for_more_workers_leaves_nobody_waiting(start, backend, certificates):
+    """Promise 10: no connection goes where nobody serves it, or is cut off."""
+    postern = start(backend, workers=1)
+    postern.configure(workers=4, tls={"certificate": certificates.expired_certificate})
+    with Visitors(postern) as visitors:
+        for _ in range(3):
+            postern.reload_refused()
+            visitors.go_on(20)
+    postern.configure(tls={"certificate": certificates.certificate})
+    with Visitors(postern) as visitors:
+        postern.reload()
+        postern.team("reactor", 4)
+        visitors.go_on(20)
+        postern.configure(workers=2)
+        postern.reload()
+        postern.team("reactor", 2)
+        visitors.go_on(20)
+
+
+def end_one_that_starts(postern):
+    """A reload of which one reactor is killed before all are ready. False: they were faster."""
+    old = postern.pids("reactor")
+    over = len(postern.find_records(msg=re.compile("^reload(ed:| refused)")))
+    postern.signal(signal.SIGHUP)
+    new = wait.until(lambda: set(postern.pids("reactor")) - set(old), "a new reactor").pop()
+    os.kill(new, signal.SIGSTOP)
+    in_time = not postern.find_records(msg=re.compile("^reloaded:"))
+    os.kill(new, signal.SIGKILL if in_time else signal.SIGCONT)
+    postern.wait_for_record(msg=re.compile("^reload(ed:| refused)"), count=over + 1)
+    return in_time
+
+
+def test_reload_that_fails_late_cuts_nobody_off(start, backend):
+    """Whoever has come meanwhile was not let in by the new ones that were ready already."""
+    postern = start(backend, workers=1)
+    postern.configure(workers=6)
+    with Visitors(postern) as visitors:
+        for _ in range(3):
+            if not end_one_that_starts(postern):
+                break
+            visitors.go_on()
 
 
 def test_bad_reload_leaves_the_log_as_it_was(start, backend, certificates):

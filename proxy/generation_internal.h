@@ -1,0 +1,26 @@
+/* A generation's struct, shared by generation.c and generation_admin.c only. */
+#ifndef POSTERN_GENERATION_INTERNAL_H
+#define POSTERN_GENERATION_INTERNAL_H
+
+#include "proxy/contexts.h"
+#include "proxy/generation.h"
+#include "proxy/reactor_child.h"
+
+struct generation {
+    const struct generation_environment *environment;
+    struct config *config;
+    struct contexts *contexts;
+    unsigned reactor_count;
+    struct reactor_child *reactors;
+    bool accepting; /* told to */
+    bool ending;
+    bool served; /* all reactors have been ready once */
+    bool failed; /* a reactor ended before that */
+    bool news;   /* a reactor has become ready */
+};
+
+/* `descriptor`: -1: none. What cannot be told is logged. */
+void generation_tell_one(const struct reactor_child *reactor, enum control_type type,
+                         uint32_t number, int descriptor);
+
+#endif

@@ -1,0 +1,181 @@
+/*
+ * From one configuration to the next: what is new is read, checked and made ready beside what
+ * serves, and takes its place when nothing can go wrong any more; until then a fault leaves all
+ * as it was (promise 10).
+ */
+#include <stdlib.h>
+
+#include "proxy/administration.h"
+#include "proxy/base/log.h"
+#include "proxy/base/log_file.h"
+#include "proxy/host.h"
+#include "proxy/master_internal.h"
+#include "proxy/privileges.h"
+#include "proxy/statistics_memory.h"
+#include "proxy/supervisor.h"
+
+/* What postmasters find out too late: more connections allowed than there are descriptors. */
+static void check_descriptors(const struct config *config)
+{
+    unsigned have = privileges_raise_descriptors();
+    uint64_t want = 2ull * config->limits.connections + 64;
+    if (have < want)
+        log_warning("limits: connections = %u needs %llu descriptors, but only %u may be open",
+                    config->limits.connections, (unsigned long long)want, have);
+}
+
+bool master_start(struct master *master, struct config *config)
+{
+    if (!host_check(config, true) || !administration_open(master->administration, config) ||
+        !listeners_open(master->listeners, config)) {
+        config_free(config);
+        return false;
+    }
+    if (config->log.destination == LOG_TO_FILE && !log_file_use(config->log_file)) {
+        config_free(config);
+        return false;
+    }
+    log_configure(&config->log);
+    check_descriptors(config);
+    statistics_name(config);
+    master->starting = generation_start(&master->environment, config);
+    return master->starting != NULL;
+}
+
+struct generations {
+    struct generation *list[GENERATIONS + 3];
+    struct administration_view view;
+};
+
+static const struct administration_view *all(struct master *master,
+                                             struct generations *generations)
+{
+    size_t count = 0;
+    generations->list[count++] = master->serving;
+    generations->list[count++] = master->starting;
+    for (size_t i = 0; i < master->ending_count; i++)
+        generations->list[count++] = master->ending[i];
+    generations->view = (struct administration_view){generations->list, count, master->former,
+                                                     master->former_count};
+    return &generations->view;
+}
+
+static void begin_report(struct master *master)
+{
+    struct generations generations;
+    administration_begin_reload(master->administration, all(master, &generations));
+}
+
+static void tell_of_reload(struct master *master, bool done)
+{
+    struct generations generations;
+    administration_end_reload(master->administration, all(master, &generations), done);
+}
+
+static void return_to_log(const struct master *master)
+{
+    const struct config *config = generation_config(master->serving);
+    if (master->log_before.destination == LOG_TO_FILE && !log_file_use(config->log_file))
+        log_warning("log: file: what has been opened for the reload stays in use");
+    log_configure(&master->log_before);
+}
+
+static void reload_failed(struct master *master)
+{
+    const struct config *config = generation_config(master->serving);
+    generation_free(master->starting);
+    master->starting = NULL;
+    return_to_log(master);
+    listeners_trim(master->listeners, config);
+    administration_settle(master->administration, false);
+    statistics_add(&statistics->reloads[STATISTICS_RELOAD_REFUSED], 1);
+    tell_of_reload(master, false);
+    log_error("reload refused: the configuration that was running stays as it was");
+    supervisor_ready();
+}
+
+void master_reload(struct master *master)
+{
+    if (master->starting || master->ending_count == GENERATIONS) {
+        log_notice("the reload waits for an earlier one");
+        master->reload_again = true;
+        return;
+    }
+    supervisor_reloading();
+    log_notice("reloading");
+    master->reload_again = false;
+    begin_report(master);
+    master->log_before = *log_options();
+    struct config *config = config_load(generation_config(master->serving)->path);
+    if (!config || !master_start(master, config))
+        reload_failed(master);
+}
+
+/* The new ones accept before the old ones no longer do. False: one of the sockets is not to be
+ * had after all. */
+static bool begin_serving(struct master *master)
+{
+    if (!listeners_begin(master->listeners))
+        return false;
+    generation_accept(master->starting);
+    if (master->serving) {
+        generation_drain(master->serving);
+        master->ending[master->ending_count++] = master->serving;
+    }
+    const char *what = master->serving ? "reloaded" : "serving";
+    statistics_add(&statistics->reloads[STATISTICS_RELOAD_DONE], master->serving != NULL);
+    master->serving = master->starting;
+    master->starting = NULL;
+    listeners_trim(master->listeners, generation_config(master->serving));
+    administration_settle(master->administration, true);
+    tell_of_reload(master, true);
+    log_notice("%s: %s", what, generation_config(master->serving)->path);
+    supervisor_ready();
+    return true;
+}
+
+static void start_failed(struct master *master)
+{
+    if (master->serving) {
+        reload_failed(master);
+        return;
+    }
+    generation_free(master->starting);
+    master->starting = NULL;
+    master->status = EXIT_FAILURE;
+}
+
+/* What has become of the generations: ready, failed, ended. */
+static void review_generations(struct master *master)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < master->ending_count; i++) {
+        if (generation_state(master->ending[i]) != GENERATION_ENDED) {
+            master->ending[kept++] = master->ending[i];
+            continue;
+        }
+        if (master->in_charge == master->ending[i])
+            master->in_charge = NULL;
+        generation_free(master->ending[i]);
+    }
+    master->ending_count = kept;
+
+    if (!master->starting)
+        return;
+    enum generation_state state = generation_state(master->starting);
+    if (state == GENERATION_ENDED || (state == GENERATION_SERVING && !begin_serving(master)))
+        start_failed(master);
+}
+
+void master_review(struct master *master)
+{
+    struct generations generations;
+    review_generations(master);
+    if (master->stopping)
+        master_review_stop(master);
+    administration_review(master->administration, all(master, &generations));
+    master->reload_again |= administration_wants_reload(master->administration);
+    if (master->reload_again && !master->starting && !master->stopping &&
+        master->ending_count < GENERATIONS)
+        master_reload(master);
+}
