@@ -156,7 +156,8 @@ struct config_timeouts {
     uint32_t backend_connect_ms;
     uint32_t backend_identity_ms; /* from the connection to the backend to 235 */
     uint32_t backend_reply_ms;    /* a command or message that awaits the backend's reply */
-    uint32_t drain_ms;            /* SIGTERM: time for transactions in progress */
+    uint32_t reload_ms; /* sessions of before a reload, until they are to end as by SIGTERM */
+    uint32_t drain_ms;  /* SIGTERM: time for transactions in progress */
 };
 
 /* Where that is unless the file says otherwise: as nobody asked for it there, Postern does

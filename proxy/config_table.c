@@ -255,6 +255,7 @@ const struct config_row config_rows[] = {
      CONFIG_SECONDS,
      AT(timeouts.backend_reply_ms),
      RANGE(1, DAY)},
+    {{"timeouts", "reload", "86400"}, CONFIG_SECONDS, AT(timeouts.reload_ms), RANGE(1, DAY)},
     {{"timeouts", "drain", "60"}, CONFIG_SECONDS, AT(timeouts.drain_ms), RANGE(0, DAY)},
 
     {{"admin", "socket", "\"" CONFIG_ADMIN_SOCKET "\""},

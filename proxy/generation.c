@@ -108,6 +108,7 @@ struct generation *generation_start(const struct generation_environment *environ
     }
     generation->environment = environment;
     generation->config = config;
+    generation->kill_ms = UINT64_MAX;
     generation->contexts = contexts_new(config);
     if (generation->contexts && opener_check(config) && make_reactors(generation))
         return generation;
@@ -216,6 +217,9 @@ void generation_leave(struct generation *generation)
 void generation_stop(struct generation *generation, bool lingers)
 {
     end_all(generation, CONTROL_STOP, lingers, 0);
+    if (generation->kill_ms == UINT64_MAX)
+        generation->kill_ms =
+            clock_now_ms() + generation->config->timeouts.drain_ms + GENERATION_KILL_AFTER_MS;
 }
 
 static void reactor_ended(struct generation *generation, struct reactor_child *reactor,
@@ -336,7 +340,12 @@ void generation_socket_readable(struct generation *generation, int fd)
 
 uint64_t generation_tend(struct generation *generation)
 {
-    uint64_t now_ms = clock_now_ms(), next_ms = UINT64_MAX;
+    uint64_t now_ms = clock_now_ms();
+    if (generation->kill_ms <= now_ms) {
+        generation->kill_ms = UINT64_MAX;
+        generation_kill(generation);
+    }
+    uint64_t next_ms = generation->kill_ms;
     for (unsigned i = 0; i < generation->reactor_count; i++) {
         struct reactor_child *reactor = &generation->reactors[i];
         uint64_t due_ms = reactor->process.restart_ms;

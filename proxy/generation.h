@@ -23,6 +23,9 @@
 
 struct generation;
 
+/* So much later than the configured time is what has not ended killed. */
+#define GENERATION_KILL_AFTER_MS 5000
+
 /* What generations have from the master. */
 struct generation_environment {
     const struct listeners *listeners;
@@ -68,12 +71,13 @@ enum generation_state generation_state(const struct generation *generation);
 
 /* All are ready: accept. Those that are started again later do so at once. */
 void generation_accept(struct generation *generation);
-/* Accept no more; live sessions finish in their own time. */
+/* Accept no more; live sessions finish, within a long time. */
 void generation_drain(struct generation *generation);
 /* The same, and their master is about to be another program, which replaces no helper. */
 void generation_leave(struct generation *generation);
-/* The same, and within the configured time. With `lingers` the first reactor serves the
- * administration interface until this is called again without. */
+/* The same, and within the configured time: what has not ended a moment after that is killed by
+ * generation_tend(). With `lingers` the first reactor serves the administration interface until
+ * this is called again without. */
 void generation_stop(struct generation *generation, bool lingers);
 void generation_kill(struct generation *generation);
 
@@ -109,8 +113,8 @@ bool generation_child_ended(struct generation *generation, pid_t pid, int status
 size_t generation_sockets(const struct generation *generation, int *out, size_t size);
 void generation_socket_readable(struct generation *generation, int fd);
 
-/* Starts again what has died and has waited long enough; returns when to call next
- * (clock_now_ms(); UINT64_MAX: no need). */
+/* Starts again what has died and has waited long enough, ends what is overdue; returns when to
+ * call next (clock_now_ms(); UINT64_MAX: no need). */
 uint64_t generation_tend(struct generation *generation);
 
 #endif

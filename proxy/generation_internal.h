@@ -12,7 +12,8 @@ struct generation {
     struct contexts *contexts;
     unsigned reactor_count;
     struct reactor_child *reactors;
-    bool accepting; /* told to */
+    uint64_t kill_ms; /* when it should have stopped; UINT64_MAX: nothing is to be killed */
+    bool accepting;   /* told to */
     bool ending;
     bool served; /* all reactors have been ready once */
     bool failed; /* a reactor ended before that */

@@ -35,6 +35,7 @@ struct master {
     size_t former_count;
     char user[LOGIN_NAME_MAX]; /* of the first configuration, which is what they are, too */
     bool reload_again;         /* SIGHUP while a generation was starting */
+    bool making_place;         /* the oldest generation has been told to end */
     bool stopping;
     uint64_t kill_ms;              /* when stopping: when patience ends */
     struct generation *in_charge;  /* when stopping: answers who asks; NULL: nobody does */

@@ -94,13 +94,30 @@ static void reload_failed(struct master *master)
     supervisor_ready();
 }
 
+/* Sessions that never end keep nobody from reloading: the oldest go first. */
+static bool has_place(struct master *master)
+{
+    if (master->ending_count < GENERATIONS)
+        return true;
+    if (!master->making_place) {
+        log_notice("the reload waits for the oldest sessions, which are told to end: reactors "
+                   "of %d earlier ones are left",
+                   GENERATIONS);
+        generation_stop(master->ending[0], false);
+        master->making_place = true;
+    }
+    return false;
+}
+
 void master_reload(struct master *master)
 {
-    if (master->starting || master->ending_count == GENERATIONS) {
+    master->reload_again = true;
+    if (master->starting) {
         log_notice("the reload waits for an earlier one");
-        master->reload_again = true;
         return;
     }
+    if (!has_place(master))
+        return;
     supervisor_reloading();
     log_notice("reloading");
     master->reload_again = false;
@@ -159,6 +176,7 @@ static void review_generations(struct master *master)
         generation_free(master->ending[i]);
     }
     master->ending_count = kept;
+    master->making_place &= kept == GENERATIONS;
 
     if (!master->starting)
         return;
@@ -175,7 +193,6 @@ void master_review(struct master *master)
         master_review_stop(master);
     administration_review(master->administration, all(master, &generations));
     master->reload_again |= administration_wants_reload(master->administration);
-    if (master->reload_again && !master->starting && !master->stopping &&
-        master->ending_count < GENERATIONS)
+    if (master->reload_again && !master->starting && !master->stopping)
         master_reload(master);
 }

@@ -10,8 +10,6 @@
 #include "proxy/master_internal.h"
 #include "proxy/supervisor.h"
 
-#define KILL_AFTER_MS 5000
-
 static uint64_t longest_drain_ms(const struct master *master)
 {
     uint64_t longest = 0;
@@ -48,7 +46,7 @@ void master_stop(struct master *master)
     for (size_t i = 0; i < master->ending_count; i++)
         generation_stop(master->ending[i], master->ending[i] == master->in_charge);
     master_signal_former(master, SIGTERM);
-    master->kill_ms = clock_now_ms() + longest_drain_ms(master) + KILL_AFTER_MS;
+    master->kill_ms = clock_now_ms() + longest_drain_ms(master) + GENERATION_KILL_AFTER_MS;
 }
 
 /* Is the reactor in charge the only one that is left? */

@@ -110,6 +110,12 @@ static void on_end_timer(int fd, short what, void *argument)
         evtimer_add(&reactor->end_timer, &wait);
 }
 
+static void set_stop_timer(struct reactor *reactor, uint32_t wait_ms)
+{
+    struct timeval wait = {(time_t)(wait_ms / 1000), (suseconds_t)(wait_ms % 1000 * 1000)};
+    evtimer_add(&reactor->stop_timer, &wait);
+}
+
 /* Who asks is answered still. */
 static void drain(struct reactor *reactor)
 {
@@ -121,6 +127,7 @@ static void drain(struct reactor *reactor)
     free(reactor->acceptors);
     reactor->acceptors = NULL;
     event_active(&reactor->end_timer, EV_TIMEOUT, 0);
+    set_stop_timer(reactor, reactor->settings->config->timeouts.reload_ms);
 }
 
 static void stop_one(struct connection *connection, void *context)
@@ -135,17 +142,8 @@ static void abort_one(struct connection *connection, void *context)
     session_abort(session_of(connection), REPLY_SHUTTING_DOWN, "shutdown, out of time");
 }
 
-static void on_stop_timer(int fd, short what, void *argument)
-{
-    (void)fd, (void)what;
-    struct reactor *reactor = argument;
-    connections_each(reactor->service.connections, abort_one, NULL);
-}
-
 static void stop(struct reactor *reactor, bool lingers)
 {
-    uint32_t wait_ms = reactor->settings->config->timeouts.drain_ms;
-    struct timeval wait = {(time_t)(wait_ms / 1000), (suseconds_t)(wait_ms % 1000 * 1000)};
     reactor->lingers = lingers;
     event_active(&reactor->end_timer, EV_TIMEOUT, 0);
     if (reactor->service.stopping)
@@ -154,7 +152,18 @@ static void stop(struct reactor *reactor, bool lingers)
     drain(reactor);
     admin_stop(reactor->admin);
     connections_each(reactor->service.connections, stop_one, NULL);
-    evtimer_add(&reactor->stop_timer, &wait);
+    set_stop_timer(reactor, reactor->settings->config->timeouts.drain_ms);
+}
+
+/* Of those who drain the time to end by themselves is over, or of those who stop, any. */
+static void on_stop_timer(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct reactor *reactor = argument;
+    if (reactor->service.stopping)
+        connections_each(reactor->service.connections, abort_one, NULL);
+    else
+        stop(reactor, false);
 }
 
 static void on_terminated(int number, short what, void *argument)

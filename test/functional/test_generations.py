@@ -13,19 +13,70 @@ from support.backend import Backend
 from support.client import Client
 
 
-def test_reloads_that_wait_for_old_sessions_do_not_harm_a_stop(postern):
-    """Sixteen generations may be at their end; SIGTERM adds the serving one."""
+def hold_every_place(postern):
+    """Sixteen generations, each kept by a transaction that is never ended; returns these."""
     held = []
     for _ in range(16):
         held.append(postern.log_in())
+        held[-1].command("MAIL FROM:<a@b.test>", 250)
         postern.reload()
+    return held
+
+
+def test_reloads_that_wait_for_old_sessions_do_not_harm_a_stop(postern):
+    """Sixteen generations may be at their end; SIGTERM adds the serving one."""
+    held = hold_every_place(postern)
     held.append(postern.log_in())
     postern.signal(signal.SIGHUP)
-    postern.wait_for_record(msg="the reload waits for an earlier one")
+    postern.wait_for_record(msg=re.compile("^the reload waits for the oldest sessions"))
     postern.signal(signal.SIGTERM)
-    assert postern.wait() == 0
+    postern.wait_for_record(msg=re.compile("^stopping"))
     for client in held:
         client.close()
+    assert postern.wait() == 0
+
+
+@pytest.mark.parametrize("is_stuck", [False, True])
+def test_sessions_that_never_end_keep_no_reload_from_being_done(start, backend, is_stuck):
+    """The oldest get the time of "drain", whatever they do, and all others go on."""
+    postern = start(backend, timeouts={"drain": 1})
+    oldest = postern.sole("reactor")
+    held = hold_every_place(postern)
+    if is_stuck:
+        os.kill(oldest, signal.SIGSTOP)
+    postern.configure(hostname="new.example")
+    postern.reload()
+    with Client(postern.starttls) as client:
+        assert "new.example" in client.greeting().lines[0]
+    if is_stuck:
+        assert held[0].receive_rest() == b""
+    else:
+        held[0].reply(421)
+        held[0].expect_closed()
+        assert postern.session_record(held[0])["end"] == "shutdown, out of time"
+    for client in held[1:]:
+        client.command("RCPT TO:<c@d.test>", 250)
+        client.close()
+
+
+def test_session_of_before_a_reload_ends_in_time_but_no_transaction_does(start, backend):
+    """As far as "reload" says; who has come since is not meant."""
+    postern = start(backend, timeouts={"reload": 1})
+    idle, sending = postern.log_in(), postern.log_in()
+    sending.command("MAIL FROM:<a@b.test>", 250)
+    sending.command("RCPT TO:<c@d.test>", 250)
+    reactor = postern.sole("reactor")
+    postern.reload()
+    with postern.log_in() as new:
+        idle.reply(421)
+        idle.expect_closed()
+        sending.command("DATA", 354)
+        sending.send("x\r\n.\r\n")
+        sending.reply(250)
+        sending.reply(421)
+        sending.expect_closed()
+        wait.until(lambda: reactor not in postern.pids("reactor"), "the end of the old reactor")
+        new.quit()
 
 
 @needs_root
