@@ -85,8 +85,9 @@ struct config_listen {
     struct fingerprints *fingerprints; /* read from the file that `external` names, or NULL */
     struct config_texts recipient_words; /* of role mx, as written */
     struct recipients *recipients;       /* the same; NULL: the backend alone decides */
-    struct config_texts backend_names;   /* as written; none: the first backend */
-    unsigned *backends;                  /* the same, as indices into config->backends */
+    uint32_t withhold; /* of what EHLO could offer: bits 1u << enum smtp_extension */
+    struct config_texts backend_names; /* as written; none: the first backend */
+    unsigned *backends;                /* the same, as indices into config->backends */
     size_t backend_count;
     enum config_backend_order backend_order;
 };

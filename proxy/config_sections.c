@@ -49,7 +49,9 @@ const struct config_row *config_row_find(const char *section, const char *key)
 bool config_key_may_be_empty(const char *key)
 {
     for (size_t i = 0; i < config_row_count; i++)
-        if (config_row_is_list(&config_rows[i]) && config_rows[i].kind != CONFIG_WORDS &&
+        if (config_row_is_list(&config_rows[i]) &&
+            (config_rows[i].kind != CONFIG_WORDS ||
+             strcmp(config_rows[i].option.fallback, "{}") == 0) &&
             strcmp(config_rows[i].option.key, key) == 0)
             return true;
     return false;

@@ -9,6 +9,7 @@
 #include "proxy/config_internal.h"
 #include "proxy/config_rules.h"
 #include "proxy/identity.h"
+#include "proxy/smtp/ehlo.h"
 #include "proxy/smtp/xclient.h"
 
 #define CIPHERS                                                                                \
@@ -56,6 +57,11 @@ static const char *attribute_word(unsigned index)
 {
     return index < SMTP_XCLIENT_COUNT ? smtp_xclient_name((enum smtp_xclient_attribute)index)
                                       : NULL;
+}
+
+static const char *keyword_word(unsigned index)
+{
+    return index < SMTP_EXT_COUNT ? smtp_ehlo_keyword((enum smtp_extension)index) : NULL;
 }
 
 #define AT(field)             .offset = offsetof(struct config, field)
@@ -138,6 +144,7 @@ const struct config_row config_rows[] = {
     {{"listen", "role", "\"submission\""}, CONFIG_CHOICE, LISTEN_AT(role), .word = role_word},
     {{"listen", "tls_required", "false"}, CONFIG_FLAG, LISTEN_AT(tls_required)},
     {{"listen", "recipients", "{}"}, CONFIG_TEXTS, LISTEN_AT(recipient_words)},
+    {{"listen", "withhold", "{}"}, CONFIG_WORDS, LISTEN_AT(withhold), .word = keyword_word},
     {{"listen", "backend", "{}"}, CONFIG_TEXTS, LISTEN_AT(backend_names)},
     {{"listen", "backend_order", "\"failover\""},
      CONFIG_CHOICE,

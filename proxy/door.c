@@ -186,7 +186,9 @@ bool door_greets_early(const struct door *door)
 
 static uint32_t withheld_from(const struct door *door, const struct address *client)
 {
-    uint32_t withheld = door->listen->role == CONFIG_ROLE_SUBMISSION ? 0 : SMTP_EXT_FOR_USERS;
+    uint32_t withheld = door->listen->withhold;
+    if (door->listen->role != CONFIG_ROLE_SUBMISSION)
+        withheld |= SMTP_EXT_FOR_USERS;
     for (size_t i = 0; i < door->listen->backend_count; i++)
         withheld |= offer_kept_from(door->offers[i], &door->common, client);
     return withheld;

@@ -30,7 +30,8 @@ struct relay *relay_new(struct service *service, const struct relay_party *party
     relay->client = client;
     relay->backend = backend;
     relay->pipelining = smtp_ehlo_offers(ehlo, SMTP_EXT_PIPELINING);
-    relay->chunking = smtp_ehlo_offers(ehlo, SMTP_EXT_CHUNKING);
+    relay->chunking =
+        smtp_ehlo_carried(ehlo, party->listen->withhold) >> SMTP_EXT_CHUNKING & 1u;
     relay->withdrawn = party->offered & ~ehlo->offered;
     relay->commands = *leftover;
     *leftover = BUFFER_EMPTY;

@@ -56,14 +56,18 @@ static bool recipient_is_limited(struct relay *relay)
 /*
  * The client was told of more than the backend offers it, as that became known only behind the
  * identity: what the message can do without is left out, and for the rest the client comes
- * again, and is told less then (threat 26). A refusal for good would lose its mail. False:
+ * again, and is told less then (threat 26). A refusal for good would lose its mail. What this
+ * listener withholds is left out likewise, and the rest of it is the backend's to judge. False:
  * refused.
  */
 static bool fit_parameters(struct relay *relay, char *arguments, size_t *length,
                            const char *word)
 {
-    if (!relay->withdrawn || !smtp_parameters_leave_out(arguments, *length, word,
-                                                        relay->withdrawn, arguments, length))
+    uint32_t extensions = relay->withdrawn | relay->party.listen->withhold, needed = 0;
+    if (extensions)
+        needed =
+            smtp_parameters_leave_out(arguments, *length, word, extensions, arguments, length);
+    if (!(needed & relay->withdrawn))
         return true;
     statistics_add(&statistics->rejected[REPLY_WITHDRAWN], 1);
     relay_answer(relay, REPLY_WITHDRAWN);

@@ -156,10 +156,12 @@ static void say_ehlo(struct relay *relay)
     char text[SMTP_EHLO_TEXT_SIZE];
     struct smtp_ehlo_own own = {
         .hostname = relay->service->config->hostname,
-        .withheld = relay->party.login ? 0 : SMTP_EXT_FOR_USERS,
+        .withheld = relay->party.listen->withhold,
     };
+    if (!relay->party.login)
+        own.withheld |= SMTP_EXT_FOR_USERS;
     relay->pipelining = smtp_ehlo_offers(relay->ehlo, SMTP_EXT_PIPELINING);
-    relay->chunking = smtp_ehlo_offers(relay->ehlo, SMTP_EXT_CHUNKING);
+    relay->chunking = smtp_ehlo_carried(relay->ehlo, own.withheld) >> SMTP_EXT_CHUNKING & 1u;
     relay_say(relay, text, smtp_ehlo_format(relay->ehlo, &own, text));
 }
 

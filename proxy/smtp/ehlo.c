@@ -32,6 +32,11 @@ static const char keywords[SMTP_EXT_COUNT][sizeof "ENHANCEDSTATUSCODES"] = {
     [SMTP_EXT_EXPN] = "EXPN",
 };
 
+const char *smtp_ehlo_keyword(enum smtp_extension extension)
+{
+    return keywords[extension];
+}
+
 static bool is_word(const char *text, size_t length, const char *word)
 {
     return strlen(word) == length && strncasecmp(text, word, length) == 0;

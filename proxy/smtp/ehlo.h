@@ -55,6 +55,9 @@ static inline bool smtp_ehlo_offers(const struct smtp_ehlo *ehlo, enum smtp_exte
     return (ehlo->offered >> extension) & 1u;
 }
 
+/* An extension's keyword: "8BITMIME". */
+const char *smtp_ehlo_keyword(enum smtp_extension extension);
+
 /* The largest message in bytes, as SIZE says it; 0: no limit (RFC 1870 section 4). */
 uint64_t smtp_ehlo_size_limit(const struct smtp_ehlo *ehlo);
 

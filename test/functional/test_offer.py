@@ -202,3 +202,38 @@ def test_parameter_that_was_never_offered_is_the_backends_to_refuse(start, backe
     with starts(start, backend).connect(tls=None) as one:
         one.ehlo()
         one.command("MAIL FROM:<a@sender.example> RET=HDRS", 555)
+
+
+def test_postmaster_may_withhold_keywords_from_a_listener(start, backend):
+    """Before and behind the login of users, who are told of all at the other one."""
+    postern = starts(start, backend, mx={"withhold": ["DSN", "CHUNKING"]})
+    wanted = keywords(EXTENSIONS) - {"DSN", "CHUNKING"}
+    assert offered(postern) == wanted
+    assert offered(postern, tls="implicit") == keywords(EXTENSIONS)
+    with postern.connect(tls=None) as one:
+        one.ehlo()
+        one.command("MAIL FROM:<a@sender.example> RET=FULL SIZE=5", 250)
+        one.command("RCPT TO:<bob@example.org> NOTIFY=SUCCESS", 250)
+        assert set(one.ehlo()) == wanted
+        one.send(b"BDAT 6 LAST\r\n")
+        one.reply(503)
+        one.expect_closed()
+    commands = backend.session().commands
+    assert b"MAIL FROM:<a@sender.example> SIZE=5" in commands
+    assert b"RCPT TO:<bob@example.org>" in commands
+    with postern.log_in() as user:
+        assert set(user.ehlo()) == keywords(EXTENSIONS)
+
+
+def test_binarymime_is_withheld_with_chunking(start, backend):
+    """It can be sent in no other way (RFC 3030 section 3)."""
+    backend.extensions = (*EXTENSIONS, "BINARYMIME")
+    postern = starts(start, backend, mx={"withhold": ["CHUNKING"]})
+    assert offered(postern) == keywords(EXTENSIONS) - {"CHUNKING"}
+
+
+def test_keyword_that_nobody_knows_cannot_be_withheld(start, backend):
+    postern = starts(start, backend)
+    postern.configure(listen={"mx": {"address": "%s:%d" % postern.starttls, "role": "mx",
+                                     "recipients": ["example.org"], "withhold": ["DNS"]}})
+    assert any("withhold" in each and "DNS" in each for each in postern.reload_refused())
