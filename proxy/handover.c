@@ -115,6 +115,11 @@ static void tell_of_limit(void *context, const char *what)
     session_note_failure(session, FAILURE_LIMIT, session->login, what);
 }
 
+static enum reply judge_permission(void *context)
+{
+    return permission_judge(context);
+}
+
 /* 235 goes first; what the client has sent behind AUTH, or an mx's MAIL, is the relay's first
  * input. */
 static void begin_relay(struct session *session, const struct backend_result *result)
@@ -127,6 +132,7 @@ static void begin_relay(struct session *session, const struct backend_result *re
         .authenticated = is_authenticated(session),
         .offered = session->offered,
         .trace = backend->trace || identity_way(backend->identity)->trace ? write_trace : NULL,
+        .may_send = session->is_permitted ? judge_permission : NULL,
         .limited = tell_of_limit,
         .context = session,
     };

@@ -1,7 +1,7 @@
 /*
  * Who may send without AUTH, because the postmaster has said so of their address: asked by
- * dialogue.c at a first MAIL. They have a login like anybody else, so that the backend hears
- * it, the log has it, and the limits of a login hold.
+ * dialogue.c at a first MAIL, and at each by the relay. They have a login like anybody else, so
+ * that the backend hears it, the log has it, and the limits of a login hold.
  */
 #include <string.h>
 
@@ -10,7 +10,8 @@
 #include "proxy/permits.h"
 #include "proxy/session_internal.h"
 
-bool permission_take(struct session *session)
+/* Whose session it would be now; false: nobody's. */
+static bool find_login(const struct session *session, char out[static PERMIT_USER_SIZE])
 {
     struct permit permit;
     char host[ADDRESS_HOST_SIZE];
@@ -18,8 +19,24 @@ bool permission_take(struct session *session)
                       clock_now_ms(), &permit))
         return false;
     address_host(&session->client_address, host);
-    const char *login = *permit.user ? permit.user : host;
+    strcpy(out, *permit.user ? permit.user : host);
+    return true;
+}
+
+bool permission_take(struct session *session)
+{
+    char login[PERMIT_USER_SIZE];
+    if (!find_login(session, login))
+        return false;
     session->login = slab_text(login, strlen(login));
     session->is_permitted = session->login != NULL;
     return session->is_permitted;
+}
+
+enum reply permission_judge(const struct session *session)
+{
+    char login[PERMIT_USER_SIZE];
+    if (!find_login(session, login))
+        return REPLY_AUTH_FIRST;
+    return strcmp(login, session->login) == 0 ? REPLY_NONE : REPLY_ENDED_BY_POSTMASTER;
 }

@@ -39,6 +39,9 @@ struct relay_party {
     const char *login;  /* NULL: nobody's */
     bool authenticated; /* by AUTH, and not by the postmaster's word for an address */
     uint32_t offered;   /* what the client was told by EHLO: bits 1u << enum smtp_extension */
+    /* Asked at each MAIL: REPLY_NONE, or what is said before it ends. NULL: it may always send.
+     */
+    enum reply (*may_send)(void *context);
     /* Told of a limit of this login's that was reached. */
     void (*limited)(void *context, const char *what);
     /* Writes the Received field of a message that begins now; NULL: none is put in. */

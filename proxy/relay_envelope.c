@@ -74,6 +74,17 @@ static bool fit_parameters(struct relay *relay, char *arguments, size_t *length,
     return false;
 }
 
+static bool has_lost_permission(struct relay *relay)
+{
+    const struct relay_party *party = &relay->party;
+    enum reply reply = party->may_send ? party->may_send(party->context) : REPLY_NONE;
+    if (reply == REPLY_NONE)
+        return false;
+    statistics_add(&statistics->rejected[reply], 1);
+    relay_close(relay, reply, "may no longer send without AUTH");
+    return true;
+}
+
 static const enum reply mail_replies[] = {
     [SMTP_MAIL_SYNTAX] = REPLY_MAIL_SYNTAX,
     [SMTP_MAIL_LONG] = REPLY_LINE_TOO_LONG,
@@ -87,6 +98,9 @@ void relay_mail(struct relay *relay, const struct smtp_command *command, const c
     char clean[SMTP_COMMAND_LIMIT];
     size_t clean_length = 0;
     (void)line, (void)length;
+
+    if (has_lost_permission(relay))
+        return;
 
     enum smtp_mail_status status = write_mail(relay, command, clean, &clean_length);
     if (status != SMTP_MAIL_OK) {

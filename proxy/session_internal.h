@@ -157,6 +157,9 @@ void login_tell_refusal(struct session *session);
 
 /* permission.c: may the client send without AUTH, as somebody who is its login from now on? */
 MUST_USE bool permission_take(struct session *session);
+/* May it go on? REPLY_NONE; or what it hears: the order has ended, or is about somebody else.
+ */
+MUST_USE enum reply permission_judge(const struct session *session);
 
 /* handover.c: from the verdict, or a first MAIL without AUTH, to the relay */
 void handover_begin(struct session *session);

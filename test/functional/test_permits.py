@@ -76,6 +76,46 @@ def test_permitted_address_needs_tls_all_the_same(postern, backend):
     assert may_send_without_login(postern, "127.0.1.1", tls="starttls")
 
 
+def permitted_session(postern, seconds="10m"):
+    control.post(postern, f"/permit?address=127.0.1.1&user=printer&for={seconds}")
+    made = postern.connect(source="127.0.1.1")
+    made.ehlo()
+    made.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+    return made
+
+
+def test_session_that_was_let_in_sends_nothing_more_when_the_order_is_taken_back(postern, backend):
+    with permitted_session(postern) as one:
+        one.command("MAIL FROM:<begun@b.test>", 250)
+        control.post(postern, "/revoke?address=127.0.1.1")
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.command("DATA", 354)
+        one.send(b"x\r\n.\r\n")
+        one.reply(250)
+        one.send("MAIL FROM:<late@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n")
+        one.reply(530)
+        one.expect_closed()
+    assert b"late@" not in backend.everything_received()
+    assert "without AUTH" in postern.session_record(one)["end"]
+
+
+def test_session_that_was_let_in_sends_nothing_more_when_its_time_is_over(postern):
+    def may_send():
+        code = one.command("MAIL FROM:<a@b.test>", 250, 530).code
+        return code == 250 and one.command("RSET", 250)
+    with permitted_session(postern, "3") as one:
+        wait.until(lambda: not may_send(), "the end of the order")
+        one.expect_closed()
+
+
+def test_session_that_was_let_in_as_another_does_not_go_on_as_that(postern):
+    """He comes again, and is who he is meant to be now."""
+    with permitted_session(postern) as one:
+        control.post(postern, "/permit?address=127.0.1.1&user=scanner")
+        one.command("MAIL FROM:<a@b.test>", 421)
+        one.expect_closed()
+
+
 def test_permitted_client_may_still_log_in(postern):
     control.post(postern, "/permit?address=127.0.1.1&user=printer")
     with postern.log_in(source="127.0.1.1") as one:
