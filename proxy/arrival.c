@@ -43,7 +43,6 @@ static void open_door(struct session *session)
 {
     bool waits = tls_mode(session) == CONFIG_TLS_EITHER ||
                  (tls_mode(session) == CONFIG_TLS_IMPLICIT && session->is_balanced);
-    handover_look_up(session);
     session->dialogue->opened_ms = clock_now_ms();
     if (waits)
         session->phase = SESSION_FIRST_BYTE;

@@ -152,7 +152,7 @@ struct config_timeouts {
     uint32_t either_ms;    /* for a first byte, where TLS or plain SMTP may come */
     uint32_t greeting_ms;  /* from the greeting to the client's first command */
     uint32_t login_ms;     /* from the connection to the end of AUTH */
-    uint32_t resolve_ms;   /* from the connection to the client's name */
+    uint32_t resolve_ms;   /* from the login, or an mx's MAIL, to the client's name */
     uint32_t idle_ms;      /* an authenticated session in which neither side speaks */
     uint32_t backend_connect_ms;
     uint32_t backend_identity_ms; /* from the connection to the backend to 235 */

@@ -305,7 +305,7 @@ uint64_t dialogue_deadline_ms(const struct session *session)
     if (session->phase == SESSION_DELAYED)
         return dialogue->told_at_ms;
     if (session->phase == SESSION_RESOLVING)
-        return session->started_ms + timeouts->resolve_ms;
+        return dialogue->resolving_ms + timeouts->resolve_ms;
     if (session->phase == SESSION_HANDSHAKE)
         first_ms = dialogue->handshake_ms + timeouts->handshake_ms;
     else if (!dialogue->greeted)

@@ -247,8 +247,10 @@ static void on_name(void *context, const char *name)
     session_settle(session);
 }
 
-void handover_look_up(struct session *session)
+/* Only now: who never logs in, or says MAIL, costs nobody a place in the queue for names. */
+static void look_up(struct session *session)
 {
+    session->dialogue->resolving_ms = clock_now_ms();
     if (door_wants_names(session->door))
         session->lookup = resolver_find_name(session->service->resolver,
                                              &session->client_address, on_name, session);
@@ -267,6 +269,7 @@ void handover_begin(struct session *session)
     find_local_address(session);
     connections_promote(session->service->connections, &session->connection,
                         session->login ? CONNECTION_AUTHENTICATED : CONNECTION_STRANGER);
+    look_up(session);
     if (session->lookup)
         session->phase = SESSION_RESOLVING;
     else

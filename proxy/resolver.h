@@ -1,7 +1,8 @@
 /*
  * Names of clients' addresses, from the DNS: the PTR record, confirmed by an
  * address record of that name that leads back (RFC 1912 section 2.1); anything
- * else is no name. Asks in the background; whoever waits has the deadline.
+ * else is no name. Asks in the background; whoever waits has the deadline, and
+ * cancels when it has come. Those who wait for the same address share a question.
  */
 #ifndef POSTERN_RESOLVER_H
 #define POSTERN_RESOLVER_H
@@ -27,7 +28,8 @@ void resolver_free(struct resolver *resolver);
 /* The name, valid during the call; NULL: there is none, or none that could be confirmed. */
 typedef void resolver_callback(void *context, const char *name);
 
-/* Never calls back before it returns. NULL: too much is being asked already. */
+/* Never calls back before it returns. NULL: too much is being asked already, of
+ * all or of the client's network. */
 MUST_USE struct resolver_request *resolver_find_name(struct resolver *resolver,
                                                      const struct address *address,
                                                      resolver_callback *callback,

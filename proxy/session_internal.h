@@ -59,6 +59,7 @@ struct dialogue {
     uint64_t told_at_ms;   /* SESSION_DELAYED: when the refusal is due */
     uint64_t handshake_ms; /* SESSION_HANDSHAKE: when it began */
     uint64_t opened_ms;    /* SESSION_FIRST_BYTE: likewise */
+    uint64_t resolving_ms; /* SESSION_RESOLVING: likewise */
 };
 
 struct session {
@@ -163,8 +164,6 @@ MUST_USE enum reply permission_judge(const struct session *session);
 
 /* handover.c: from the verdict, or a first MAIL without AUTH, to the relay */
 void handover_begin(struct session *session);
-/* Asks for the client's name, if a backend wants it. */
-void handover_look_up(struct session *session);
 /* SESSION_RESOLVING: the name has not come in time. */
 void handover_without_name(struct session *session);
 

@@ -27,6 +27,7 @@ class NameServer:
         self.addresses = {}  # name: address
         self.services = {}   # "_service._tcp.domain": (port, target)
         self.silent = False
+        self.silent_zones = ()  # beginnings of addresses: "127.0.1."
         self.asked = []      # (name, type)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
@@ -43,8 +44,12 @@ class NameServer:
                 return
             name, kind, question = _question(query)
             self.asked.append((name, kind))
-            if not self.silent:
+            if not self.silent and not self._is_silent(name):
                 self._socket.sendto(self._answer(query, name, kind, question), client)
+
+    def _is_silent(self, name):
+        address = ".".join(reversed(name.split(".")[:4]))
+        return name.endswith(".in-addr.arpa") and address.startswith(tuple(self.silent_zones))
 
     def _answer(self, query, name, kind, question):
         data = None
