@@ -184,8 +184,6 @@ void abuse_login_failed(struct abuse *abuse, const struct address *client, const
 
 void abuse_login_succeeded(struct abuse *abuse, const struct address *client, const char *user)
 {
-    ask(abuse, ABUSE_MESSAGES, client, user);
-    ask(abuse, ABUSE_RECIPIENTS, client, user);
     if (abuse_is_exempt(abuse, client))
         return;
     struct abuse_level failed = level_of(abuse, ABUSE_TRUSTED_FAILED, client, user);
@@ -194,6 +192,12 @@ void abuse_login_succeeded(struct abuse *abuse, const struct address *client, co
     tally_raise(abuse->tally, trust.key, trust.most, trust.leak_per_hour, clock_now_ms());
     shared_forget(abuse->shared, &failed);
     shared_trust(abuse->shared, &trust);
+}
+
+void abuse_expect_mail(const struct abuse *abuse, const char *login)
+{
+    ask(abuse, ABUSE_MESSAGES, NULL, login);
+    ask(abuse, ABUSE_RECIPIENTS, NULL, login);
 }
 
 bool abuse_admit_message(struct abuse *abuse, const char *login)

@@ -46,6 +46,9 @@ abuse_judge_verdict(struct abuse *abuse, const struct address *client, const cha
 void abuse_login_failed(struct abuse *abuse, const struct address *client, const char *user);
 void abuse_login_succeeded(struct abuse *abuse, const struct address *client, const char *user);
 
+/* This login is about to send: what the others know of its messages and recipients comes in
+ * while its session is opened at the backend. */
+void abuse_expect_mail(const struct abuse *abuse, const char *login);
 /* May this login begin another message, or name another recipient, which is then counted? */
 MUST_USE bool abuse_admit_message(struct abuse *abuse, const char *login);
 MUST_USE bool abuse_admit_recipient(struct abuse *abuse, const char *login);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "proxy/abuse.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
@@ -267,6 +268,8 @@ void handover_without_name(struct session *session)
 void handover_begin(struct session *session)
 {
     find_local_address(session);
+    if (session->login)
+        abuse_expect_mail(session->service->abuse, session->login);
     connections_promote(session->service->connections, &session->connection,
                         session->login ? CONNECTION_AUTHENTICATED : CONNECTION_STRANGER);
     look_up(session);

@@ -89,6 +89,33 @@ def test_stolen_account_is_stopped_at_both_machines(machine, redis):
             client.quit()
 
 
+@pytest.mark.parametrize("way", ["renamed", "permitted"])
+def test_quota_of_who_is_somebody_else_behind_the_login_is_shared_too(start, backend, redis, way):
+    """By the name that PAM, or the postmaster, has given: the one that is counted."""
+    settings = {"limits": {**LIMITS, "shared": redis.url(), "messages_per_hour": 1}}
+    if way == "renamed":
+        settings |= {"auth": {"pam_service": "renamed"}, "environment": {"PAM_USER": "printer"}}
+    one, other = (start(backend, **settings) for _ in range(2))
+    for each in (one, other):
+        each.wait_for_record(msg=SHARED)
+        if way == "permitted":
+            control.post(each, "/permit?address=127.0.0.9&user=printer")
+
+    def begin(postern):
+        client = postern.connect()
+        client.ehlo()
+        if way == "renamed":
+            client.login("alice", "wonderland")
+        return client
+    with begin(one) as client:
+        client.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+        client.quit()
+    redis.wait_for("GET", "postern:messages:printer", until=lambda n: n == "1")
+    with begin(other) as client:
+        client.command("MAIL FROM:<a@b.test>", 450)
+        client.quit()
+
+
 def test_what_a_postmaster_finds_in_redis_goes_by_itself(machine, redis):
     one = machine(forgive=100)
     fail(one, 2, "127.0.1.1")
