@@ -195,6 +195,10 @@ struct config {
     char *log_file; /* where log.destination is a file */
 };
 
+/* How many backends the listener has that has the most of those which use this one; 0: none
+ * uses it. */
+size_t config_most_beside(const struct config *config, size_t index);
+
 /*
  * Reads and checks a file. NULL if anything is wrong, each fault having been logged as an error
  * ("/etc/postern/postern.conf:12: listen submission: tls: …"). Opens no socket and no

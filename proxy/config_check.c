@@ -161,19 +161,21 @@ static void tell_of_no_identity(const struct config *config,
                         "relay because of that");
 }
 
-static bool is_used(const struct config *config, unsigned index)
+size_t config_most_beside(const struct config *config, size_t index)
 {
+    size_t most = 0;
     for (size_t i = 0; i < config->listen_count; i++)
         for (size_t j = 0; j < config->listens[i].backend_count; j++)
-            if (config->listens[i].backends[j] == index)
-                return true;
-    return false;
+            if (config->listens[i].backends[j] == index &&
+                config->listens[i].backend_count > most)
+                most = config->listens[i].backend_count;
+    return most;
 }
 
 /* Whoever wrote it down believes that mail goes there. */
 static void tell_of_unused(const struct config *config, unsigned index)
 {
-    if (!is_used(config, index))
+    if (config_most_beside(config, index) == 0)
         warn_of_backend(config, &config->backends[index],
                         "no listener uses it: the key \"backend\" of one may name it");
 }

@@ -351,17 +351,9 @@ static void begin_probing(struct reactor *reactor)
 {
     const struct config *config = reactor->settings->config;
     for (size_t i = 0; i < config->backend_count; i++) {
-        bool used = false, shares = false;
-        for (size_t j = 0; j < config->listen_count; j++) {
-            const struct config_listen *listen = &config->listens[j];
-            for (size_t k = 0; k < listen->backend_count; k++) {
-                bool named = listen->backends[k] == i;
-                used |= named;
-                shares |= named && listen->backend_count > 1;
-            }
-        }
-        if (used)
-            upstream_begin_probing(reactor->upstreams[i], shares);
+        size_t beside = config_most_beside(config, i);
+        if (beside > 0)
+            upstream_begin_probing(reactor->upstreams[i], beside > 1);
     }
 }
 

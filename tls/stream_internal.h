@@ -99,6 +99,9 @@ void stream_input_left(struct stream *stream, bool left);
 /* Asks for another turn on the stream soon, with or without the socket. */
 void stream_offer_again(struct stream *stream);
 
+/* stream_secrets.c */
+void stream_secrets_forget(struct stream *stream);
+
 /* stream_tls.c; the first four also serve streams that stream_records.c has taken over. */
 MUST_USE enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t size,
                                             size_t *got);

@@ -16,11 +16,19 @@
 /* Four records of TLS 1.2 in one recv(). */
 #define BULK_READ_BYTES (64 * 1024 + 1024)
 
+/* What OpenSSL may queue: some times what an owner writes before it stops. Answers to a mail
+ * server that has us change keys and reads nothing come to no more. */
+#define OUTPUT_LIMIT_BYTES ((size_t)4 * 1024 * 1024)
+
 static int bio_write(BIO *bio, const char *bytes, int length)
 {
     struct stream *stream = BIO_get_data(bio);
     if (length <= 0)
         return 0;
+    if (stream->output.length + (size_t)length > OUTPUT_LIMIT_BYTES) {
+        stream_fail(stream, "the other side reads nothing, and has too much said to it");
+        return -1;
+    }
     if (!buffer_append(&stream->output, bytes, (size_t)length)) {
         stream_fail(stream, "out of memory");
         return -1;
@@ -95,72 +103,6 @@ BIO_METHOD *stream_tls_bio_method(void)
     return method;
 }
 
-static uint8_t hex_digit(char digit)
-{
-    return (uint8_t)(digit <= '9' ? digit - '0' : (digit | 32) - 'a' + 10);
-}
-
-/* OpenSSL's own digits, two for each byte. */
-static void read_hex(const char *text, uint8_t *out, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
-}
-
-/* "LABEL client-random secret": OpenSSL tells an application its secrets in this form only. */
-static void on_secret(const SSL *ssl, const char *line)
-{
-    static const char client[] = "CLIENT_TRAFFIC_SECRET_0 ",
-                      server[] = "SERVER_TRAFFIC_SECRET_0 ";
-    struct stream *stream = BIO_get_data(SSL_get_rbio(ssl));
-    struct stream_secrets *secrets = stream->secrets;
-    const char *secret = strrchr(line, ' ');
-    if (!secrets || !secret)
-        return;
-    size_t size = strlen(++secret) / 2;
-    if (size > TLS_SECRET_LIMIT)
-        return;
-    if (strncmp(line, client, sizeof client - 1) == 0) {
-        read_hex(secret, secrets->client, size);
-        secrets->has_client = true;
-    } else if (strncmp(line, server, sizeof server - 1) == 0) {
-        read_hex(secret, secrets->server, size);
-        secrets->has_server = true;
-    }
-}
-
-/*
- * Of the five secrets of a handshake in TLS 1.3 the first two are of no use here, and of TLS
- * 1.2's none; OpenSSL writes each out digit by digit. What is wanted comes behind the encrypted
- * extensions.
- */
-static bool wants_secrets(const SSL *ssl)
-{
-    switch (SSL_get_state(ssl)) {
-    case TLS_ST_BEFORE:
-    case TLS_ST_SR_CLNT_HELLO:
-    case TLS_ST_SW_SRVR_HELLO:
-    case TLS_ST_SW_CHANGE:
-        return false;
-    default:
-        return SSL_version(ssl) == TLS1_3_VERSION;
-    }
-}
-
-/* Comes before each step of a handshake. */
-static void on_progress(const SSL *ssl, int where, int value)
-{
-    (void)value;
-    if (where & SSL_CB_LOOP)
-        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl),
-                                    wants_secrets(ssl) ? on_secret : NULL);
-}
-
-void stream_prepare_context(SSL_CTX *context)
-{
-    SSL_CTX_set_info_callback(context, on_progress);
-}
-
 /* OpenSSL's object on the stream's BIO; NULL: no memory. */
 static SSL *attach(struct stream *stream, SSL_CTX *context)
 {
@@ -221,18 +163,9 @@ bool stream_has_spoken(const struct stream *stream)
     return stream->spoken;
 }
 
-static void forget_secrets(struct stream *stream)
-{
-    if (!stream->secrets)
-        return;
-    explicit_bzero(stream->secrets, sizeof *stream->secrets);
-    free(stream->secrets);
-    stream->secrets = NULL;
-}
-
 void stream_tls_free(struct stream *stream)
 {
-    forget_secrets(stream);
+    stream_secrets_forget(stream);
     stream_records_free(stream);
     SSL_free(stream->ssl);
     tls_peer_free(stream->peer);
@@ -325,7 +258,7 @@ static void end_handshake(struct stream *stream, size_t sent_from)
         SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
         SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
     }
-    forget_secrets(stream);
+    stream_secrets_forget(stream);
 }
 
 /*
