@@ -112,7 +112,7 @@ class Sendmail:
 
     def start(self):
         """At first, and again behind stop()."""
-        command = self._namespace.command("/usr/libexec/sendmail/sendmail", "-bD", "-q1m")
+        command = self._namespace.command("/usr/libexec/sendmail/sendmail", "-bD", "-q5s")
         if self._network:
             command = [*self._network.command, *command]
         with open(self.work / "stderr", "ab") as log:
