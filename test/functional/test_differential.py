@@ -1,10 +1,12 @@
-"""The same odd sessions, straight to a mail server and through Postern, end with the same mail.
+"""The same odd sessions, straight to a mail server and through Postern, end with the same mail, and
+the client hears the same of it.
 
 Where the design forbids that, a rule says so, and why: it makes of a session what Postern is to
 make of it, and that is what the server hears directly. There is no other difference.
 """
 
 import collections
+import dataclasses
 import random
 import re
 import tempfile
@@ -23,6 +25,8 @@ pytestmark = needs_root
 SESSIONS = 200
 #: So that no session ends before it is over; how many errors are too many is another matter.
 PATIENT = {"limits": {"errors": 1000}}
+
+TRANSACTION = (b"MAIL", b"RCPT", b"DATA", b"BDAT", b"message")
 
 Accepted = collections.namedtuple("Accepted", "sender recipient content")
 
@@ -76,7 +80,7 @@ def no_authorship_claimed(unit, _):
     """Threat 5."""
     if unit.verb != b"MAIL":
         return unit
-    return Command(re.sub(rb"(?i) AUTH=[^ ]*", b"", unit.line), unit.end)
+    return dataclasses.replace(unit, line=re.sub(rb"(?i) AUTH=[^ ]*", b"", unit.line))
 
 
 def no_chunk_whose_end_is_unknown(unit, said):
@@ -88,7 +92,7 @@ def no_chunk_whose_end_is_unknown(unit, said):
 
 def command_lines_are_whole(unit, _):
     """A client may end them with a bare LF, which not every server reads; they go on with CRLF."""
-    return Command(unit.line, chunk=unit.chunk)
+    return dataclasses.replace(unit, end=b"\r\n")
 
 
 COMMAND_RULES = [command_lines_are_whole, no_control_characters, no_endless_lines,
@@ -107,7 +111,7 @@ def line_ends_are_whole(message):
             line = b"." + line
         made += line + (b"\r\n" if end else b"")
         soft = end == b"\n"
-    return Message(made[:len(made) - len(message.end)], message.end)
+    return dataclasses.replace(message, body=made[:len(made) - len(message.end)])
 
 
 class Design:
@@ -373,6 +377,8 @@ def test_what_is_accepted_is_the_same_with_postern_and_without(behind, request):
     differing = [number for number in range(SESSIONS)
                  if outcome[b"p%04d" % number] != outcome[b"d%04d" % number]]
     assert not differing, f"{differing}\n" + _shown(differing[0], server, codes, outcome)
+    differing = [number for number in range(SESSIONS) if _answered_otherwise(number, server, codes)]
+    assert not differing, f"{differing}\n" + _shown(differing[0], server, codes, outcome)
     assert sum(map(len, outcome.values())) > SESSIONS
     rules = [*COMMAND_RULES, line_ends_are_whole]
     if not server.chunking:
@@ -380,11 +386,21 @@ def test_what_is_accepted_is_the_same_with_postern_and_without(behind, request):
     assert not [rule.__name__ for rule in rules if not design.applied[rule.__name__]]
 
 
+def _answered_otherwise(number, server, codes):
+    """Which units of a transaction have got another reply through Postern than directly."""
+    made = odd_sessions.session(number, b"p%04d" % number, server.chunking)
+    ours, theirs = codes[b"p%04d" % number], codes[b"d%04d" % number]
+    return [unit.number for group in made for unit in group if unit.verb in TRANSACTION
+            and unit.number in ours and unit.number in theirs
+            and ours[unit.number] != theirs[unit.number]]
+
+
 def _shown(number, server, codes, outcome):
     """Everything about one session."""
     made = odd_sessions.session(number, b"p%04d" % number, server.chunking)
     return "\n".join(map(str, [
-        f"session {number}:", *(unit for group in made for unit in [*group, "---"]),
+        f"session {number}, answered otherwise: {_answered_otherwise(number, server, codes)}",
+        *(unit for group in made for unit in [*group, "---"]),
         *(f"{way}: {codes[token]} {outcome[token]}" for way, token in
           (("through Postern", b"p%04d" % number), ("directly", b"d%04d" % number)))]))
 

@@ -16,6 +16,7 @@ class Command:
     line: bytes
     end: bytes = b"\r\n"
     chunk: bytes = b""
+    number: int = dataclasses.field(default=0, compare=False)
 
     @property
     def bytes(self):
@@ -32,6 +33,8 @@ class Message:
     it."""
     body: bytes
     end: bytes = b".\r\n"
+    number: int = dataclasses.field(default=0, compare=False)
+    verb = b"message"
 
     @property
     def bytes(self):
@@ -40,8 +43,11 @@ class Message:
 
 def session(number, token, chunking):
     """The groups of session `number`. All addresses have `token` in them, which tells what came of
-    this session from the rest. BDAT is only said where it is offered."""
-    return _Maker(random.Random(number), token, chunking).groups()
+    this session from the rest. BDAT is only said where it is offered. The units are numbered."""
+    made = _Maker(random.Random(number), token, chunking).groups()
+    for place, unit in enumerate(unit for group in made for unit in group):
+        unit.number = place
+    return made
 
 
 class _Maker:
@@ -216,21 +222,23 @@ def groups_parted(groups):
 
 
 def play(client, groups, rng):
-    """Holds the session, in packets of any size. Returns the codes of the replies; it ends with a
-    message that has no end, or with "closed"."""
-    codes = []
+    """Holds the session, in packets of any size. Returns the codes of the replies, as {number of
+    the unit: code}; the last of them is None if the server has closed then."""
+    codes, last = {}, None
     try:
         for group in groups:
-            if isinstance(group[0], Message) and codes[-1:] != [354]:
+            if isinstance(group[0], Message) and last != 354:
                 group = group[1:]
             if not group:
                 continue
             _send(client, b"".join(unit.bytes for unit in group), rng)
             if any(not unit.end for unit in group):
                 break
-            codes += [_code(client) for _ in group]
+            for unit in group:
+                codes[unit.number] = None
+                codes[unit.number] = last = _code(client)
     except (OSError, AssertionError):
-        codes.append("closed")
+        pass
     client.close()
     return codes
 
