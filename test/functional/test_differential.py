@@ -28,7 +28,9 @@ PATIENT = {"limits": {"errors": 1000}}
 
 TRANSACTION = (b"MAIL", b"RCPT", b"DATA", b"BDAT", b"message")
 
-Accepted = collections.namedtuple("Accepted", "sender recipient content")
+#: `notifications` as the server keeps them, where that can be seen.
+Accepted = collections.namedtuple("Accepted", "sender recipient content notifications",
+                                  defaults=[b""])
 
 
 # What the design forbids. A rule gets a unit, and what the session has been so far; it returns the
@@ -253,9 +255,9 @@ class BehindEnvironment:
 
     def accepted(self):
         for each in self.server.queue():
-            for recipient in each.recipients:
+            for recipient, wanted in zip(each.recipients, each.notifications):
                 yield Accepted(_bytes(each.sender), _bytes(recipient),
-                               _behind_the_trace(each.message))
+                               _behind_the_trace(each.message), _bytes(" ".join(wanted)))
 
 
 class BehindArguments:
@@ -344,6 +346,8 @@ class BehindLoopback:
 def _behind_the_trace(content):
     """What the server has put in front is its own, and so are fields that it adds."""
     content = re.sub(rb"\A(?:(?:Return-Path|Delivered-To): .*\n)*.*\n(?:[ \t].*\n)*", b"", content)
+    if odd_sessions.OWN_FIELDS.replace(b"\r\n", b"\n") in content:
+        return content  # neither had to be added
     return re.sub(rb"^(?:Message-ID|Date): .*\n", b"", content, flags=re.I | re.M)
 
 

@@ -19,9 +19,9 @@ from support.syslog import Syslog
 USERS = {"courier": 65204}
 FILES = ("me", "locals", "defaultdomain", "esmtpacceptmailfor", "sizelimit")
 
-#: A message in the queue: envelope, the message with LF as line ends, and Courier's own notes
-#: about its origin, as {letter: [text]}.
-Queued = collections.namedtuple("Queued", "sender recipients message notes")
+#: A message in the queue: envelope, the message with LF as line ends, Courier's own notes about its
+#: origin, as {letter: [text]}, and those about the notifications that each recipient shall cause.
+Queued = collections.namedtuple("Queued", "sender recipients message notes notifications")
 
 
 class Courier:
@@ -85,8 +85,12 @@ class Courier:
 
 
 def _read(control):
-    notes = collections.defaultdict(list)
+    notes, notifications = collections.defaultdict(list), []
     for line in control.read_text("utf-8", "surrogateescape").splitlines():
         notes[line[:1]].append(line[1:])
+        if line[:1] == "r":  # what was said with MAIL: ENVID, RET; with RCPT, ORCPT and NOTIFY follow
+            notifications.append([f"{letter}{text}" for letter in "et" for text in notes[letter]])
+        elif line[:1] in ("R", "N"):
+            notifications[-1].append(line)
     return Queued(notes.pop("s")[0], notes.pop("r"),
-                  control.with_name("D" + control.name[1:]).read_bytes(), notes)
+                  control.with_name("D" + control.name[1:]).read_bytes(), notes, notifications)

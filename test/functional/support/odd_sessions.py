@@ -9,6 +9,9 @@ a group of its own: a message comes behind DATA's, and is left out unless that w
 import dataclasses
 import random
 
+#: Fields that servers add where they are missing.
+OWN_FIELDS = b"Date: Thu, 1 Jan 2026 00:00:00 +0000\r\nMessage-ID: <odd@mail.test>\r\n"
+
 
 @dataclasses.dataclass
 class Command:
@@ -164,7 +167,8 @@ class _Maker:
 
     def _text(self):
         head = self.rng.choice([
-            b"Subject: hello\r\nFrom: s@mail.test\r\n\r\n", b"Subject: hello\r\n\r\n", b"\r\n", b"",
+            b"Subject: hello\r\nFrom: s@mail.test\r\n" + OWN_FIELDS + b"\r\n",
+            b"Subject: hello\r\n\r\n", b"\r\n", b"",
             b"Subject: folded\r\n \there\r\nTo: x@y.test\r\nX-Empty:\r\n\r\n",
             b"not a header\r\n", b"Bad Header : x\r\n\r\n", b"Received: from a by b; date\r\n\r\n",
             b"Return-Path: <x@y.test>\r\nBcc: z@y.test\r\n\r\n",
