@@ -1,6 +1,5 @@
 """Postern in front of Debian's sendmail, both as etc/examples/sendmail has them."""
 
-import tempfile
 import uuid
 
 import pytest
