@@ -26,6 +26,7 @@ struct offer {
     struct smtp_ehlo common;
     struct smtp_ehlo row; /* what the last sessions were all shown … */
     unsigned row_length;  /* … and how many that are */
+    bool doubted;         /* one client has just been shown less than is offered */
     struct visitor visitors[VISITORS];
 };
 
@@ -66,14 +67,15 @@ void offer_restrict(const struct offer *offer, struct smtp_ehlo *probed)
         smtp_ehlo_restrict(probed, &offer->common);
 }
 
-/* Less than the others: that holds for all from now on, until a row of them has been shown it.
- */
-static void shrink(struct offer *offer, const struct smtp_ehlo *shown)
+/* Less than the others. The first such client may be the only one, and another must confirm
+ * that it holds for all; nobody loses mail by what he was told too much. */
+static void take_less(struct offer *offer, const struct smtp_ehlo *shown)
 {
-    if (offer->known)
-        smtp_ehlo_restrict(&offer->common, shown);
-    else
+    if (!offer->known)
         offer->common = *shown;
+    else if (offer->doubted)
+        smtp_ehlo_restrict(&offer->common, shown);
+    offer->doubted = true;
     offer->row_length = 0;
 }
 
@@ -105,8 +107,9 @@ bool offer_learn(struct offer *offer, const struct smtp_ehlo *probed,
     uint32_t lacks = smtp_ehlo_lacks(shown, &before);
     if (lacks) {
         *visitor = (struct visitor){hash, now, smtp_ehlo_size_limit(shown), lacks};
-        shrink(offer, shown);
+        take_less(offer, shown);
     } else {
+        offer->doubted = false;
         continue_row(offer, shown);
     }
     offer->known = true;

@@ -4,8 +4,8 @@
  * their addresses, so a probe, which comes from this host, knows too little, and one client's
  * session too much or too little of the others.
  *
- * What a session is not shown is offered to nobody from then on, and again when several
- * sessions in a row have been shown it. A client to whom less is shown than to others is
+ * What the first session is not shown, and later two clients one after the other, is offered to
+ * nobody from then on, and again when several sessions in a row have been shown it. A client to whom less is shown than to others is
  * remembered: he is not offered what he would be refused, and his next sessions say nothing
  * about the others.
  */

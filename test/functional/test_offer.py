@@ -65,6 +65,15 @@ def test_client_from_whom_keywords_are_hidden_takes_them_from_nobody_for_long(st
         assert offered(postern) == keywords(EXTENSIONS)
 
 
+def test_first_client_from_whom_keywords_are_hidden_takes_them_from_nobody(start, backend):
+    shows(backend, to_odd=PLAIN)
+    postern = starts(start, backend)
+    visit(postern)
+    visit(postern, ODD)
+    assert offered(postern) == keywords(EXTENSIONS)
+    assert offered(postern, ODD) == keywords(PLAIN)
+
+
 def test_client_from_whom_keywords_are_hidden_is_not_offered_them_again(start, backend):
     shows(backend, to_odd=PLAIN)
     postern = starts(start, backend)
