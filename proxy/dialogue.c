@@ -37,14 +37,14 @@ static void hear_name(struct session *session, const struct smtp_command *comman
 
 static void do_ehlo(struct session *session, const struct smtp_command *command)
 {
-    char text[SMTP_EHLO_TEXT_SIZE];
+    size_t length;
     if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
         dialogue_refuse(session, REPLY_HELO_NAME);
         return;
     }
     hear_name(session, command);
-    size_t length = door_ehlo(session->door, session_stage(session), &session->client_address,
-                              text, &session->offered);
+    const char *text = door_ehlo(session->door, session_stage(session),
+                                 &session->client_address, &length, &session->offered);
     session_say(session, text, length);
 }
 

@@ -30,6 +30,11 @@ struct door {
     char greeting[GREETING_SIZE];
     struct offer **offers;   /* by place in listen->backends */
     struct smtp_ehlo common; /* what all of those offer here */
+    struct hello {
+        size_t length; /* 0: not made yet */
+        uint32_t withheld, offered;
+        char text[SMTP_EHLO_TEXT_SIZE];
+    } replies[DOOR_STAGES]; /* to the last EHLO; hardly anybody is offered less than others */
 };
 
 static struct upstream *upstream_at(const struct door *door, size_t place)
@@ -62,6 +67,8 @@ static void name_mechanisms(uint32_t mechanisms, char out[static MECHANISMS_SIZE
 void door_learn(struct door *door)
 {
     bool any = false;
+    for (int stage = 0; stage < DOOR_STAGES; stage++)
+        door->replies[stage].length = 0;
     door->common = (struct smtp_ehlo){0};
     for (size_t i = 0; i < door->listen->backend_count; i++) {
         const struct smtp_ehlo *probed = upstream_offer(upstream_at(door, i));
@@ -194,20 +201,33 @@ static uint32_t withheld_from(const struct door *door, const struct address *cli
     return withheld;
 }
 
-size_t door_ehlo(const struct door *door, enum door_stage stage, const struct address *client,
-                 char out[static SMTP_EHLO_TEXT_SIZE], uint32_t *offered)
+static void make_reply(struct door *door, enum door_stage stage, uint32_t withheld)
 {
+    struct hello *reply = &door->replies[stage];
     char mechanisms[MECHANISMS_SIZE];
     struct smtp_ehlo_own own = {
         .hostname = door->config->hostname,
         .starttls = stage == DOOR_PLAINTEXT,
         .mechanisms = mechanisms,
         .legacy_auth = door->config->auth.legacy_ehlo,
-        .withheld = withheld_from(door, client),
+        .withheld = withheld,
     };
     name_mechanisms(door_mechanisms(door, stage), mechanisms);
-    *offered = smtp_ehlo_carried(&door->common, own.withheld);
-    return smtp_ehlo_format(&door->common, &own, out);
+    reply->withheld = withheld;
+    reply->offered = smtp_ehlo_carried(&door->common, withheld);
+    reply->length = smtp_ehlo_format(&door->common, &own, reply->text);
+}
+
+const char *door_ehlo(struct door *door, enum door_stage stage, const struct address *client,
+                      size_t *length, uint32_t *offered)
+{
+    struct hello *reply = &door->replies[stage];
+    uint32_t withheld = withheld_from(door, client);
+    if (reply->length == 0 || reply->withheld != withheld)
+        make_reply(door, stage, withheld);
+    *length = reply->length;
+    *offered = reply->offered;
+    return reply->text;
 }
 
 static void begin_choice(struct door *door, struct door_choice *choice)

@@ -60,10 +60,10 @@ enum door_stage {
     DOOR_STAGES,
 };
 
-/* Writes the whole reply to a client's EHLO before authentication: STARTTLS in plaintext, AUTH
- * under TLS. Returns its length; *offered are its bits 1u << enum smtp_extension. */
-size_t door_ehlo(const struct door *door, enum door_stage stage, const struct address *client,
-                 char out[static SMTP_EHLO_TEXT_SIZE], uint32_t *offered);
+/* The whole reply to a client's EHLO before authentication: STARTTLS in plaintext, AUTH under
+ * TLS. Good until the next call; *offered are its bits 1u << enum smtp_extension. */
+const char *door_ehlo(struct door *door, enum door_stage stage, const struct address *client,
+                      size_t *length, uint32_t *offered);
 
 /* The mechanisms that a client may use then: bits 1u << enum sasl_mechanism. */
 uint32_t door_mechanisms(const struct door *door, enum door_stage stage);
