@@ -133,11 +133,11 @@ static bool has_less(const struct smtp_ehlo *ehlo, const struct smtp_ehlo *offer
     return ours > 0 && (theirs == 0 || ours < theirs);
 }
 
-uint32_t smtp_ehlo_lacks(const struct smtp_ehlo *ehlo, const struct smtp_ehlo *offer)
+uint32_t smtp_ehlo_lacks(const struct smtp_ehlo *checked, const struct smtp_ehlo *offer)
 {
     uint32_t lacks = 0;
     for (int i = 0; i < SMTP_EXT_COUNT; i++)
-        if (smtp_ehlo_offers(offer, (enum smtp_extension)i) && has_less(ehlo, offer, i))
+        if (smtp_ehlo_offers(offer, (enum smtp_extension)i) && has_less(checked, offer, i))
             lacks |= 1u << i;
     return lacks;
 }

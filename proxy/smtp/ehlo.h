@@ -77,10 +77,10 @@ void smtp_ehlo_learn(struct smtp_ehlo *ehlo, const char *text, size_t length);
 void smtp_ehlo_restrict(struct smtp_ehlo *ehlo, const struct smtp_ehlo *other);
 
 /*
- * What of `offer` `ehlo` has not, or not as much of: bits 1u << enum smtp_extension. A smaller
- * limit of SIZE, and other parameters of another keyword, are such.
+ * What of `offer` `checked` has not, or not as much of: bits 1u << enum smtp_extension. A
+ * smaller limit of SIZE, and other parameters of another keyword, are such.
  */
-uint32_t smtp_ehlo_lacks(const struct smtp_ehlo *ehlo, const struct smtp_ehlo *offer);
+uint32_t smtp_ehlo_lacks(const struct smtp_ehlo *checked, const struct smtp_ehlo *offer);
 
 /* The same offers, byte for byte? */
 bool smtp_ehlo_equal(const struct smtp_ehlo *a, const struct smtp_ehlo *b);
