@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proxy/base/log.h"
 #include "proxy/children.h"
@@ -80,6 +81,8 @@ static int check(struct config *config)
 static int start(const char *path, bool only_check)
 {
     struct config *config = config_load(path);
+    if (!config && path == default_path && access(path, F_OK) < 0)
+        log_error("a first configuration is written by: postern setup");
     if (!config)
         return EXIT_FAILURE;
     return only_check ? check(config) : master_run(config);
@@ -111,8 +114,10 @@ int main(int argc, char **argv)
             return print_usage(stderr, EXIT_FAILURE);
         }
     }
-    if (optind < argc)
+    if (optind < argc) {
+        fprintf(stderr, "postern: there is no command \"%s\"\n", argv[optind]);
         return print_usage(stderr, EXIT_FAILURE);
+    }
     tls_memory_serve_openssl();
     upgrade_remember(argc, argv);
     process_title_init(argc, argv);

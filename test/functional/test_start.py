@@ -66,6 +66,8 @@ def test_wrong_option_is_not_ignored(arguments):
     result = posterns.run(*arguments)
     assert result.returncode == 1
     assert "usage: postern" in result.stderr
+    result = posterns.run("frobnicate")
+    assert result.returncode == 1 and 'there is no command "frobnicate"' in result.stderr
 
 
 def test_checking_opens_no_port(scratch, settings):
