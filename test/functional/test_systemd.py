@@ -71,8 +71,8 @@ def test_exposure_is_less_with_the_socket_unit(scratch):
 def test_every_client_and_mail_server_may_be_spoken_with():
     """systemd lets pass what is allowed, whatever is denied: that is all but multicast."""
     text = (ETC / "postern.service.in").read_text()
-    allowed = [ipaddress.ip_network(each) for each in values(text, "IPAddressAllow")]
-    assert values(text, "IPAddressDeny") == ["any"]
+    allowed = [ipaddress.ip_network(each) for each in systemd.values(text, "IPAddressAllow")]
+    assert systemd.values(text, "IPAddressDeny") == ["any"]
     for every, multicast in (("0.0.0.0/0", "224.0.0.0/4"), ("::/0", "ff00::/8")):
         every, multicast = ipaddress.ip_network(every), ipaddress.ip_network(multicast)
         assert sorted(each for each in allowed if each.version == every.version) == sorted(

@@ -240,11 +240,36 @@ class Courier(Server):
         return made
 
 
+class Qmail(Server):
+    """The same with what stands in qmail-smtpd's place."""
+
+    def __init__(self, request):
+        from support.qmail import PROGRAM, Qmail as Real
+        super().__init__(request)
+        self.run(Real(self.directory("qmail")))
+        self.settings = {"command": self.server.command}
+        self._program = PROGRAM
+
+    def configuration(self):
+        return example.text("qmail/postern.conf", {
+            self._program: f"/usr/bin/env RELAYCLIENT= {self._program}"})
+
+    def direct(self):
+        process, ours = self.server.smtpd(
+            PROTO="TCP", TCPREMOTEIP="127.0.0.1", TCPREMOTEPORT="1", TCPLOCALIP="127.0.0.1",
+            TCPLOCALPORT="25", RELAYCLIENT="")
+        self.finally_(process.wait)
+        made = Client(ours)
+        made.greeting()
+        made.ehlo()
+        return made
+
+
 #: By the example that they stand for.
 EXAMPLES = {
     "courier": Courier, "exim/auth-param": EximThatIsToldWithMail,
     "exim/program": EximAsAProgram, "exim/proxy": EximBehindProxyHeaders, "opensmtpd": OpenSMTPD,
-    "postfix": Postfix, "sendmail/auth-param": SendmailThatIsToldWithMail,
+    "postfix": Postfix, "qmail": Qmail, "sendmail/auth-param": SendmailThatIsToldWithMail,
     "sendmail/trace": SendmailThatIsNotTold, "sendmail/transparent": SendmailThatSeesTheClient,
 }
 
