@@ -136,12 +136,12 @@ class Postern:
         self.configure()
         self._forgiven = self._abandoned = False
         environment = {**os.environ, **SANITIZERS, **(environment or {})}
-        self._log_file = open(self.log_path, "ab")
-        self._process = subprocess.Popen(
-            [*command, BINARY, "-c", self.configuration_path],
-            env=environment, cwd=self.directory, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=stderr or self._log_file,
-            pass_fds=pass_fds, start_new_session=True)
+        with open(self.log_path, "ab") as log:
+            self._process = subprocess.Popen(
+                [*command, BINARY, "-c", self.configuration_path],
+                env=environment, cwd=self.directory, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=stderr or log,
+                pass_fds=pass_fds, start_new_session=True)
         if ready:
             try:
                 self.wait_until_serving()
