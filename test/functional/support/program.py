@@ -41,6 +41,11 @@ class Session:
         return (int(found[0].suffix[1:]), bool(found[0].read_text())) if found else None
 
     @property
+    def has_whole_message(self):
+        """And is slow to answer it."""
+        return (self._directory / f"{self.pid}.whole").exists()
+
+    @property
     def messages(self):
         return [path.read_bytes() for path in sorted(self._directory.glob(f"{self.pid}.message.*"))]
 
@@ -135,6 +140,8 @@ def take_message(directory, number):
         lines.append(line)
     else:
         return
+    if (directory / "slow").exists():
+        (directory / f"{os.getpid()}.whole").touch()
     while (directory / "slow").exists() and not (directory / "go on").exists():
         select.select([], [], [], 0.01)
     (directory / f"{os.getpid()}.message.{number:03}").write_bytes(b"".join(lines))
