@@ -5,9 +5,9 @@
  * session too much or too little of the others.
  *
  * What the first session is not shown, and later two clients one after the other, is offered to
- * nobody from then on, and again when several sessions in a row have been shown it. A client to whom less is shown than to others is
- * remembered: he is not offered what he would be refused, and his next sessions say nothing
- * about the others.
+ * nobody from then on, and again when several sessions in a row have been shown it. A client to
+ * whom less is shown than to others is remembered: he is not offered what he would be refused,
+ * and his next sessions say nothing about the others.
  */
 #ifndef POSTERN_OFFER_H
 #define POSTERN_OFFER_H
