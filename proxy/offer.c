@@ -94,10 +94,10 @@ static void continue_row(struct offer *offer, const struct smtp_ehlo *shown)
 bool offer_learn(struct offer *offer, const struct smtp_ehlo *probed,
                  const struct address *client, const struct smtp_ehlo *shown)
 {
-    uint64_t hash = hash_client(offer, client), now = hash_shown(offer, shown);
+    uint64_t hash = hash_client(offer, client);
     struct visitor *visitor = &offer->visitors[hash % VISITORS];
     bool is_his = visitor->lacks && visitor->client == hash;
-    if (is_his && visitor->shown == now)
+    if (is_his && visitor->shown == hash_shown(offer, shown))
         return false;
     if (is_his)
         visitor->lacks = 0;
@@ -106,7 +106,8 @@ bool offer_learn(struct offer *offer, const struct smtp_ehlo *probed,
     offer_restrict(offer, &before);
     uint32_t lacks = smtp_ehlo_lacks(shown, &before);
     if (lacks) {
-        *visitor = (struct visitor){hash, now, smtp_ehlo_size_limit(shown), lacks};
+        *visitor = (struct visitor){hash, hash_shown(offer, shown), smtp_ehlo_size_limit(shown),
+                                    lacks};
         take_less(offer, shown);
     } else {
         offer->doubted = false;
