@@ -20,6 +20,7 @@ PATIENT = {"limits": {"errors": 1000}}
 
 
 def begin(address, header=""):
+    """A session, at an address or on a socket that is connected."""
     made = Client(address, source=None)
     made.send(header)
     made.greeting()
@@ -165,10 +166,7 @@ class EximAsAProgram(Exim):
         process, ours = self.server.session("-oMa", "127.0.0.1.1", "-oMaa", "PLAIN",
                                             "-oMai", "anybody")
         self.finally_(process.wait)
-        made = Client(ours)
-        made.greeting()
-        made.ehlo()
-        return made
+        return begin(ours)
 
 
 class EximThatIsToldWithMail(Exim):
@@ -236,10 +234,7 @@ class Courier(Server):
             TCPREMOTEIP="127.0.0.1", TCPREMOTEPORT="1", TCPLOCALIP="127.0.0.1", TCPLOCALPORT="25",
             RELAYCLIENT="")
         self.finally_(process.wait)
-        made = Client(ours)
-        made.greeting()
-        made.ehlo()
-        return made
+        return begin(ours)
 
 
 class Qmail(Server):
@@ -261,10 +256,7 @@ class Qmail(Server):
             PROTO="TCP", TCPREMOTEIP="127.0.0.1", TCPREMOTEPORT="1", TCPLOCALIP="127.0.0.1",
             TCPLOCALPORT="25", RELAYCLIENT="")
         self.finally_(process.wait)
-        made = Client(ours)
-        made.greeting()
-        made.ehlo()
-        return made
+        return begin(ours)
 
 
 #: By the example that they stand for.
