@@ -90,6 +90,7 @@ RUNNERS = {
     "sh etc/debian/build /tmp/postern-package": "test_lintian_has_nothing_to_say",
     "sh etc/quickstart": No("test/run does, with --once: its part try"),
     "sh test/run": No("runs this"),
+    "sh test/run flaky 5": "test_unsteady_tests_are_found_by_running_all_often",
     "ssh -N -L 8025:/run/postern/control mail.example.org":
         "test_page_comes_through_ssh_as_the_manual_says",
     "systemctl edit postern": No("is an editor"),
