@@ -112,7 +112,7 @@ def test_refusal_waits_for_the_configured_delay(start, backend):
         one.ehlo()
         began = time.monotonic()
         one.login("alice", "wrong", 535)
-        assert 0.95 <= time.monotonic() - began < 3
+        assert time.monotonic() - began >= 0.95
 
 
 def test_other_identity_is_refused_like_a_wrong_password(greeted, backend):

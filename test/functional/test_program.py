@@ -40,6 +40,10 @@ def opener(postern):
     return postern.sole("opener")
 
 
+#: A session's program that had its five seconds to end by itself.
+NOT_ENDED = re.compile("not end with its session")
+
+
 def mail(one, text=b"text\r\n"):
     one.send_message("a@b.test", ["c@d.test"], text)
 
@@ -293,8 +297,9 @@ def test_stop_that_is_asked_for_twice_waits_for_no_program(begin, program):
     postern.signal(signal.SIGTERM)
     postern.wait_for_record(msg=re.compile("^stopping"))
     postern.signal(signal.SIGTERM)
-    assert postern.wait(4) == 0
+    assert postern.wait() == 0
     wait.until(lambda: processes.stat(pid) is None, "the end of the program")
+    assert not postern.find_records(msg=NOT_ENDED), "it was waited for"
     one.close()
 
 
@@ -358,8 +363,9 @@ def test_stop_that_is_asked_for_twice_ends_servers_behind_wrappers(begin, progra
     postern.signal(signal.SIGTERM)
     postern.wait_for_record(msg=re.compile("^stopping"))
     postern.signal(signal.SIGTERM)
-    assert postern.wait(4) == 0
-    wait.until(lambda: not processes.alive(pid), "the end of the program", 4)
+    assert postern.wait() == 0
+    gone(pid)
+    assert not postern.find_records(msg=NOT_ENDED), "it was waited for"
     one.close()
 
 

@@ -6,11 +6,11 @@ further tests in test_message.py, test_postfix.py and test_log.py, where their t
 
 import os
 import re
+import select
 import socket
 import ssl
 import struct
 import threading
-import time
 
 import pytest
 
@@ -351,8 +351,9 @@ def test_threat_13_only_offered_mechanisms_are_accepted(postern, mechanism):
 # 14: PAM that blocks
 
 def test_threat_14_fifty_failures_at_once_delay_nobody(start, backend):
-    """Against a fail delay of 2 s: EHLO within 100 ms, another login as if nothing were."""
-    postern = start(backend, auth={"pam_service": "slow", "workers": 4})
+    """EHLO and the login of another client are answered before any of them, at a delay of 10 s or
+    more: a worker that slept for one of them would be free no sooner."""
+    postern = start(backend, auth={"pam_service": "very_slow", "workers": 4})
     failing = []
     for number in range(50):
         one = postern.connect(source=f"127.0.4.{number + 1}")
@@ -361,14 +362,11 @@ def test_threat_14_fifty_failures_at_once_delay_nobody(start, backend):
     bystander = postern.connect(source="127.0.0.50")
     for one in failing:
         one.send("AUTH PLAIN " + plain_response("alice", "wrong") + "\r\n")
-    began = time.monotonic()
     bystander.ehlo()
-    assert time.monotonic() - began < 0.1
     bystander.login("alice", "wonderland")
-    assert time.monotonic() - began < 1.5
     bystander.command("NOOP", 250)
+    assert not select.select([one.socket for one in failing], [], [], 0)[0], "one was answered"
     for one in failing:
-        one.reply(535)
         one.close()
 
 

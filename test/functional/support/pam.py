@@ -52,6 +52,9 @@ class Pam:
         self.service("deny", "auth required pam_deny.so", "account required pam_deny.so")
         self.service("slow", "auth optional pam_faildelay.so delay=3000000",
                      *self._users_of("slow"))
+        # libpam makes 10 to 30 seconds of it.
+        self.service("very_slow", "auth optional pam_faildelay.so delay=20000000",
+                     *self._users_of("very_slow"))
         self.service("slow_deny", "auth optional pam_faildelay.so delay=2000000",
                      "auth required pam_deny.so", "account required pam_permit.so")
         self.service("stuck", f"auth required {stuck}", *self._users_of("stuck"))
