@@ -37,7 +37,7 @@ def test_death_of_the_reactor_is_survived_and_told(postern):
 def test_death_of_an_idle_auth_worker_is_survived_and_told(postern, number):
     if number == signal.SIGABRT:
         postern.forgive()
-    for count, worker in enumerate(postern.pids("auth worker"), 1):
+    for count, worker in enumerate(postern.team("auth worker", 2), 1):
         os.kill(worker, number)
         postern.wait_for_record(level="warning", count=count,
                                 msg=re.compile(r"auth worker \d is replaced: the worker has gone"))
