@@ -137,6 +137,9 @@ struct config_backend {
 struct config_limits {
     unsigned connections;             /* for each reactor */
     unsigned connections_per_address; /* 0: no limit */
+    /* Backend sessions that one address may hold at listeners of role mx, for each reactor; 0:
+     * no limit. */
+    unsigned mx_sessions_per_address;
     /* 0: no limit */
     unsigned connections_per_minute; /* from one address */
     unsigned failed_logins;          /* from one address, before more of them are put off */
@@ -153,7 +156,8 @@ struct config_timeouts {
     uint32_t greeting_ms;  /* from the greeting to the client's first command */
     uint32_t login_ms;     /* from the connection to the end of AUTH */
     uint32_t resolve_ms;   /* from the login, or an mx's MAIL, to the client's name */
-    uint32_t idle_ms;      /* an authenticated session in which neither side speaks */
+    uint32_t idle_ms;      /* a session in which neither side speaks */
+    uint32_t mx_idle_ms;   /* of role mx: between two commands of the client */
     uint32_t backend_connect_ms;
     uint32_t backend_identity_ms; /* from the connection to the backend to 235 */
     uint32_t backend_reply_ms;    /* a command or message that awaits the backend's reply */

@@ -346,6 +346,19 @@ static void check_inbound_program(const struct config *config,
     }
 }
 
+/* One address of an mx may hold as many programs as limits let it have sessions there. */
+static void tell_of_share(const struct config *config, const struct config_listen *listen)
+{
+    unsigned share = config->limits.mx_sessions_per_address;
+    for (size_t i = 0; i < listen->backend_count; i++) {
+        const struct config_backend *backend = &config->backends[listen->backends[i]];
+        if (*backend->program && (share == 0 || share >= backend->program_limit))
+            warn_of_backend(config, backend,
+                            "program_limit: a single address may hold all of its programs, "
+                            "as \"mx_sessions_per_address\" in section limits is no less");
+    }
+}
+
 /* A password that everybody on this host may read is none. */
 static void check_secrecy(const struct config *config)
 {
@@ -377,8 +390,10 @@ void config_check(struct config *config, unsigned share_line)
             resolved = false;
             continue;
         }
-        if (listen->role == CONFIG_ROLE_MX)
+        if (listen->role == CONFIG_ROLE_MX) {
             check_inbound_program(config, listen);
+            tell_of_share(config, listen);
+        }
     }
     check_inbound(config);
     for (size_t i = 0; i < config->backend_count; i++) {

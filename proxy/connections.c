@@ -16,7 +16,7 @@
 struct connection_peer {
     LIST_ENTRY(connection_peer) link;
     struct address_key key;
-    unsigned count;
+    unsigned count, strangers;
 };
 
 LIST_HEAD(bucket, connection_peer);
@@ -98,14 +98,18 @@ static void leave_peer(struct connection_peer *peer)
 static void enter(struct connections *connections, struct connection *connection,
                   enum connection_standing standing)
 {
+    bool is_stranger = standing == CONNECTION_STRANGER;
     connection->standing = (uint8_t)standing;
-    connections->strangers += standing == CONNECTION_STRANGER;
+    connections->strangers += is_stranger;
+    connection->peer->strangers += is_stranger;
     TAILQ_INSERT_TAIL(&connections->lists[standing], connection, by_age);
 }
 
 static void leave(struct connections *connections, struct connection *connection)
 {
-    connections->strangers -= connection->standing == CONNECTION_STRANGER;
+    bool is_stranger = connection->standing == CONNECTION_STRANGER;
+    connections->strangers -= is_stranger;
+    connection->peer->strangers -= is_stranger;
     TAILQ_REMOVE(&connections->lists[connection->standing], connection, by_age);
 }
 
@@ -126,6 +130,9 @@ bool connections_move(struct connections *connections, struct connection *connec
     struct connection_peer *peer = take_peer(connections, client);
     if (!peer)
         return false;
+    bool is_stranger = connection->standing == CONNECTION_STRANGER;
+    connection->peer->strangers -= is_stranger;
+    peer->strangers += is_stranger;
     leave_peer(connection->peer);
     connection->peer = peer;
     return true;
@@ -133,8 +140,8 @@ bool connections_move(struct connections *connections, struct connection *connec
 
 void connections_remove(struct connections *connections, struct connection *connection)
 {
-    leave_peer(connection->peer);
     leave(connections, connection);
+    leave_peer(connection->peer);
     connections->count--;
 }
 
@@ -156,6 +163,14 @@ unsigned connections_count_from(const struct connections *connections,
     struct address_key key = address_key(client);
     const struct connection_peer *peer = find_peer(connections, &key);
     return peer ? peer->count : 0;
+}
+
+unsigned connections_strangers_from(const struct connections *connections,
+                                    const struct address *client)
+{
+    struct address_key key = address_key(client);
+    const struct connection_peer *peer = find_peer(connections, &key);
+    return peer ? peer->strangers : 0;
 }
 
 static struct connection *oldest_in(const struct age_list *list,

@@ -50,6 +50,9 @@ void connections_promote(struct connections *connections, struct connection *con
 unsigned connections_count(const struct connections *connections);
 unsigned connections_count_from(const struct connections *connections,
                                 const struct address *client);
+/* Returns how many of them are CONNECTION_STRANGER: each may hold a session of a backend. */
+unsigned connections_strangers_from(const struct connections *connections,
+                                    const struct address *client);
 
 /* Who gives way: the oldest that waits, or the oldest stranger where there are too many of
  * those or nobody waits, but nobody who is `spared`; NULL: all others are authenticated. */

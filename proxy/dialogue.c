@@ -207,6 +207,7 @@ void dialogue_take_command(struct session *session, const char *line, size_t len
     enum smtp_command_status status = smtp_command_parse(line, length, &command);
 
     session->dialogue->greeted = true;
+    session->dialogue->heard_ms = clock_now_ms();
     if (status != SMTP_COMMAND_OK)
         dialogue_refuse(session, REPLY_BAD_BYTE);
     else if (!commands[command.verb].in_plaintext && needs_tls(session))
@@ -259,6 +260,7 @@ static void after_handshake(struct session *session)
                              stream_tls_resumed(session->client));
     tell_of_certificate(session);
     session->phase = SESSION_COMMANDS;
+    session->dialogue->heard_ms = clock_now_ms();
     if (stream_has_spoken(session->client))
         count_early_greeting(session);
     else if (!session->dialogue->welcomed)
@@ -310,7 +312,22 @@ uint64_t dialogue_deadline_ms(const struct session *session)
         first_ms = dialogue->handshake_ms + timeouts->handshake_ms;
     else if (!dialogue->greeted)
         first_ms = session->started_ms + timeouts->greeting_ms;
+    else if (is_mx(session))
+        first_ms = dialogue->heard_ms + timeouts->mx_idle_ms;
     return first_ms < login_ms ? first_ms : login_ms;
+}
+
+/* At an mx: the whole time until MAIL is that of a login, and each command has one of its own.
+ */
+static void expire_stranger(struct session *session)
+{
+    const struct config_timeouts *timeouts = &session->service->config->timeouts;
+    if (clock_now_ms() >= session->started_ms + timeouts->login_ms)
+        session_exceed(session, STATISTICS_LIMIT_TIME_LOGIN, REPLY_TIMEOUT_MAIL,
+                       "no MAIL in time");
+    else
+        session_exceed(session, STATISTICS_LIMIT_TIME_MX_IDLE, REPLY_TIMEOUT_GREETING,
+                       "no command in time");
 }
 
 void dialogue_expire(struct session *session)
@@ -325,7 +342,9 @@ void dialogue_expire(struct session *session)
     else if (!session->dialogue->greeted)
         session_exceed(session, STATISTICS_LIMIT_TIME_GREETING, REPLY_TIMEOUT_GREETING,
                        "no command in time");
-    else
+    else if (!is_mx(session))
         session_exceed(session, STATISTICS_LIMIT_TIME_LOGIN, REPLY_TIMEOUT_LOGIN,
                        "no authentication in time");
+    else
+        expire_stranger(session);
 }

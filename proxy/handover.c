@@ -264,9 +264,38 @@ void handover_without_name(struct session *session)
     open_backend(session);
 }
 
+/* A stranger needs nothing but a connection to hold a session of the backend: one address gets
+ * its share of them (threat 42). */
+static bool has_its_share(const struct session *session)
+{
+    const struct service *service = session->service;
+    unsigned limit = service->config->limits.mx_sessions_per_address;
+    return !session->login && limit > 0 &&
+           connections_strangers_from(service->connections, &session->client_address) >=
+               limit &&
+           !abuse_is_exempt(service->abuse, &session->client_address);
+}
+
+static void refuse_share(struct session *session)
+{
+    static const char limit[] = "mx_sessions_per_address";
+    struct log_record record;
+    log_begin(&record, LOG_LEVEL_INFO, "limit reached");
+    session_log_client(session, &record);
+    log_text(&record, "limit", limit);
+    log_end(&record);
+    session_note_failure(session, FAILURE_LIMIT, NULL, limit);
+    session_exceed(session, STATISTICS_LIMIT_MX_SESSIONS, REPLY_ADDRESS_MAIL,
+                   "too many sessions with mail from this address");
+}
+
 /* From here on a user's session no longer gives way to a newer one, and a stranger's hardly. */
 void handover_begin(struct session *session)
 {
+    if (has_its_share(session)) {
+        refuse_share(session);
+        return;
+    }
     find_local_address(session);
     if (session->login)
         abuse_expect_mail(session->service->abuse, session->login);

@@ -368,23 +368,33 @@ static bool awaits_backend(const struct relay *relay)
     return client_speaks ? stream_queued(relay->backend) > 0 : relay->queue_count > 0;
 }
 
+/* A stranger proves nothing with MAIL: outside of a message it has less time than a user. */
+static bool is_hurried(const struct relay *relay)
+{
+    return relay->party.listen->role == CONFIG_ROLE_MX && relay->mode != RELAY_MESSAGE &&
+           relay->mode != RELAY_CHUNK;
+}
+
 uint64_t relay_deadline_ms(const struct relay *relay)
 {
     const struct config_timeouts *timeouts = &relay->service->config->timeouts;
+    uint32_t idle_ms = is_hurried(relay) ? timeouts->mx_idle_ms : timeouts->idle_ms;
     return relay->last_activity_ms +
-           (awaits_backend(relay) ? timeouts->backend_reply_ms : timeouts->idle_ms);
+           (awaits_backend(relay) ? timeouts->backend_reply_ms : idle_ms);
 }
 
 void relay_expire(struct relay *relay)
 {
-    enum statistics_limit limit = !relay->client_congested && awaits_backend(relay)
-                                      ? STATISTICS_LIMIT_TIME_BACKEND
-                                      : STATISTICS_LIMIT_TIME_IDLE;
+    enum statistics_limit limit = awaits_backend(relay) ? STATISTICS_LIMIT_TIME_BACKEND
+                                  : is_hurried(relay)   ? STATISTICS_LIMIT_TIME_MX_IDLE
+                                                        : STATISTICS_LIMIT_TIME_IDLE;
     statistics_add(&statistics->limits[limit], 1);
     if (relay->client_congested)
         relay_finish(relay, REPLY_TIMEOUT_IDLE, "client does not read its replies");
     else if (awaits_backend(relay))
         relay_finish(relay, REPLY_BACKEND_TIMEOUT, "backend did not answer in time");
+    else if (is_hurried(relay))
+        relay_finish(relay, REPLY_TIMEOUT_GREETING, "no command in time");
     else
         relay_finish(relay, REPLY_TIMEOUT_IDLE, "idle for too long");
 }

@@ -59,6 +59,7 @@ struct dialogue {
     uint64_t told_at_ms;   /* SESSION_DELAYED: when the refusal is due */
     uint64_t handshake_ms; /* SESSION_HANDSHAKE: when it began */
     uint64_t opened_ms;    /* SESSION_FIRST_BYTE: likewise */
+    uint64_t heard_ms;     /* SESSION_COMMANDS: the last command, or handshake */
     uint64_t resolving_ms; /* SESSION_RESOLVING: likewise */
 };
 

@@ -53,6 +53,7 @@ WORDS(
     [STATISTICS_LIMIT_DENIED] = "denied",
     [STATISTICS_LIMIT_PER_ADDRESS] = "connections_per_address",
     [STATISTICS_LIMIT_PER_MINUTE] = "connections_per_minute",
+    [STATISTICS_LIMIT_MX_SESSIONS] = "mx_sessions_per_address",
     [STATISTICS_LIMIT_GAVE_WAY] = "gave_way", [STATISTICS_LIMIT_ERRORS] = "errors",
     [STATISTICS_LIMIT_ATTEMPTS] = "login_attempts",
     [STATISTICS_LIMIT_AUTH_QUEUE] = "login_queue",
@@ -64,6 +65,7 @@ WORDS(
     [STATISTICS_LIMIT_TIME_HANDSHAKE] = "handshake_time",
     [STATISTICS_LIMIT_TIME_GREETING] = "greeting_time",
     [STATISTICS_LIMIT_TIME_LOGIN] = "login_time", [STATISTICS_LIMIT_TIME_IDLE] = "idle_time",
+    [STATISTICS_LIMIT_TIME_MX_IDLE] = "mx_idle_time",
     [STATISTICS_LIMIT_TIME_BACKEND] = "backend_time", [STATISTICS_LIMIT_DRAINING] = "draining")
 WORDS(sharing_word, [STATISTICS_ALONE] = "alone", [STATISTICS_SHARED] = "shared")
 WORDS(reload_word, [STATISTICS_RELOAD_DONE] = "done", [STATISTICS_RELOAD_REFUSED] = "refused")

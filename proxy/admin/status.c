@@ -81,6 +81,7 @@ static void write_limits(struct json *json, const struct config_limits *limits)
     json_object(json, "limits");
     json_number(json, "connections", limits->connections);
     json_number(json, "connections_per_address", limits->connections_per_address);
+    json_number(json, "mx_sessions_per_address", limits->mx_sessions_per_address);
     json_number(json, "connections_per_minute", limits->connections_per_minute);
     json_number(json, "failed_logins", limits->failed_logins);
     json_number(json, "failed_logins_network", limits->failed_logins_network);

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from support import wait
+from support import control, wait
 from support.client import Client
 
 
@@ -313,3 +313,160 @@ def test_promise_no_mail_is_doubled_by_giving_way(start, backend, end):
     answer.set()
     sender.reply(250)
     sender.quit()
+
+
+# Threat 42: strangers hold no backend connections.
+
+def for_strangers(start, backend, limits=None, **settings):
+    """At an mx, where a stranger's address is not one of those without limits."""
+    port = wait.free_port()
+    made = start(backend, limits={"exempt": [], **(limits or {})},
+                 listen={"mx": {"address": f"127.0.0.1:{port}", "role": "mx",
+                                "recipients": ["example.org"]}}, **settings)
+    made.starttls = ("127.0.0.1", port)
+    backend.wait(lambda: any(each.has_quit for each in backend.connections), "the probe")
+    return made
+
+
+def test_threat_42_stranger_leaves_most_of_the_backend_to_others(start, backend):
+    """By default one address holds 20 of its sessions, and others are as welcome as before."""
+    postern = for_strangers(start, backend)
+    before = len(backend.connections)
+    held = [begun(postern) for _ in range(20)]
+    with postern.connect(tls=None) as one:
+        one.ehlo()
+        assert one.command("MAIL FROM:<a@sender.example>", 421).status == "4.7.0"
+        one.expect_closed()
+    assert len(backend.connections) == before + 20
+    record = postern.session_record(one)
+    assert record["end"] == "too many sessions with mail from this address"
+    reached = postern.wait_for_record(event="limit reached", client="127.0.0.9")
+    assert reached["limit"] == "mx_sessions_per_address" and reached["listener"] == "mx"
+    assert control.metrics(postern)[
+        'postern_limits_hit_total{limit="mx_sessions_per_address"}'] == 1
+    with begun(postern, source="127.0.0.10") as other:
+        other.command("RCPT TO:<bob@example.org>", 250)
+    held[0].quit()
+    postern.session_record(held[0])
+    with begun(postern) as another:
+        another.command("RCPT TO:<bob@example.org>", 250)
+    for each in held[1:]:
+        each.close()
+
+
+def test_threat_42_every_mx_counts_toward_one_share(start, backend):
+    ports = [wait.free_port() for _ in range(2)]
+    postern = start(backend, limits={"exempt": [], "mx_sessions_per_address": 2}, listen={
+        f"mx{number}": {"address": f"127.0.0.1:{port}", "role": "mx", "recipients": ["example.org"]}
+        for number, port in enumerate(ports)})
+    held = []
+    for port in ports:
+        postern.starttls = ("127.0.0.1", port)
+        held.append(begun(postern))
+    with postern.connect(tls=None) as one:
+        one.ehlo()
+        one.command("MAIL FROM:<a@sender.example>", 421)
+    for each in held:
+        each.quit()
+
+
+@pytest.mark.parametrize("limits", [{"mx_sessions_per_address": 0},
+                                    {"mx_sessions_per_address": 1, "exempt": ["127.0.0.0/30"]}])
+def test_sender_of_much_mail_can_be_given_more_than_a_share(start, backend, limits):
+    """A gateway of one's own, or each sender."""
+    postern = for_strangers(start, backend, limits=limits)
+    held = [begun(postern, source="127.0.0.2") for _ in range(30)]
+    for each in held:
+        each.command("RCPT TO:<bob@example.org>", 250)
+        each.close()
+
+
+def say_at_once(one, *lines):
+    """In one packet, so that nothing of this is late on a busy machine."""
+    one.send("".join(f"{line}\r\n" for line in lines))
+    for _ in lines:
+        one.reply(250)
+
+
+def silenced(one):
+    """It hears 421, and that the connection is closed."""
+    assert one.reply(421).status == "4.4.2"
+    one.expect_closed()
+
+
+@pytest.mark.parametrize("said", [
+    "MAIL FROM:<a@sender.example>", "MAIL FROM:<a@sender.example>\r\nRCPT TO:<bob@example.org>",
+    "MAIL FROM:<a@sender.example>\r\nRSET", "MAIL FROM:<a@sender.example>\r\nEHLO again.example"])
+def test_threat_42_silent_stranger_gives_the_backend_back(start, backend, said):
+    """Within the time between two commands of an mx, long before that of a user's session."""
+    postern = for_strangers(start, backend, timeouts={"mx_idle": 1})
+    with postern.connect(tls=None) as one:
+        say_at_once(one, "EHLO mx.sender.example", *said.split("\r\n"))
+        silenced(one)
+    backend.wait(lambda: backend.session().ended is not None, "the end of the backend's session")
+    assert postern.session_record(one)["end"] == "no command in time"
+    assert control.metrics(postern)['postern_limits_hit_total{limit="mx_idle_time"}'] == 1
+
+
+@pytest.mark.parametrize("said", [["EHLO mx.sender.example"], ["EHLO mx.sender.example", "NOOP"]])
+def test_threat_42_silence_ahead_of_mail_ends_as_soon(start, backend, said):
+    postern = for_strangers(start, backend, timeouts={"mx_idle": 1})
+    with postern.connect(tls=None) as one:
+        say_at_once(one, *said)
+        silenced(one)
+    assert postern.session_record(one)["end"] == "no command in time"
+
+
+def test_time_between_commands_begins_anew_under_tls(start, backend):
+    postern = for_strangers(start, backend, timeouts={"mx_idle": 1})
+    with postern.connect(tls=None) as one:
+        one.ehlo()
+        one.starttls()
+        silenced(one)
+    assert postern.session_record(one)["end"] == "no command in time"
+
+
+def test_sender_who_never_says_mail_is_told_so(start, backend):
+    """And not that he should have logged in, where nobody can."""
+    postern = for_strangers(start, backend, timeouts={"login": 1})
+    with postern.connect(tls=None) as one:
+        one.ehlo()
+        assert "MAIL" in one.reply(421).text
+        one.expect_closed()
+    assert postern.session_record(one)["end"] == "no MAIL in time"
+
+
+@pytest.mark.parametrize("way", ["DATA", "BDAT"])
+def test_message_that_pauses_is_not_cut_off_as_between_commands(start, backend, way):
+    """RFC 5321 section 4.5.3.2.5 gives a block of a message minutes; the clock is a neighbour who
+    says nothing, and who is sent away."""
+    postern = for_strangers(start, backend, timeouts={"mx_idle": 1})
+    sender = postern.connect(tls=None)
+    sender.send("EHLO mx.sender.example\r\nMAIL FROM:<a@sender.example>\r\n"
+                "RCPT TO:<bob@example.org>\r\n"
+                + ("DATA\r\n" if way == "DATA" else "BDAT 20 LAST\r\nSubject: x\r\n"))
+    assert [sender.reply().code for _ in range(3)] == [250, 250, 250]
+    if way == "DATA":
+        sender.reply(354)
+        sender.send("Subject: x\r\n")
+    for _ in range(2):
+        with begun(postern) as silent:
+            silenced(silent)
+    sender.send("\r\ntext\r\n.\r\n" if way == "DATA" else "\r\ntext\r\n")
+    sender.reply(250)
+    sender.quit()
+
+
+def test_users_are_not_hurried_by_the_time_of_an_mx(start, backend):
+    mx, submissions = wait.free_port(), wait.free_port()
+    postern = start(backend, timeouts={"mx_idle": 1}, listen={
+        "mx": {"address": f"127.0.0.1:{mx}", "role": "mx", "recipients": ["example.org"]},
+        "submissions": {"address": f"127.0.0.1:{submissions}", "tls": "implicit"}})
+    postern.starttls, postern.implicit = ("127.0.0.1", mx), ("127.0.0.1", submissions)
+    with postern.log_in() as user, postern.connect() as undecided:
+        undecided.ehlo()
+        for _ in range(2):
+            with begun(postern) as silent:
+                silenced(silent)
+        user.command("NOOP", 250)
+        undecided.login("alice", "wonderland")

@@ -173,6 +173,19 @@ def test_backend_that_no_listener_uses_is_a_warning(scratch, settings, names):
     assert check(scratch, settings)[1].stderr == ""
 
 
+def test_backend_whose_programs_one_stranger_could_hold_is_a_warning(scratch, settings):
+    """Threat 42: a share of sessions that is no less than all of its programs."""
+    settings["listen"]["mx"] = {"address": f"127.0.0.1:{wait.free_port()}", "role": "mx",
+                                "recipients": ["example.org"]}
+    settings["backend"] = {"program": "/bin/cat", "user": "nobody", "program_limit": 20}
+    result = check(scratch, settings)[1]
+    assert result.returncode == 0 and "program_limit: a single address" in result.stderr
+    settings["limits"] = {"mx_sessions_per_address": 0}
+    assert "program_limit: a single address" in check(scratch, settings)[1].stderr
+    settings["limits"] = {"mx_sessions_per_address": 19}
+    assert check(scratch, settings)[1].stderr == ""
+
+
 # certificate and key
 
 @pytest.mark.parametrize("attribute, option, said", [

@@ -79,11 +79,13 @@ static void check_numbers_and_log(const struct config *config)
 {
     assert_int_equal(config->limits.connections, 4);
     assert_int_equal(config->limits.connections_per_address, 0);
+    assert_int_equal(config->limits.mx_sessions_per_address, 7);
     assert_int_equal(config->limits.errors, 2);
     assert_int_equal(config->timeouts.handshake_ms, 1000);
     assert_int_equal(config->timeouts.greeting_ms, 2000);
     assert_int_equal(config->timeouts.login_ms, 3000);
     assert_int_equal(config->timeouts.idle_ms, 4000);
+    assert_int_equal(config->timeouts.mx_idle_ms, 3000);
     assert_int_equal(config->timeouts.backend_connect_ms, 5000);
     assert_int_equal(config->timeouts.backend_identity_ms, 6000);
     assert_int_equal(config->timeouts.backend_reply_ms, 86400000);
@@ -108,8 +110,10 @@ static void test_everything_that_is_written_arrives(void **state)
         "  attempts = 5 legacy_ehlo = on }\n"
         "backend { address = \"unix:/run/mta\" identity = xclient\n"
         "  identity_required = \"LOGIN\" }\n"
-        "limits { connections = 4 connections_per_address = 0 errors = 2 }\n"
-        "timeouts { handshake = 1 greeting = 2 login = 3 idle = 4 backend_connect = 5\n"
+        "limits { connections = 4 connections_per_address = 0 errors = 2\n"
+        "  mx_sessions_per_address = 7 }\n"
+        "timeouts { handshake = 1 greeting = 2 login = 3 idle = 4 mx_idle = 3\n"
+        "  backend_connect = 5\n"
         "  backend_identity = 6 backend_reply = 86400 drain = 0 }\n"
         "log { destination = syslog format = json level = debug }\n");
     assert_string_equal(config->hostname, "mail.example.org");

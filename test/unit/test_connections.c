@@ -138,6 +138,41 @@ static void test_announced_client_counts_in_the_balancers_place(void **state)
     connections_free(connections);
 }
 
+static unsigned strangers_from(const struct connections *connections, const char *text)
+{
+    struct address address = client(text);
+    return connections_strangers_from(connections, &address);
+}
+
+/* Threat 42: those of one address, an IPv6 client by its network, and nobody else's. */
+static void test_strangers_are_counted_by_address(void **state)
+{
+    struct connections *connections = connections_new();
+    struct connection each[4];
+    (void)state;
+    add(connections, &each[0], "[2001:db8:0:1::1]:1");
+    add(connections, &each[1], "[2001:db8:0:1:ffff::2]:1");
+    add(connections, &each[2], "[2001:db8:0:2::1]:1");
+    add(connections, &each[3], "192.0.2.1:1");
+    assert_int_equal(strangers_from(connections, "[2001:db8:0:1::3]:1"), 0);
+    connections_promote(connections, &each[0], CONNECTION_STRANGER);
+    connections_promote(connections, &each[1], CONNECTION_STRANGER);
+    connections_promote(connections, &each[3], CONNECTION_AUTHENTICATED);
+    assert_int_equal(strangers_from(connections, "[2001:db8:0:1::3]:1"), 2);
+    assert_int_equal(strangers_from(connections, "[2001:db8:0:2::1]:1"), 0);
+    assert_int_equal(strangers_from(connections, "192.0.2.1:1"), 0);
+
+    move(connections, &each[1], "192.0.2.1:9");
+    assert_int_equal(strangers_from(connections, "[2001:db8:0:1::3]:1"), 1);
+    assert_int_equal(strangers_from(connections, "192.0.2.1:1"), 1);
+    connections_promote(connections, &each[1], CONNECTION_AUTHENTICATED);
+    assert_int_equal(strangers_from(connections, "192.0.2.1:1"), 0);
+    for (int i = 0; i < 4; i++)
+        connections_remove(connections, &each[i]);
+    assert_int_equal(strangers_from(connections, "[2001:db8:0:1::3]:1"), 0);
+    connections_free(connections);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +180,7 @@ int main(void)
         cmocka_unit_test(test_strangers_give_way_when_they_are_most),
         cmocka_unit_test(test_next_one_gives_way_for_whom_is_spared),
         cmocka_unit_test(test_announced_client_counts_in_the_balancers_place),
+        cmocka_unit_test(test_strangers_are_counted_by_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
