@@ -52,13 +52,12 @@ void abuse_free(struct abuse *abuse)
     free(abuse);
 }
 
-bool abuse_is_exempt(const struct abuse *abuse, const struct address *client)
+struct abuse_client abuse_peer(const struct abuse *abuse, const struct address *peer)
 {
-    const struct config_networks *exempt = &abuse->config->exempt;
-    for (size_t i = 0; i < exempt->count; i++)
-        if (network_contains(&exempt->network[i], client))
-            return true;
-    return client->any.sa_family != AF_INET && client->any.sa_family != AF_INET6;
+    bool is_local = peer->any.sa_family != AF_INET && peer->any.sa_family != AF_INET6;
+    return (struct abuse_client){peer, is_local ||
+                                           networks_contain(abuse->config->exempt.network,
+                                                            abuse->config->exempt.count, peer)};
 }
 
 static struct abuse_level level_of(const struct abuse *abuse, enum abuse_kind kind,
@@ -105,14 +104,14 @@ static void ask(const struct abuse *abuse, enum abuse_kind kind, const struct ad
         shared_ask(abuse->shared, &level);
 }
 
-bool abuse_admit_connection(struct abuse *abuse, const struct address *client)
+bool abuse_admit_connection(struct abuse *abuse, struct abuse_client client)
 {
-    if (abuse_is_exempt(abuse, client))
+    if (client.is_exempt)
         return true;
-    ask(abuse, ABUSE_FAILED_ADDRESS, client, NULL);
-    ask(abuse, ABUSE_FAILED_NETWORK, client, NULL);
-    shared_ask_trusted(abuse->shared, client);
-    struct abuse_level level = level_of(abuse, ABUSE_CONNECTIONS, client, NULL);
+    ask(abuse, ABUSE_FAILED_ADDRESS, client.address, NULL);
+    ask(abuse, ABUSE_FAILED_NETWORK, client.address, NULL);
+    shared_ask_trusted(abuse->shared, client.address);
+    struct abuse_level level = level_of(abuse, ABUSE_CONNECTIONS, client.address, NULL);
     return admit(abuse, &level);
 }
 
@@ -149,45 +148,45 @@ static void hold_against(struct abuse *abuse, enum abuse_kind kind,
     count(abuse, &level);
 }
 
-enum abuse_judgement abuse_judge_login(struct abuse *abuse, const struct address *client,
+enum abuse_judgement abuse_judge_login(struct abuse *abuse, struct abuse_client client,
                                        const char *user)
 {
-    if (!abuse_is_exempt(abuse, client)) {
-        ask(abuse, ABUSE_FAILED_USER, client, user);
-        ask(abuse, ABUSE_TRUSTED_FAILED, client, user);
+    if (!client.is_exempt) {
+        ask(abuse, ABUSE_FAILED_USER, client.address, user);
+        ask(abuse, ABUSE_TRUSTED_FAILED, client.address, user);
     }
     return abuse_judge_verdict(abuse, client, user);
 }
 
-enum abuse_judgement abuse_judge_verdict(struct abuse *abuse, const struct address *client,
+enum abuse_judgement abuse_judge_verdict(struct abuse *abuse, struct abuse_client client,
                                          const char *user)
 {
-    if (abuse_is_exempt(abuse, client))
+    if (client.is_exempt)
         return ABUSE_NONE;
-    if (is_trusted(abuse, client, user))
+    if (is_trusted(abuse, client.address, user))
         return ABUSE_NONE;
-    enum abuse_judgement judgement = judge(abuse, client, user);
+    enum abuse_judgement judgement = judge(abuse, client.address, user);
     if (judgement != ABUSE_NONE)
-        hold_against(abuse, ABUSE_FAILED_ADDRESS, client, user);
+        hold_against(abuse, ABUSE_FAILED_ADDRESS, client.address, user);
     return judgement;
 }
 
-void abuse_login_failed(struct abuse *abuse, const struct address *client, const char *user)
+void abuse_login_failed(struct abuse *abuse, struct abuse_client client, const char *user)
 {
     static const enum abuse_kind kinds[] = {ABUSE_FAILED_ADDRESS, ABUSE_FAILED_NETWORK,
                                             ABUSE_FAILED_USER, ABUSE_TRUSTED_FAILED};
-    if (abuse_is_exempt(abuse, client))
+    if (client.is_exempt)
         return;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        hold_against(abuse, kinds[i], client, user);
+        hold_against(abuse, kinds[i], client.address, user);
 }
 
-void abuse_login_succeeded(struct abuse *abuse, const struct address *client, const char *user)
+void abuse_login_succeeded(struct abuse *abuse, struct abuse_client client, const char *user)
 {
-    if (abuse_is_exempt(abuse, client))
+    if (client.is_exempt)
         return;
-    struct abuse_level failed = level_of(abuse, ABUSE_TRUSTED_FAILED, client, user);
-    struct abuse_level trust = level_of(abuse, ABUSE_TRUST, client, user);
+    struct abuse_level failed = level_of(abuse, ABUSE_TRUSTED_FAILED, client.address, user);
+    struct abuse_level trust = level_of(abuse, ABUSE_TRUST, client.address, user);
     tally_clear(abuse->tally, failed.key);
     tally_raise(abuse->tally, trust.key, trust.most, trust.leak_per_hour, clock_now_ms());
     shared_forget(abuse->shared, &failed);

@@ -25,11 +25,21 @@ MUST_USE struct abuse *abuse_new(struct event_base *base, const struct config *c
 /* NULL is allowed. */
 void abuse_free(struct abuse *abuse);
 
-/* Is this one of those on which no limit of an address is kept? */
-MUST_USE bool abuse_is_exempt(const struct abuse *abuse, const struct address *client);
+/* A client as limits see it. `is_exempt`: no limit of an address is kept on it. */
+struct abuse_client {
+    const struct address *address;
+    bool is_exempt;
+};
+
+/*
+ * The client at the other end of a connection, by limits.exempt. Only for a peer that has
+ * connected by itself: who was announced by a load balancer may be anybody, and is exempt where
+ * the listener says so (door_exempts()). `peer` must outlive the result.
+ */
+MUST_USE struct abuse_client abuse_peer(const struct abuse *abuse, const struct address *peer);
 
 /* Counts a connection. False: there were too many in the last minute. */
-MUST_USE bool abuse_admit_connection(struct abuse *abuse, const struct address *client);
+MUST_USE bool abuse_admit_connection(struct abuse *abuse, struct abuse_client client);
 
 /* Which level is over its limit. */
 enum abuse_judgement { ABUSE_NONE, ABUSE_ADDRESS, ABUSE_NETWORK, ABUSE_USER };
@@ -38,13 +48,13 @@ const char *abuse_reason(enum abuse_judgement judgement);
 
 /* May this user name be tried from there now? Before PAM is asked; a trial that may not counts
  * as a failed one of its address, so that who goes on waits longer. */
-MUST_USE enum abuse_judgement abuse_judge_login(struct abuse *abuse,
-                                                const struct address *client, const char *user);
+MUST_USE enum abuse_judgement abuse_judge_login(struct abuse *abuse, struct abuse_client client,
+                                                const char *user);
 /* The same once more when PAM has answered, before the answer is counted. */
-MUST_USE enum abuse_judgement
-abuse_judge_verdict(struct abuse *abuse, const struct address *client, const char *user);
-void abuse_login_failed(struct abuse *abuse, const struct address *client, const char *user);
-void abuse_login_succeeded(struct abuse *abuse, const struct address *client, const char *user);
+MUST_USE enum abuse_judgement abuse_judge_verdict(struct abuse *abuse,
+                                                  struct abuse_client client, const char *user);
+void abuse_login_failed(struct abuse *abuse, struct abuse_client client, const char *user);
+void abuse_login_succeeded(struct abuse *abuse, struct abuse_client client, const char *user);
 
 /* This login is about to send: what the others know of its messages and recipients comes in
  * while its session is opened at the backend. */

@@ -67,26 +67,27 @@ static bool make_room(struct service *service)
     return true;
 }
 
-static bool has_its_share(const struct service *service, const struct address *client)
+static bool has_its_share(const struct service *service, struct abuse_client client)
 {
     unsigned limit = service->config->limits.connections_per_address;
-    return limit > 0 && connections_count_from(service->connections, client) >= limit &&
-           !abuse_is_exempt(service->abuse, client);
+    return limit > 0 && !client.is_exempt &&
+           connections_count_from(service->connections, client.address) >= limit;
 }
 
 static void take(struct acceptor *acceptor, int fd, const struct address *client)
 {
     struct service *service = acceptor->service;
     bool is_balanced = door_is_balanced(acceptor->door, client);
+    struct abuse_client counted = abuse_peer(service->abuse, client);
 
     if (service->refusing)
         refuse(acceptor, fd, client, REPLY_DRAINING, STATISTICS_LIMIT_DRAINING, "draining");
     else if (permits_find(service->permits, PERMIT_DENY, client, clock_now_ms(), NULL))
         refuse(acceptor, fd, client, REPLY_ADDRESS_DENIED, STATISTICS_LIMIT_DENIED, "denied");
-    else if (!is_balanced && has_its_share(service, client))
+    else if (!is_balanced && has_its_share(service, counted))
         refuse(acceptor, fd, client, REPLY_ADDRESS_FULL, STATISTICS_LIMIT_PER_ADDRESS,
                "too many connections from this address");
-    else if (!is_balanced && !abuse_admit_connection(service->abuse, client))
+    else if (!is_balanced && !abuse_admit_connection(service->abuse, counted))
         refuse(acceptor, fd, client, REPLY_ADDRESS_BUSY, STATISTICS_LIMIT_PER_MINUTE,
                "too many connections from this address in a minute");
     else if (connections_count(service->connections) >= service->config->limits.connections &&

@@ -55,10 +55,12 @@ static void open_door(struct session *session)
 void arrival_begin(struct session *session)
 {
     session->is_balanced = door_is_balanced(session->door, &session->client_address);
-    if (session->is_balanced)
-        session->phase = SESSION_PROXY;
-    else
+    if (!session->is_balanced) {
         open_door(session);
+        return;
+    }
+    session->phase = SESSION_PROXY;
+    session->is_exempt = door_exempts(session->door, &session->client_address);
 }
 
 void arrival_client_left(struct session *session, const char *cause)
@@ -86,7 +88,19 @@ static struct address address_of(const struct proxy_header_endpoint *endpoint)
         address.v6.sin6_port = htons(endpoint->port);
         memcpy(&address.v6.sin6_addr, endpoint->bytes, 16);
     }
+    address_normalise(&address);
     return address;
+}
+
+/*
+ * A loopback address means the host that says it: announced by another host it is not this
+ * one's, whose connections the mail server and the postmaster's orders may trust. The address
+ * of nobody is no client's at all. Both stand for the load balancer itself.
+ */
+static bool is_balancers_own(const struct session *session, const struct address *announced)
+{
+    return address_is_any(announced) ||
+           (address_is_loopback(announced) && !address_is_loopback(&session->client_address));
 }
 
 /* The limits that the acceptor could not keep, as it knew the balancer's address only. */
@@ -99,11 +113,11 @@ static void check_limit(struct session *session)
         session_exceed(session, STATISTICS_LIMIT_DENIED, REPLY_ADDRESS_DENIED, "denied");
     else if (limit > 0 &&
              connections_count_from(service->connections, &session->client_address) > limit &&
-             !abuse_is_exempt(service->abuse, &session->client_address))
+             !session->is_exempt)
         session_exceed(session, STATISTICS_LIMIT_PER_ADDRESS, REPLY_ADDRESS_FULL,
                        "too many connections from this address");
     else if (!session->is_check &&
-             !abuse_admit_connection(service->abuse, &session->client_address))
+             !abuse_admit_connection(service->abuse, session_abuse_client(session)))
         session_exceed(session, STATISTICS_LIMIT_PER_MINUTE, REPLY_ADDRESS_BUSY,
                        "too many connections from this address in a minute");
 }
@@ -113,9 +127,12 @@ static void become(struct session *session, const struct proxy_header *header)
 {
     struct address client = address_of(&header->source);
     session->is_check = address_equal(&client, &session->client_address);
-    session->client_address = client;
+    if (!is_balancers_own(session, &client))
+        session->client_address = client;
+    session->is_exempt = door_exempts(session->door, &session->client_address);
     session->local_address = address_of(&header->destination);
-    if (connections_move(session->service->connections, &session->connection, &client))
+    if (connections_move(session->service->connections, &session->connection,
+                         &session->client_address))
         check_limit(session);
     else
         session_finish(session, REPLY_NO_MEMORY, "out of memory");

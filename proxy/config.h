@@ -75,6 +75,7 @@ struct config_listen {
     struct address address;
     enum config_tls_mode tls;
     struct config_networks proxy_protocol; /* of load balancers, which announce their clients */
+    struct config_networks proxy_exempt;   /* of clients whom those announce: no limits */
     enum config_role role;
     bool tls_required;   /* of role mx; submission requires it in any case */
     char *tls_minimum;   /* "1.0" to "1.3"; empty: as in section tls */

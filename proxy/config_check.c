@@ -143,6 +143,14 @@ static void tell_of_announcers(const struct config *config, const struct config_
                 config->path, listen->line, listen->name);
 }
 
+/* Whoever wrote that clients are exempt believes that somebody announces them. */
+static void check_announced(const struct config_listen *listen)
+{
+    if (listen->proxy_exempt.count > 0 && listen->proxy_protocol.count == 0)
+        config_fault(listen->line, "listen", listen->name, "proxy_exempt",
+                     "is of no use where proxy_protocol names no load balancer");
+}
+
 /* In one line, so that nobody has it without having wanted it. */
 static void warn_of_backend(const struct config *config, const struct config_backend *backend,
                             const char *why)
@@ -383,6 +391,7 @@ void config_check(struct config *config, unsigned share_line)
         struct config_listen *listen = &config->listens[i];
         check_loops(config, listen);
         tell_of_announcers(config, listen);
+        check_announced(listen);
         read_recipients(listen);
         check_client_certificates(listen);
         check_mechanisms(config, listen);

@@ -123,6 +123,7 @@ const struct config_row config_rows[] = {
      .check = config_check_listen_address},
     {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
     {{"listen", "proxy_protocol", "{}"}, CONFIG_NETWORKS, LISTEN_AT(proxy_protocol)},
+    {{"listen", "proxy_exempt", "{}"}, CONFIG_NETWORKS, LISTEN_AT(proxy_exempt)},
     {{"listen", "tls_minimum", "\"\""},
      CONFIG_TEXT,
      LISTEN_AT(tls_minimum),

@@ -172,11 +172,14 @@ bool door_wants_names(const struct door *door)
 
 bool door_is_balanced(const struct door *door, const struct address *peer)
 {
-    const struct config_networks *networks = &door->listen->proxy_protocol;
-    for (size_t i = 0; i < networks->count; i++)
-        if (network_contains(&networks->network[i], peer))
-            return true;
-    return false;
+    const struct config_networks *balancers = &door->listen->proxy_protocol;
+    return networks_contain(balancers->network, balancers->count, peer);
+}
+
+bool door_exempts(const struct door *door, const struct address *announced)
+{
+    const struct config_networks *exempt = &door->listen->proxy_exempt;
+    return networks_contain(exempt->network, exempt->count, announced);
 }
 
 const char *door_greeting(const struct door *door, size_t *length)

@@ -37,6 +37,8 @@ bool door_wants_names(const struct door *door);
 
 /* Is this peer a load balancer, which says first whose connection it is? */
 bool door_is_balanced(const struct door *door, const struct address *peer);
+/* Is no limit of an address kept on this client, whose connection came from a load balancer? */
+bool door_exempts(const struct door *door, const struct address *announced);
 
 /* What a backend offers to a probe has changed. */
 void door_learn(struct door *door);

@@ -18,7 +18,7 @@ enum failure_kind {
     FAILURE_HANDSHAKE,
     FAILURE_LOGIN,
     FAILURE_BACKEND, /* no session with it */
-    FAILURE_LIMIT,   /* of messages or recipients */
+    FAILURE_LIMIT,   /* of messages, recipients, or an mx's sessions */
     FAILURE_KINDS,
 };
 

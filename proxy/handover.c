@@ -101,19 +101,23 @@ static size_t write_trace(void *context, char out[static SMTP_TRACE_SIZE])
     return smtp_trace_format(&trace, out);
 }
 
-/* Once for each session: whose account was stolen is worth knowing soon. */
-static void tell_of_limit(void *context, const char *what)
+static void log_limit(const struct session *session, enum log_level level, const char *what)
 {
-    const struct session *session = context;
     struct log_record record;
-    if (relay_counts(session->relay)->limited > 1)
-        return;
-    log_begin(&record, LOG_LEVEL_WARNING, "limit reached");
+    log_begin(&record, level, "limit reached");
     session_log_client(session, &record);
     log_text(&record, "user", session->login);
     log_text(&record, "limit", what);
     log_end(&record);
     session_note_failure(session, FAILURE_LIMIT, session->login, what);
+}
+
+/* Once for each session: whose account was stolen is worth knowing soon. */
+static void tell_of_limit(void *context, const char *what)
+{
+    const struct session *session = context;
+    if (relay_counts(session->relay)->limited <= 1)
+        log_limit(session, LOG_LEVEL_WARNING, what);
 }
 
 static enum reply judge_permission(void *context)
@@ -270,21 +274,13 @@ static bool has_its_share(const struct session *session)
 {
     const struct service *service = session->service;
     unsigned limit = service->config->limits.mx_sessions_per_address;
-    return !session->login && limit > 0 &&
-           connections_strangers_from(service->connections, &session->client_address) >=
-               limit &&
-           !abuse_is_exempt(service->abuse, &session->client_address);
+    return !session->login && limit > 0 && !session->is_exempt &&
+           connections_strangers_from(service->connections, &session->client_address) >= limit;
 }
 
 static void refuse_share(struct session *session)
 {
-    static const char limit[] = "mx_sessions_per_address";
-    struct log_record record;
-    log_begin(&record, LOG_LEVEL_INFO, "limit reached");
-    session_log_client(session, &record);
-    log_text(&record, "limit", limit);
-    log_end(&record);
-    session_note_failure(session, FAILURE_LIMIT, NULL, limit);
+    log_limit(session, LOG_LEVEL_INFO, "mx_sessions_per_address");
     session_exceed(session, STATISTICS_LIMIT_MX_SESSIONS, REPLY_ADDRESS_MAIL,
                    "too many sessions with mail from this address");
 }

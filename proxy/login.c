@@ -104,8 +104,9 @@ static bool put_off(struct session *session, enum abuse_judgement judgement)
  * time are no more than those in turn. */
 static bool is_put_off_meanwhile(struct session *session)
 {
-    if (!put_off(session, abuse_judge_verdict(session->service->abuse, &session->client_address,
-                                              session->dialogue->sasl.user)))
+    if (!put_off(session,
+                 abuse_judge_verdict(session->service->abuse, session_abuse_client(session),
+                                     session->dialogue->sasl.user)))
         return false;
     session_settle(session);
     return true;
@@ -126,10 +127,10 @@ static void on_verdict(void *context, const struct auth_message_verdict *verdict
     if (verdict->result != AUTH_UNAVAILABLE && is_put_off_meanwhile(session))
         return;
     if (verdict->result == AUTH_ACCEPTED)
-        abuse_login_succeeded(session->service->abuse, &session->client_address,
+        abuse_login_succeeded(session->service->abuse, session_abuse_client(session),
                               dialogue->sasl.user);
     else if (verdict->result == AUTH_REJECTED)
-        abuse_login_failed(session->service->abuse, &session->client_address,
+        abuse_login_failed(session->service->abuse, session_abuse_client(session),
                            dialogue->sasl.user);
     if (verdict->result != AUTH_ACCEPTED)
         log_failure(session, dialogue->sasl.user, results[verdict->result], verdict->reason);
@@ -147,8 +148,8 @@ static void on_verdict(void *context, const struct auth_message_verdict *verdict
 static void submit(struct session *session)
 {
     struct sasl *sasl = &session->dialogue->sasl;
-    if (put_off(session, abuse_judge_login(session->service->abuse, &session->client_address,
-                                           sasl->user)))
+    if (put_off(session, abuse_judge_login(session->service->abuse,
+                                           session_abuse_client(session), sasl->user)))
         return;
     session->dialogue->request =
         auth_pool_submit(session->service->pool, sasl->user, sasl->password,

@@ -68,6 +68,11 @@ const char *session_certified_name(const struct session *session)
     return name && sasl_name_valid(name, strlen(name)) ? name : NULL;
 }
 
+struct abuse_client session_abuse_client(const struct session *session)
+{
+    return (struct abuse_client){&session->client_address, session->is_exempt};
+}
+
 const char *session_mechanism(const struct session *session)
 {
     if (!session->login)
@@ -315,6 +320,7 @@ void session_begin(struct service *service, struct door *door, int fd,
     session->number = next_number();
     session->started_ms = clock_now_ms();
     session->client_address = *client;
+    session->is_exempt = abuse_peer(service->abuse, client).is_exempt;
     session->timer_ms = UINT64_MAX;
     evtimer_assign(&session->timer, service->base, on_timer, session);
     statistics_add(&statistics->connections[door_statistics(door)], 1);

@@ -9,6 +9,7 @@
 #include <event2/event_struct.h>
 
 #include "auth/sasl.h"
+#include "proxy/abuse.h"
 #include "proxy/backend.h"
 #include "proxy/base/buffer.h"
 #include "proxy/connections.h"
@@ -85,6 +86,7 @@ struct session {
     struct address client_address;
     struct address local_address; /* found when it is needed, or announced by a balancer */
     bool is_balanced;             /* came through a load balancer, which has to say for whom */
+    bool is_exempt;               /* from limits of addresses */
     bool is_check;                /* that balancer's own: nothing to log */
     char *helo;                   /* what followed EHLO or HELO; NULL: nothing yet */
     bool esmtp;
@@ -107,6 +109,8 @@ void session_log_client(const struct session *session, struct log_record *record
 /* For the interface: `user` as the client wrote it, or NULL. */
 void session_note_failure(const struct session *session, enum failure_kind kind,
                           const char *user, const char *reason);
+/* The client as limits of addresses see it. */
+struct abuse_client session_abuse_client(const struct session *session);
 /* How the login was proved, for logs and the backend; NULL: there is none. */
 const char *session_mechanism(const struct session *session);
 /* What has been reached, for door_ehlo(). */

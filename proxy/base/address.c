@@ -206,6 +206,24 @@ bool address_equal(const struct address *a, const struct address *b)
     }
 }
 
+bool address_is_loopback(const struct address *address)
+{
+    struct address plain = *address;
+    address_normalise(&plain);
+    if (family(&plain) == AF_INET)
+        return ntohl(plain.v4.sin_addr.s_addr) >> 24 == 127;
+    return family(&plain) == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&plain.v6.sin6_addr);
+}
+
+bool address_is_any(const struct address *address)
+{
+    struct address plain = *address;
+    address_normalise(&plain);
+    if (family(&plain) == AF_INET)
+        return plain.v4.sin_addr.s_addr == htonl(INADDR_ANY);
+    return family(&plain) == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&plain.v6.sin6_addr);
+}
+
 struct address_key address_key(const struct address *address)
 {
     /* `low` is 0 for IPv6 only, so that no two kinds share a key. */

@@ -51,6 +51,12 @@ uint16_t address_port(const struct address *address);
 /* The same host and port (or path). */
 bool address_equal(const struct address *a, const struct address *b);
 
+/* Is it one by which a host reaches itself: 127.0.0.0/8, ::1, or such an IPv4 address within an
+ * IPv6 one? False for a unix socket. */
+bool address_is_loopback(const struct address *address);
+/* Is it the address that names no host: 0.0.0.0 or ::? */
+bool address_is_any(const struct address *address);
+
 /*
  * What counts as one client for limits: the IPv4 address, or the first 64 bits of an IPv6
  * address. Two addresses with the same key are the same client.

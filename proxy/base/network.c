@@ -98,6 +98,15 @@ bool network_is_v4(const struct network *network)
     return is_v4(network->bytes) && network->bits >= V4_OFFSET_BITS;
 }
 
+bool networks_contain(const struct network *networks, size_t count,
+                      const struct address *address)
+{
+    for (size_t i = 0; i < count; i++)
+        if (network_contains(&networks[i], address))
+            return true;
+    return false;
+}
+
 unsigned network_prefix(const struct network *network)
 {
     return network->bits - (network_is_v4(network) ? V4_OFFSET_BITS : 0);

@@ -22,6 +22,9 @@ MUST_USE bool network_parse(const char *text, struct network *out, const char **
 
 /* Is the address one of the network's? Never if it is no IP address. */
 bool network_contains(const struct network *network, const struct address *address);
+/* Is it an address of one of these? */
+bool networks_contain(const struct network *networks, size_t count,
+                      const struct address *address);
 
 /* The bits as they are written behind the slash: from 0 to 32, or to 128. */
 unsigned network_prefix(const struct network *network);

@@ -6,9 +6,12 @@ import struct
 
 import pytest
 
-from support import dns, example, haproxy as haproxies, wait
+from conftest import needs_root
+from support import control, dns, example, haproxy as haproxies, wait
+from support.backend import Backend
 from support.client import Client
 from support.haproxy import HAProxy
+from support.links import Namespace
 
 BALANCER = "127.0.0.88"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -17,9 +20,11 @@ SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 @pytest.fixture
 def balanced(start, backend):
     """balanced(**settings) -> a Postern that believes BALANCER, or `peers`, on both ports."""
-    def make(peers=(BALANCER,), **settings):
+    def make(peers=(BALANCER,), listen=None, **settings):
         implicit, starttls = (("127.0.0.1", wait.free_port()) for _ in range(2))
-        listen = {name: {"address": "%s:%d" % address, "tls": tls, "proxy_protocol": list(peers)}
+        more = listen or {}
+        listen = {name: {"address": "%s:%d" % address, "tls": tls, "proxy_protocol": list(peers),
+                         **more}
                   for name, address, tls in (("submissions", implicit, "implicit"),
                                              ("submission", starttls, "starttls"))}
         postern = start(backend, listen=listen, **{"log": {"level": "debug"}, **settings})
@@ -223,9 +228,10 @@ def test_limit_for_an_address_is_the_announced_one(balanced):
         use(one)
 
 
-def test_exempt_address_is_the_announced_one_too(balanced):
+def test_exempt_address_is_an_announced_one_where_the_listener_says_so(balanced):
     """Webmail comes through the balancer like everybody else."""
-    postern = balanced(limits={"connections_per_address": 2, "exempt": ["203.0.113.0/29"]})
+    postern = balanced(limits={"connections_per_address": 2},
+                       listen={"proxy_exempt": ["203.0.113.0/29"]})
     webmail = [connected(postern, line("203.0.113.1", 43000 + n)) for n in range(4)]
     others = [connected(postern, line("203.0.113.9", 43100 + n)) for n in range(2)]
     with Client(postern.starttls, source=BALANCER) as third:
@@ -234,6 +240,135 @@ def test_exempt_address_is_the_announced_one_too(balanced):
     for one in webmail + others:
         one.command("NOOP", 250)
         one.close()
+
+
+#: Whom a balancer can name that is not limited when it connects by itself.
+UNLIMITED = {"127.0.0.1": {}, "::1": {}, "::ffff:127.0.0.1": {},
+             "203.0.113.9": {"exempt": ["203.0.113.0/24"]}}
+
+
+@pytest.mark.parametrize("source", UNLIMITED)
+@pytest.mark.parametrize("form", [line, block])
+def test_balancer_cannot_free_its_clients_from_limits(balanced, source, form):
+    """Threat 23: an address is exempt because the postmaster knows whose it is, which nobody
+    does of one that was announced."""
+    postern = balanced(limits={"connections_per_address": 2, **UNLIMITED[source]})
+    destination = "2001:db8::1" if ":" in source else "198.51.100.1"
+    crowd = [connected(postern, form(source, 45000 + n, destination), "starttls")
+             for n in range(2)]
+    with Client(postern.starttls, source=BALANCER) as one:
+        one.send(form(source, 45100, destination))
+        assert one.reply(421).status == "4.7.0"
+        one.expect_closed()
+    for one in crowd:
+        one.close()
+
+
+def guess(postern, header):
+    with connected(postern, header) as one:
+        one.ehlo()
+        return one.login("mallory", "wrong", 535, 454).code
+
+
+#: This host, or nobody.
+LOCAL = {"127.0.0.1": line("127.0.0.1"), "::1": block("::1", destination="::1"),
+         "LOCAL": local(), "UNKNOWN": b"PROXY UNKNOWN\r\n"}
+
+
+@pytest.mark.parametrize("source", LOCAL)
+def test_balancer_cannot_free_its_clients_from_counted_guesses(balanced, source):
+    """Nor can one that names nobody, and so is the client itself, at an address of this host."""
+    postern = balanced(limits={"failed_logins": 2}, auth={"failure_delay": 0})
+    assert [guess(postern, LOCAL[source]) for _ in range(3)] == [535, 535, 454]
+
+
+def test_announced_guesses_are_not_counted_where_the_listener_says_so(balanced):
+    postern = balanced(limits={"failed_logins": 2}, auth={"failure_delay": 0},
+                       listen={"proxy_exempt": ["127.0.0.1"]})
+    assert [guess(postern, line("127.0.0.1")) for _ in range(3)] == [535] * 3
+
+
+def test_who_connects_by_itself_is_exempt_as_before(balanced):
+    """The listener's own list is about those who are announced there."""
+    postern = balanced(limits={"failed_logins": 2}, auth={"failure_delay": 0, "attempts": 100},
+                       listen={"proxy_exempt": ["203.0.113.9"]})
+    with postern.connect(source="127.0.0.9") as one:
+        one.ehlo()
+        for _ in range(4):
+            one.login("mallory", "wrong", 535)
+
+
+def test_balancer_cannot_free_strangers_from_their_share(start, backend):
+    """Threat 42: at an mx."""
+    port = wait.free_port()
+    postern = start(backend, limits={"mx_sessions_per_address": 1}, listen={
+        "mx": {"address": f"127.0.0.1:{port}", "role": "mx", "recipients": ["example.org"],
+               "proxy_protocol": [BALANCER]}})
+    postern.starttls = ("127.0.0.1", port)
+    held = connected(postern, line("127.0.0.1"), "starttls")
+    held.ehlo()
+    held.command("MAIL FROM:<a@sender.example>", 250)
+    with connected(postern, line("127.0.0.1", 40001), "starttls") as one:
+        one.ehlo()
+        one.command("MAIL FROM:<a@sender.example>", 421)
+    held.quit()
+
+
+def test_exempt_clients_of_no_balancer_are_a_fault(start, backend):
+    postern = start(backend)
+    postern.configure(listen={"submission": {"address": "%s:%d" % postern.starttls,
+                                             "proxy_exempt": ["203.0.113.9"]}})
+    assert any("proxy_exempt: is of no use" in each for each in postern.reload_refused())
+
+
+@pytest.fixture
+def elsewhere():
+    """A network with a load balancer that is not of Postern's host."""
+    made = Namespace()
+    made.run("ip address add 192.0.2.1/32 dev lo")
+    yield made
+    made.close()
+
+
+#: Addresses that mean another host when another host says them, or none.
+NO_CLIENTS = {"127.0.0.1": line("127.0.0.1"), "::1": block("::1", destination="::1"),
+              "::ffff:127.0.0.1": block("::ffff:127.0.0.1", destination="::1"),
+              "0.0.0.0": line("0.0.0.0"), "::": block("::", destination="::1")}
+
+
+@needs_root
+@pytest.mark.parametrize("source", NO_CLIENTS)
+def test_another_hosts_loopback_address_is_not_this_hosts(start, elsewhere, source):
+    """The mail server would relay for it as for its own host, and an order of the postmaster's
+    about this host would let it in."""
+    with elsewhere.inside():
+        backend = Backend()
+    port = wait.free_port()
+    mx = wait.free_port()
+    try:
+        postern = start(backend, command=elsewhere.command, listen={
+            "submission": {"address": f"127.0.0.1:{port}", "proxy_protocol": ["192.0.2.1"]},
+            "mx": {"address": f"127.0.0.1:{mx}", "role": "mx", "recipients": ["example.org"],
+                   "proxy_protocol": ["192.0.2.1"]}})
+        control.post(postern, "/permit?address=127.0.0.1&user=printer&for=10m")
+        control.post(postern, "/permit?address=::1&user=printer&for=10m")
+        with elsewhere.inside():
+            one = Client(("127.0.0.1", port), source="192.0.2.1")
+            stranger = Client(("127.0.0.1", mx), source="192.0.2.1")
+        for each in (one, stranger):
+            each.send(NO_CLIENTS[source])
+            each.greeting()
+            each.ehlo()
+        one.starttls()
+        one.ehlo()
+        one.command("MAIL FROM:<a@b.test>", 530)
+        stranger.command("MAIL FROM:<a@b.test>", 250)
+        assert backend.session().identity["ADDR"] == "192.0.2.1"
+        one.quit()
+        stranger.quit()
+        assert postern.wait_for_record(event="session ended", listener="mx")["client"] == "192.0.2.1"
+    finally:
+        backend.close()
 
 
 def loud(postern):

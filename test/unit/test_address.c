@@ -161,6 +161,36 @@ static void test_one_client_has_one_key(void **state)
     }
 }
 
+static void test_own_host_and_nobody_are_known(void **state)
+{
+    static const struct {
+        const char *text;
+        bool loopback, any;
+    } cases[] = {
+        {"127.0.0.1:1", true, false},
+        {"127.255.255.254:1", true, false},
+        {"126.255.255.255:1", false, false},
+        {"128.0.0.1:1", false, false},
+        {"[::1]:1", true, false},
+        {"[::ffff:127.0.0.2]:1", true, false},
+        {"[::2]:1", false, false},
+        {"[::127.0.0.1]:1", false, false},
+        {"0.0.0.0:1", false, true},
+        {"[::]:1", false, true},
+        {"[::ffff:0.0.0.0]:1", false, true},
+        {"0.0.0.1:1", false, false},
+        {"unix:/run/x", false, false},
+    };
+    struct address none = {0};
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct address address = parsed(cases[i].text);
+        assert_int_equal(address_is_loopback(&address), cases[i].loopback);
+        assert_int_equal(address_is_any(&address), cases[i].any);
+    }
+    assert_false(address_is_loopback(&none) || address_is_any(&none));
+}
+
 /* accept() on a unix socket gives an address without a path. */
 static void test_nameless_peer_is_local(void **state)
 {
@@ -186,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_mapped_client_is_an_ipv4_client),
         cmocka_unit_test(test_equal_is_same_host_and_port),
         cmocka_unit_test(test_one_client_has_one_key),
+        cmocka_unit_test(test_own_host_and_nobody_are_known),
         cmocka_unit_test(test_nameless_peer_is_local),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

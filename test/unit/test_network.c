@@ -107,6 +107,21 @@ static void test_who_has_no_ip_address_is_nowhere(void **state)
     assert_false(network_contains(&network, &local));
 }
 
+static void test_one_of_several_networks_is_enough(void **state)
+{
+    struct network networks[2];
+    struct address client;
+    const char *why;
+    (void)state;
+    assert_true(network_parse("192.0.2.0/24", &networks[0], &why));
+    assert_true(network_parse("2001:db8::/32", &networks[1], &why));
+    assert_true(address_parse("[2001:db8::1]:1", &client, &why));
+    assert_true(networks_contain(networks, 2, &client));
+    assert_false(networks_contain(networks, 1, &client));
+    assert_false(networks_contain(networks, 0, &client));
+    assert_false(networks_contain(NULL, 0, &client));
+}
+
 static void test_written_as_it_was_read(void **state)
 {
     static const char *const texts[] = {"192.0.2.1",   "192.0.2.0/24",  "0.0.0.0/0",
@@ -130,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_written_as_it_was_read),
+        cmocka_unit_test(test_one_of_several_networks_is_enough),
         cmocka_unit_test(test_who_is_in_a_network),
         cmocka_unit_test(test_what_is_none_is_refused),
         cmocka_unit_test(test_who_has_no_ip_address_is_nowhere),
