@@ -5,9 +5,9 @@
  * us: otherwise a few who ask slowly would keep out everybody else.
  *
  * On the loopback address any user, and any page in a browser, of this machine may ask: there
- * are figures only, and neither a foreign Host (DNS rebinding) nor an Origin is let in. The
- * same holds on the unix socket, to which a port of the postmaster's own machine may lead; but
- * there a Host without a dot is anybody's shorthand.
+ * are figures only, and neither a foreign Host (DNS rebinding; authority.h) nor an Origin is
+ * let in. The same holds on the unix socket, to which a port of the postmaster's own machine
+ * may lead.
  */
 #include "proxy/admin/server.h"
 
@@ -20,10 +20,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "proxy/base/address.h"
+#include "proxy/admin/authority.h"
 #include "proxy/base/log.h"
 
 #define CONNECTIONS        16
@@ -227,32 +228,22 @@ static struct target read_target(struct evhttp_request *http)
     return target;
 }
 
-/* "127.0.0.1:9125", "[::1]", "localhost": what a browser that was sent here by a foreign name
- * does not say. */
-static bool host_is_own(const struct target *target)
+/* More than one is none that can be believed (RFC 9112 section 3.2). */
+static bool has_one_host(struct evhttp_request *http)
 {
-    char host[ADDRESS_TEXT_SIZE];
-    struct address address;
-    const char *why;
-    if (target->host_length == 0 || target->host_length > sizeof host - 4)
-        return false;
-    snprintf(host, sizeof host, "%.*s", (int)target->host_length, target->host);
-    const char *colon = strrchr(host, ':');
-    bool has_port =
-        colon && !strchr(colon, ']') && (host[0] == '[' || colon == strchr(host, ':'));
-    if (!has_port)
-        strcat(host, ":80");
-    return address_parse(host, &address, &why) &&
-           (address.any.sa_family == AF_INET || address.any.sa_family == AF_INET6) &&
-           host[0] != '*';
+    const struct evkeyval *each;
+    unsigned count = 0;
+    TAILQ_FOREACH(each, evhttp_request_get_input_headers(http), next)
+    count += strcasecmp(each->key, "Host") == 0;
+    return count <= 1;
 }
 
 static bool is_foreign(const struct admin_server *server, struct evhttp_request *http,
                        const struct target *target)
 {
-    bool is_public = target->host_length > 0 && memchr(target->host, '.', target->host_length);
     return evhttp_find_header(evhttp_request_get_input_headers(http), "Origin") ||
-           ((server->kind == ADMIN_FIGURES || is_public) && !host_is_own(target));
+           !admin_authority_is_own(target->host, target->host_length,
+                                   server->kind == ADMIN_COMMANDS);
 }
 
 static const struct admin_route *find_route(const struct admin_server *server,
@@ -285,7 +276,9 @@ static void take(struct admin_server *server, struct admin_request *request)
     const struct admin_route *route = find_route(server, &target);
     const char *why = NULL;
 
-    if (is_foreign(server, request->http, &target))
+    if (!has_one_host(request->http))
+        admin_reply_error(request, HTTP_BADREQUEST, "more than one field \"Host\"");
+    else if (is_foreign(server, request->http, &target))
         admin_reply_error(request, 403, "not from another site");
     else if (!route)
         admin_reply_error(request, HTTP_NOTFOUND, "there is nothing here");

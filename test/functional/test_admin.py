@@ -271,15 +271,15 @@ def test_prometheus_takes_the_figures(start, backend):
 # what is not understood
 
 @pytest.mark.parametrize("request_bytes, status", [
-    (b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n", 200),
-    (b"GET /status?user=alice HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    (b"GET /%73tatus HTTP/1.1\r\nHost: x\r\n\r\n", 404),
-    (b"GET /../status HTTP/1.1\r\nHost: x\r\n\r\n", 404),
-    (b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405),
-    (b"OPTIONS /status HTTP/1.1\r\nHost: x\r\n\r\n", 405),
-    (b"BREW /status HTTP/1.1\r\nHost: x\r\n\r\n", 501),
-    (b"GET /status HTTP/1.1\r\nHost: x\r\nOrigin: http://a.example\r\n\r\n", 403),
-    (b"GET /status HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000, None),
+    (b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    (b"GET /status?user=alice HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"GET /%73tatus HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    (b"GET /../status HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    (b"POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405),
+    (b"OPTIONS /status HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+    (b"BREW /status HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+    (b"GET /status HTTP/1.1\r\nHost: localhost\r\nOrigin: http://a.example\r\n\r\n", 403),
+    (b"GET /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000, None),
     (b"GET /status HTTP/1.1\r\nX: " + b"x" * 20000 + b"\r\n\r\n", None),
     (b"GET /status HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx", None),
     (b"EHLO postern\r\n", None),
@@ -300,11 +300,99 @@ def test_malformed_requests_harm_nobody(postern, request_bytes, status):
 @pytest.mark.parametrize("target", ["/", "/metrics", "/health", "/nowhere", "/kick"])
 def test_head_is_the_answer_to_get_without_its_body(postern, target):
     status, text, headers = control.request(postern, target)
-    reply = control.raw(postern, f"HEAD {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    reply = control.raw(postern, f"HEAD {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert reply.startswith(b"HTTP/1.1 %d " % status) and reply.endswith(b"\r\n\r\n")
     assert reply.count(b"\r\n\r\n") == 1 and text
     if target != "/metrics":  # which goes on counting
         assert f"\r\nContent-Length: {headers['Content-Length']}\r\n".encode() in reply
+
+
+# whose name is asked for: a foreign one may lead here, in the browser of a postmaster
+
+#: What a request may say that was meant for the socket, or for a port that leads to it.
+OWN = ["localhost", "localhost:8025", "LocalHost:8025", "127.0.0.1", "127.0.0.1:8025",
+       "127.0.0.2:65535", "[::1]", "[::1]:8025", "[0:0:0:0:0:0:0:1]:1", "[::ffff:127.0.0.1]:8025"]
+#: Of the socket alone, and without a port: who speaks to it needs none, and a page elsewhere does.
+NAME = ["postern", "Postern", "POSTERN"]
+#: A page of whatever has such a name must not reach us when its name does.
+FOREIGN = ["rebound", "rebound:8025", "intranet", "x", "wpad", "postern:8025", "postern.",
+           "postern.:8025", "localhost.", "localhost.:8025", "localhost.localdomain", "localhost:",
+           "localhost:0", "localhost:65536", "localhost:123456", "localhost:+80", "localhost:8025:1",
+           "localhost:80 80", "localhost,rebound", "rebound@localhost", "localhost@rebound",
+           "localhost/", "local host", "localhosts", "ocalhost", "foo.localhost", "127.0.0.1.",
+           "127.1", "127.0.0.01", "2130706433", "0x7f.0.0.1", "0.0.0.0", "0.0.0.0:8025",
+           "128.0.0.1", "192.0.2.1", "10.0.0.1:8025", "::1", "[::1", "::1]", "[::1]8025", "[::1]:",
+           "[::]", "[::2]:8025", "[2001:db8::1]", "[localhost]", "[127.0.0.1]", "[::1%25lo]",
+           "[]", ":8025", "*", "*:8025", "unix:/run/postern/control", "xn--localhost",
+           "localhost" * 40, "127.0.0.1.nip.example"]
+
+
+def ask(postern, *lines, address=None):
+    """The status that a request of these lines is answered with; over TCP with `address`."""
+    data = "\r\n".join((*lines, "", "")).encode()
+    if address:
+        with Client(address) as one:
+            one.send(data)
+            reply = one.receive_rest()
+    else:
+        reply = control.raw(postern, data)
+    return int(re.match(rb"HTTP/1\.[01] (\d\d\d) ", reply)[1])
+
+
+def test_socket_is_asked_by_its_own_names(figures):
+    postern, address = figures
+    for host in OWN + NAME:
+        assert ask(postern, "GET /health HTTP/1.1", f"Host: {host}") == 200, host
+        assert ask(postern, f"GET http://{host}/health HTTP/1.1", "Host: rebound") == 200, host
+    for host in OWN:
+        assert ask(postern, "GET /health HTTP/1.1", f"Host: {host}", address=address) == 200, host
+
+
+def test_name_of_another_site_is_refused_however_it_is_written(figures):
+    postern, address = figures
+    for host in FOREIGN:
+        for where in (None, address):
+            assert ask(postern, "GET /health HTTP/1.1", f"Host: {host}", address=where) == 403, host
+    for host in (each for each in FOREIGN if " " not in each and "/" not in each):
+        assert ask(postern, f"GET http://{host}/health HTTP/1.1", "Host: localhost") in (400, 403), \
+            host
+    for host in NAME:
+        assert ask(postern, "GET /health HTTP/1.1", f"Host: {host}", address=address) == 403, host
+
+
+@pytest.mark.parametrize("lines", [
+    ["GET /health HTTP/1.1"], ["GET /health HTTP/1.0"], ["GET /health HTTP/1.1", "Host:"],
+    ["GET http:///health HTTP/1.1", "Host: localhost"]])
+def test_request_that_names_no_host_is_refused(figures, lines):
+    postern, address = figures
+    for where in (None, address):
+        assert ask(postern, *lines, address=where) in (400, 403)
+
+
+@pytest.mark.parametrize("hosts", [
+    ["localhost", "rebound"], ["rebound", "localhost"], ["localhost", "localhost"],
+    ["localhost", ""], ["localhost", "\r\n rebound"]])
+@pytest.mark.parametrize("target", ["/health", "http://localhost/health"])
+def test_request_with_several_hosts_is_refused(figures, hosts, target):
+    """RFC 9112 section 3.2: one field of that name, or 400."""
+    postern, address = figures
+    for where in (None, address):
+        fields = [f"{name}: {host}" for name, host in zip(("Host", "hOST"), hosts)]
+        assert ask(postern, f"GET {target} HTTP/1.1", *fields, address=where) == 400
+
+
+def test_folded_host_is_refused(figures):
+    postern, address = figures
+    for where in (None, address):
+        assert ask(postern, "GET /health HTTP/1.1", "Host: localhost", " rebound",
+                   address=where) in (400, 403)
+
+
+def test_foreign_site_cannot_give_orders(postern):
+    """With a name of one word, which some networks let anybody choose."""
+    for order in ("/kick?user=alice", "/drain", "/reload", "/deny?address=192.0.2.1"):
+        assert ask(postern, f"POST {order} HTTP/1.1", "Host: rebound", "Content-Length: 0") == 403
+    assert control.get(postern, "/health") == {"state": "serving"}
 
 
 @pytest.mark.parametrize("target, host, status", [
