@@ -295,13 +295,16 @@ void statistics_write_names(struct statistics_names *out)
     write_names(&backends, out->backends);
 }
 
-/* Up to the first place that nobody has, or that makes no sense. */
+/* Up to the first place that nobody has, or that makes no sense. Another process may write
+ * while this one reads, so that what is looked at, and kept, is a copy. */
 static void read_names(struct names *names, const char from[][STATISTICS_NAME_SIZE])
 {
-    for (unsigned i = 0; i < STATISTICS_NAMES - 1 && from[i][0]; i++) {
-        if (names->text[i] || !memchr(from[i], '\0', STATISTICS_NAME_SIZE))
+    char copy[STATISTICS_NAME_SIZE];
+    for (unsigned i = 0; i < STATISTICS_NAMES - 1; i++) {
+        memcpy(copy, from[i], sizeof copy);
+        if (names->text[i] || !copy[0] || !memchr(copy, '\0', sizeof copy))
             return;
-        names->text[i] = strdup(from[i]);
+        names->text[i] = strdup(copy);
     }
 }
 

@@ -159,8 +159,8 @@ unsigned statistics_backend(const char *name);
 /* Gives the names of a configuration their places, for good. Before reactors are forked. */
 void statistics_name(const struct config *config);
 
-/* The names in their places, for another program to go on with. What is read may be anything.
- */
+/* The names in their places, for another program to go on with. What is read may be anything,
+ * and change meanwhile. */
 #define STATISTICS_NAME_SIZE 64
 struct statistics_names {
     char listeners[STATISTICS_NAMES][STATISTICS_NAME_SIZE];

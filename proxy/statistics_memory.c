@@ -30,7 +30,7 @@ struct shared {
     uint32_t sequence; /* odd: counters are on their way from a block to the past */
     int64_t began;
     uint64_t turns[STATISTICS_PLACES];
-    bool taken[STATISTICS_PLACES];
+    uint8_t taken[STATISTICS_PLACES]; /* 0: free; any process may have written anything else */
     struct block past, master;
     struct block reactors[STATISTICS_PLACES];
 };

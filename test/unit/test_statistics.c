@@ -8,9 +8,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -172,6 +175,64 @@ static void test_what_another_program_counted_is_not_guessed_at(void **state)
     assert_true(sum.messages > 0);
 }
 
+/* Names in shared memory, and behind them a page that may not be read. */
+static struct statistics_names *map_names(void)
+{
+    size_t size = sizeof(struct statistics_names), page = (size_t)sysconf(_SC_PAGESIZE);
+    assert_int_equal(size % page, 0);
+    char *memory =
+        mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    assert_int_equal(mprotect(memory + size, page, PROT_NONE), 0);
+    memset(memory, 'x', size);
+    return (struct statistics_names *)(void *)memory;
+}
+
+/* A reactor that takes the ends of the texts away and gives them back, for ever. */
+static pid_t run_spoiler(struct statistics_names *names)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (char end = '\0'; pid == 0; end = end ? '\0' : 'x')
+        for (unsigned i = 0; i < STATISTICS_NAMES; i++) {
+            *(volatile char *)&names->listeners[i][STATISTICS_NAME_SIZE - 1] = end;
+            *(volatile char *)&names->backends[i][STATISTICS_NAME_SIZE - 1] = end;
+        }
+    return pid;
+}
+
+/* Returns the status of a process that reads them, as each keeps what it has read. */
+static int read_in_a_process(const struct statistics_names *names)
+{
+    int status = -1;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        statistics_read_names(names);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+/* The memory is the reactors' as well: a name that changes while the next master reads it is
+ * cut or left out, and is never read beyond its place. */
+static void test_names_that_change_while_they_are_read_harm_nobody(void **state)
+{
+    struct statistics_names *names = map_names();
+    pid_t spoiler = run_spoiler(names);
+    int status = 0;
+    (void)state;
+    for (unsigned i = 0; i < 500 && status == 0; i++)
+        status = read_in_a_process(names);
+    kill(spoiler, SIGKILL);
+    waitpid(spoiler, NULL, 0);
+    munmap(names, sizeof *names + (size_t)sysconf(_SC_PAGESIZE));
+    assert_int_equal(status, 0);
+}
+
 static int share(void **state)
 {
     (void)state;
@@ -185,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_unknown_ciphers_are_counted_too),
         cmocka_unit_test(test_reactors_add_up_and_none_goes_back),
         cmocka_unit_test(test_one_reactor_too_many_counts_for_itself),
+        cmocka_unit_test(test_names_that_change_while_they_are_read_harm_nobody),
         cmocka_unit_test(test_names_keep_their_places),
         cmocka_unit_test(test_another_program_goes_on),
         cmocka_unit_test(test_what_another_program_counted_is_not_guessed_at),
