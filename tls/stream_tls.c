@@ -261,11 +261,18 @@ static void end_handshake(struct stream *stream, size_t sent_from)
     stream_secrets_forget(stream);
 }
 
+/* Has our Finished gone out? TLS 1.3's server has the key of its application data then. */
+static bool has_finished(const SSL *ssl)
+{
+    char unused[1];
+    return SSL_get_finished(ssl, unused, sizeof unused) > 0;
+}
+
 /*
  * A server's first steps, up to its Finished: OpenSSL stops there for a client's early data,
- * which is never accepted here. 1: go on with the handshake. What comes behind is TLS 1.3's
- * only, and answered by a ticket at least: a client that waits for an acknowledgement before it
- * speaks again (Nagle's algorithm) gets one at once.
+ * which is never accepted here. Returns 1 when the handshake is to go on. OpenSSL stops after a
+ * HelloRetryRequest as well, where it has no key yet and would write in plaintext; such a
+ * client is greeted after the handshake. So is one of TLS 1.2.
  */
 static int speak_early(struct stream *stream)
 {
@@ -274,7 +281,8 @@ static int speak_early(struct stream *stream)
     if (SSL_read_early_data(stream->ssl, unused, sizeof unused, &none) !=
         SSL_READ_EARLY_DATA_FINISH)
         return -1;
-    if (SSL_version(stream->ssl) == TLS1_3_VERSION && !SSL_is_init_finished(stream->ssl))
+    if (SSL_version(stream->ssl) == TLS1_3_VERSION && !SSL_is_init_finished(stream->ssl) &&
+        has_finished(stream->ssl))
         stream->spoken = SSL_write_early_data(stream->ssl, stream->early_words,
                                               stream->early_length, &written) == 1;
     stream->early_words = NULL;
