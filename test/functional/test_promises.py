@@ -1,18 +1,4 @@
-"""The ten promises of the design.
-
-Each has a test here that names it; where others look closer, they are named too:
-
-     1  test_dialogue.py, test_auth.py
-     2  test_threats.py 1 to 3
-     3  test_identity.py; test_threats.py 4 to 6 and 10
-     4  test_relay.py, test_message.py
-     5  test_message.py; test_threats.py 7; test_postfix.py
-     6  test_pam.py; test_threats.py 14
-     7  test_log.py; test_start.py (core files)
-     8  test_pam.py; test_identity.py
-     9  test_relay.py, test_limits.py, test_dialogue.py
-    10  test_start.py; test_processes.py
-"""
+"""The ten promises of test/threats.md, which names the tests that look closer at each of them."""
 
 import os
 import re

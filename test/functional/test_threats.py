@@ -1,7 +1,5 @@
-"""What has broken systems of this kind, by its number.
-
-The client certificates of threat 20 concern what Postern does not do. Threats 7 and 17 have
-further tests in test_message.py, test_postfix.py and test_log.py, where their tables are.
+"""What has broken systems of this kind, by its number in test/threats.md, which names the tests of
+other files, too.
 """
 
 import os
