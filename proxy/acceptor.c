@@ -95,7 +95,7 @@ static void take(struct acceptor *acceptor, int fd, const struct address *client
         refuse(acceptor, fd, client, REPLY_FULL, STATISTICS_LIMIT_CONNECTIONS,
                "too many connections");
     else
-        session_begin(service, acceptor->door, fd, client);
+        session_begin(service, acceptor->door, fd, counted);
 }
 
 static void rest(struct acceptor *acceptor)

@@ -143,7 +143,7 @@ static void tell_of_announcers(const struct config *config, const struct config_
                 config->path, listen->line, listen->name);
 }
 
-/* Whoever wrote that clients are exempt believes that somebody announces them. */
+/* Only a load balancer announces clients: without one, proxy_exempt would do nothing. */
 static void check_announced(const struct config_listen *listen)
 {
     if (listen->proxy_exempt.count > 0 && listen->proxy_protocol.count == 0)

@@ -303,12 +303,12 @@ static void on_client(void *context, struct stream *stream, enum stream_event ev
 }
 
 void session_begin(struct service *service, struct door *door, int fd,
-                   const struct address *client)
+                   struct abuse_client client)
 {
     struct session *session = slab_alloc(sizeof *session);
     struct stream *stream = stream_new(service->streams, fd, on_client, session);
     if (!session || !stream ||
-        !connections_add(service->connections, &session->connection, client)) {
+        !connections_add(service->connections, &session->connection, client.address)) {
         log_error("a connection is closed: out of memory");
         stream_free(stream);
         slab_free(session, sizeof *session);
@@ -319,8 +319,8 @@ void session_begin(struct service *service, struct door *door, int fd,
     session->client = stream;
     session->number = next_number();
     session->started_ms = clock_now_ms();
-    session->client_address = *client;
-    session->is_exempt = abuse_peer(service->abuse, client).is_exempt;
+    session->client_address = *client.address;
+    session->is_exempt = client.is_exempt;
     session->timer_ms = UINT64_MAX;
     evtimer_assign(&session->timer, service->base, on_timer, session);
     statistics_add(&statistics->connections[door_statistics(door)], 1);

@@ -5,6 +5,7 @@
 #ifndef POSTERN_SESSION_H
 #define POSTERN_SESSION_H
 
+#include "proxy/abuse.h"
 #include "proxy/base/address.h"
 #include "proxy/door.h"
 #include "proxy/replies.h"
@@ -22,10 +23,10 @@ const char *session_state_name(unsigned state);
 
 /*
  * Takes the connected socket over; whatever goes wrong is logged. The session frees itself when
- * it ends. The door must outlive it.
+ * it ends. The door must outlive it; `client` is needed during the call only.
  */
 void session_begin(struct service *service, struct door *door, int fd,
-                   const struct address *client);
+                   struct abuse_client client);
 
 /* The session that a connection is part of. */
 struct session *session_of(struct connection *connection);

@@ -12,7 +12,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-/* In memory of exactly its length, so that a sanitizer sees a look behind it. */
+/* In memory of exactly its length, so that a sanitizer sees a read past its end. */
 static bool is_own(const char *text, size_t length, bool has_name)
 {
     char *exact = malloc(length > 0 ? length : 1);

@@ -175,7 +175,7 @@ static void test_what_another_program_counted_is_not_guessed_at(void **state)
     assert_true(sum.messages > 0);
 }
 
-/* Names in shared memory, and behind them a page that may not be read. */
+/* Names in shared memory, followed by a page that may not be read. */
 static struct statistics_names *map_names(void)
 {
     size_t size = sizeof(struct statistics_names), page = (size_t)sysconf(_SC_PAGESIZE);
