@@ -195,14 +195,14 @@ def test_who_leaves_before_the_answer_harms_nobody(pair):
     os.kill(stopped, signal.SIGSTOP)
     try:
         for _ in range(5):
-            leave_after(postern, b"GET /sessions HTTP/1.1\r\nHost: x\r\n\r\n")
-            leave_after(postern, b"GET /sessions HTTP/1.1\r\nHost: x\r\n\r\nGET /status HTTP/1.1\r\n"
-                        b"Host: x\r\n\r\n")
+            leave_after(postern, b"GET /sessions HTTP/1.1\r\nHost: postern\r\n\r\n")
+            leave_after(postern, b"GET /sessions HTTP/1.1\r\nHost: postern\r\n\r\n"
+                        b"GET /status HTTP/1.1\r\nHost: postern\r\n\r\n")
         assert sessions(postern)["silent_reactors"] == 1  # after the same time as theirs
     finally:
         os.kill(stopped, signal.SIGCONT)
     for _ in range(3):
-        leave_after(postern, b"POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        leave_after(postern, b"POST /reload HTTP/1.1\r\nHost: postern\r\nContent-Length: 0\r\n\r\n")
     assert control.post(postern, "/reload")["reloaded"] is True
     assert sessions(postern)["total"] == 16
     assert all(lives(client) for client in clients["bob"] + clients["alice"])

@@ -147,7 +147,7 @@ def test_reload_that_waits_for_its_turn_is_answered(postern):
     with socket.socket(socket.AF_UNIX) as waiting:
         waiting.settimeout(wait.PATIENCE)
         waiting.connect(str(control.path_of(postern)))
-        waiting.sendall(b"POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        waiting.sendall(b"POST /reload HTTP/1.1\r\nHost: postern\r\nContent-Length: 0\r\n\r\n")
         for _ in range(2):  # who came before these has been heard
             control.get(postern, "/health")
         begin_stop(postern)
