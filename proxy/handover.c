@@ -141,7 +141,6 @@ static void begin_relay(struct session *session, const struct backend_result *re
         .limited = tell_of_limit,
         .context = session,
     };
-    session->stream_to_backend = result->stream;
     session->relay = relay_new(session->service, &party, session->client, result->stream,
                                result->ehlo, &session->dialogue->input);
     if (!session->relay) {

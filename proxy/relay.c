@@ -23,8 +23,10 @@ struct relay *relay_new(struct service *service, const struct relay_party *party
                         const struct smtp_ehlo *ehlo, struct buffer *leftover)
 {
     struct relay *relay = slab_alloc(sizeof *relay);
-    if (!relay)
+    if (!relay) {
+        stream_free(backend);
         return NULL;
+    }
     relay->service = service;
     relay->party = *party;
     relay->client = client;
@@ -43,6 +45,7 @@ void relay_free(struct relay *relay)
 {
     if (!relay)
         return;
+    stream_free(relay->backend);
     buffer_release(&relay->commands);
     buffer_release(&relay->reply);
     free(relay->ehlo);
@@ -63,6 +66,11 @@ const struct relay_counts *relay_counts(const struct relay *relay)
 const char *relay_refusal(const struct relay *relay)
 {
     return relay->refusal;
+}
+
+bool relay_is_in_reply(const struct relay *relay)
+{
+    return relay->in_reply;
 }
 
 void relay_finish(struct relay *relay, enum reply reply, const char *cause)
@@ -89,7 +97,7 @@ static uint8_t queued(const struct relay *relay, unsigned place)
     return relay->queue[(relay->queue_first + place) % RELAY_QUEUE_SIZE];
 }
 
-/* It can only be the last one: nothing is asked behind it before its end. */
+/* It can only be the last one: nothing is asked after it before its end. */
 bool relay_is_half(const struct relay *relay, unsigned place)
 {
     uint8_t last = queued(relay, place);
@@ -161,7 +169,7 @@ static bool group_has_ended(const struct relay *relay)
     return relay->queue_count > 0 && ends_group(relay->queue[last]);
 }
 
-/* Two places are kept free: the message behind a DATA, and nothing is ever pushed beyond. */
+/* Two places are kept free: the message after a DATA, and nothing is ever pushed beyond. */
 static bool queue_is_full(const struct relay *relay)
 {
     unsigned limit = relay->pipelining ? RELAY_QUEUE_SIZE - 2 : 1;
@@ -175,24 +183,28 @@ static bool queue_is_full(const struct relay *relay)
  */
 static bool is_congested(struct stream *stream)
 {
+    if (!stream)
+        return false;
     if (stream_queued(stream) > RELAY_CONGESTED_BYTES)
         stream_flush(stream);
     return stream_queued(stream) > RELAY_CONGESTED_BYTES;
 }
 
 /*
- * Nothing goes out behind the end of a message before its reply has come: some servers (Courier
- * 1.0) throw away what they have read together with it, and one that saw another end than we
- * did gets nothing that it could take for commands. Nor does ETRN go out behind what is
+ * Nothing goes out after the end of a message or chunk before its reply has come: some servers
+ * (Courier 1.0) throw away what they have read together with it, and one that saw another end
+ * than we did gets nothing that it could take for commands. Nor does ETRN go out after what is
  * unanswered: sendmail (8.17) starts another process for it, which says what the first has not
  * said yet, too, and each reply after that would be taken for that to another command. Nor does
- * a chunk that may have to begin with a trace field.
+ * a chunk: a server that refused what stands before it would read it as commands. And a reply
+ * that nobody asked for is heard to its end, as its next line would answer what is asked now.
  */
 bool relay_is_blocked(const struct relay *relay)
 {
-    bool alone = relay->alone && relay->queue_count > 0 && relay->mode != RELAY_CHUNK;
-    return relay->end.over || relay->message_unanswered || alone ||
-           relay->mode == RELAY_AWAITING_DATA || relay->mode == RELAY_CLOSING ||
+    bool alone = relay->alone && relay->queue_count > 0 && relay->mode == RELAY_COMMANDS;
+    bool unasked = relay->in_reply && relay->queue_count == 0;
+    return relay->end.over || relay->message_unanswered || alone || unasked ||
+           relay->mode == RELAY_AWAITING || relay->mode == RELAY_CLOSING ||
            queue_is_full(relay) || is_congested(relay->backend) || is_congested(relay->client);
 }
 
@@ -206,7 +218,9 @@ static void after_client_end(struct relay *relay)
 {
     if (!relay->client_ended || relay->end.over || relay_is_blocked(relay))
         return;
-    if (relay->mode == RELAY_MESSAGE || relay->mode == RELAY_CHUNK)
+    if (!relay->backend)
+        relay_finish(relay, REPLY_NONE, relay->closing_cause);
+    else if (relay->mode == RELAY_MESSAGE || relay->mode == RELAY_CHUNK)
         relay_finish(relay, REPLY_NONE, "client closed in the middle of a message");
     else if (relay->queue_count == 0)
         relay_finish(relay, REPLY_NONE, "client closed");
@@ -237,7 +251,8 @@ static bool take_held(struct relay *relay)
     after_closing(relay);
     after_client_end(relay);
     after_transaction(relay);
-    stream_flush(relay->backend);
+    if (relay->backend)
+        stream_flush(relay->backend);
     if (!relay->end.over) /* else the last words leave together with TLS's own */
         stream_flush(relay->client);
 
@@ -255,6 +270,8 @@ static void settle(struct relay *relay)
     else
         stream_resume(relay->client);
     relay->client_congested = is_congested(relay->client);
+    if (!relay->backend)
+        return;
     if (relay->client_congested)
         stream_pause(relay->backend);
     else
@@ -311,14 +328,6 @@ void relay_client_event(struct relay *relay, enum stream_event event)
     settle(relay);
 }
 
-/* Without a last word of its own the client is told; in the middle of a reply nothing fits. */
-static void backend_closed(struct relay *relay, const char *cause)
-{
-    bool said_enough = relay->backend_took_leave || relay->reply_state.code != 0;
-    relay_finish(relay, said_enough ? REPLY_NONE : REPLY_BACKEND_CLOSED,
-                 relay->backend_took_leave ? "backend said 421" : cause);
-}
-
 static enum stream_status read_backend(struct relay *relay)
 {
     char *scratch = relay->service->scratch;
@@ -334,7 +343,7 @@ static enum stream_status read_backend(struct relay *relay)
     buffer_release(&relay->reply);
     size_t taken = relay_take_replies(relay, scratch, held + got);
     size_t left = held + got - taken;
-    if (relay->end.over)
+    if (relay->end.over || !relay->backend)
         return status;
     if (left > SMTP_REPLY_LINE_LIMIT)
         relay_finish(relay, REPLY_BACKEND_NONSENSE, "backend sent an over-long line");
@@ -347,9 +356,9 @@ void relay_backend_event(struct relay *relay, enum stream_event event)
 {
     note_activity(relay);
     if (event == STREAM_FAILED)
-        backend_closed(relay, stream_error(relay->backend));
+        relay_finish(relay, REPLY_BACKEND_CLOSED, stream_error(relay->backend));
     else if (event == STREAM_READABLE && read_backend(relay) == STREAM_EOF)
-        backend_closed(relay, "backend closed");
+        relay_finish(relay, REPLY_BACKEND_CLOSED, "backend closed");
     settle(relay);
 }
 
@@ -362,7 +371,7 @@ void relay_stop(struct relay *relay)
 /* Is it the backend that everybody waits for? */
 static bool awaits_backend(const struct relay *relay)
 {
-    if (relay->client_congested)
+    if (relay->client_congested || !relay->backend)
         return false;
     bool client_speaks = relay->mode == RELAY_MESSAGE || relay->mode == RELAY_CHUNK;
     return client_speaks ? stream_queued(relay->backend) > 0 : relay->queue_count > 0;
@@ -389,7 +398,9 @@ void relay_expire(struct relay *relay)
                                   : is_hurried(relay)   ? STATISTICS_LIMIT_TIME_MX_IDLE
                                                         : STATISTICS_LIMIT_TIME_IDLE;
     statistics_add(&statistics->limits[limit], 1);
-    if (relay->client_congested)
+    if (!relay->backend)
+        relay_finish(relay, REPLY_NONE, relay->closing_cause);
+    else if (relay->client_congested)
         relay_finish(relay, REPLY_TIMEOUT_IDLE, "client does not read its replies");
     else if (awaits_backend(relay))
         relay_finish(relay, REPLY_BACKEND_TIMEOUT, "backend did not answer in time");

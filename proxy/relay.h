@@ -7,10 +7,13 @@
  *   backend ──> replies ──> the queue says to what ──> client
  *
  * Only the reply to DATA says whether what follows is a message, so nothing
- * behind DATA is looked at before it has come, nor anything behind a message
- * before the reply to that; ETRN goes alone. A message ends with CRLF.CRLF
- * and with nothing else (promise 5); one that the client leaves half is never
- * ended for the backend. Replies are the backend's own (promise 4).
+ * after DATA is looked at before it has come, nor anything after a message or
+ * a chunk before the reply to that. ETRN and BDAT go alone: a chunk is sent
+ * only where all earlier replies say that the backend expects one. A message
+ * ends with CRLF.CRLF and with nothing else (promise 5); one that the client
+ * leaves half is never ended for the backend. A backend that refuses a chunk,
+ * or a message before its end, hears nothing more: what follows could be
+ * commands to it. Replies are the backend's own (promise 4).
  *
  * It holds no buffer while it is idle, and bounded ones otherwise: each side
  * is read only as far as the other takes it (promise 9).
@@ -49,8 +52,9 @@ struct relay_party {
     void *context;
 };
 
-/* NULL: no memory. Counts begin behind the leftover. The streams stay the caller's and must
- * outlive it; `leftover` (what the client sent behind AUTH) becomes empty. */
+/* NULL: no memory. Counts begin after the leftover. The backend's stream becomes the relay's in
+ * any case; the client's stays the caller's and must outlive the relay. `leftover` (what the
+ * client sent after AUTH) becomes empty. */
 MUST_USE struct relay *relay_new(struct service *service, const struct relay_party *party,
                                  struct stream *client, struct stream *backend,
                                  const struct smtp_ehlo *ehlo, struct buffer *leftover);
@@ -83,6 +87,10 @@ const char *relay_refusal(const struct relay *relay);
 
 /* The first look at the leftover; `client_ended`: nothing follows it. */
 void relay_start(struct relay *relay, bool client_ended);
+
+/* Has the client heard the first lines of a reply of the backend's, and not its last? Nothing
+ * else may be said to it then. */
+bool relay_is_in_reply(const struct relay *relay);
 
 /* Events of the two streams. */
 void relay_client_event(struct relay *relay, enum stream_event event);

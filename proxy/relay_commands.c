@@ -1,6 +1,6 @@
 /*
  * The client's half of the relay: command lines against the table of what may pass, messages
- * through the scanner, chunks by their size. Whatever is not in the table never reaches the
+ * and chunks are relay_message.c's. Whatever is not in the table never reaches the
  * backend (threat 4).
  */
 #include <inttypes.h>
@@ -10,9 +10,6 @@
 #include "proxy/relay_internal.h"
 #include "proxy/smtp/command.h"
 #include "proxy/statistics.h"
-
-/* Pieces of a message in one write: runs and what stands between them. */
-#define PIECES 64
 
 typedef void command_handler(struct relay *relay, const struct smtp_command *command,
                              const char *line, size_t length);
@@ -51,7 +48,6 @@ static void reset(struct relay *relay, const struct smtp_command *command, const
                   size_t length)
 {
     (void)command;
-    relay->in_chunks = false;
     relay_forward(relay, line, length, EXPECT_RESET);
 }
 
@@ -60,50 +56,26 @@ static void forward_data(struct relay *relay, const struct smtp_command *command
 {
     (void)command;
     relay_forward(relay, line, length, EXPECT_DATA);
-    relay->mode = RELAY_AWAITING_DATA;
+    relay->mode = RELAY_AWAITING;
 }
 
-/* Would a line that begins so be a part of the field above it, for one server or another? */
-static bool continues_field(char first)
+/* The bytes of a chunk that is refused here follow it, unless they are too many. */
+static void refuse_chunk(struct relay *relay, uint64_t size)
 {
-    return (unsigned char)first <= ' ' && first != '\r' && first != '\n';
-}
-
-/* An empty line, behind which no field can be continued. */
-static const char header_end[] = "\r\n";
-#define HEADER_END_LENGTH (sizeof header_end - 1)
-
-/* The trace field goes into the first chunk that has something in it, which is that much longer
- * then. `first` is the byte that it begins with. */
-static size_t trace_chunk(struct relay *relay, uint64_t size, bool last, char first,
-                          char out[static SMTP_TRACE_SIZE + HEADER_END_LENGTH])
-{
-    if (relay->in_chunks || (size == 0 && !last))
-        return 0;
-    size_t length = relay_trace(relay, out);
-    if (length == 0 || size == 0 || !continues_field(first))
-        return length;
-    memcpy(out + length, header_end, HEADER_END_LENGTH);
-    return length + HEADER_END_LENGTH;
-}
-
-static void begin_chunk(struct relay *relay, uint64_t size, bool last, char first)
-{
-    char line[sizeof "BDAT 18446744073709551615 LAST"];
-    char trace[SMTP_TRACE_SIZE + HEADER_END_LENGTH];
-    size_t traced = trace_chunk(relay, size, last, first, trace);
-    int length =
-        snprintf(line, sizeof line, "BDAT %" PRIu64 "%s", size + traced, last ? " LAST" : "");
-
-    relay_forward(relay, line, (size_t)length, last ? EXPECT_LAST_CHUNK : EXPECT_CHUNK);
-    stream_write(relay->backend, trace, traced);
-    relay->in_chunks = !last && (relay->in_chunks || traced > 0);
+    if (size > RELAY_DROPPED_LIMIT_BYTES - relay->dropped_bytes) {
+        relay_close(relay, REPLY_BDAT_FIRST, "large chunk without a recipient");
+        return;
+    }
+    relay_refuse(relay, REPLY_BDAT_FIRST);
+    if (relay->mode == RELAY_CLOSING || size == 0)
+        return;
     relay->chunk_left_bytes = size;
-    relay->mode = size > 0 ? RELAY_CHUNK : RELAY_COMMANDS;
+    relay->swallows = true;
+    relay->mode = RELAY_CHUNK;
 }
 
-/* Where the chunk would end is not known when BDAT cannot be read: nothing behind it is (threat
- * 8). */
+/* Where the chunk would end is not known when BDAT cannot be read: nothing after it is read
+ * (threat 8). */
 static void forward_chunk(struct relay *relay, const struct smtp_command *command,
                           const char *line, size_t length)
 {
@@ -117,8 +89,10 @@ static void forward_chunk(struct relay *relay, const struct smtp_command *comman
     else if (!smtp_bdat_parse(command->arguments, command->arguments_length, &size, &last) ||
              (relay->party.trace && size > SMTP_BDAT_SIZE_LIMIT - SMTP_TRACE_SIZE))
         relay_close(relay, REPLY_BDAT_SYNTAX, "BDAT that cannot be read");
+    else if (!relay_expects_chunk(relay))
+        refuse_chunk(relay, size);
     else
-        begin_chunk(relay, size, last, (char)relay->next_byte);
+        relay_begin_chunk(relay, size, last);
 }
 
 /* EXPN, VRFY and ETRN tell of accounts and start work: for those who are known. */
@@ -168,7 +142,7 @@ static const struct {
     [SMTP_VERB_MAIL] = {.handler = relay_mail},
     [SMTP_VERB_RCPT] = {.handler = relay_recipient},
     [SMTP_VERB_DATA] = {.handler = forward_data},
-    [SMTP_VERB_BDAT] = {.handler = forward_chunk},
+    [SMTP_VERB_BDAT] = {.handler = forward_chunk, .alone = true},
     [SMTP_VERB_RSET] = {.handler = reset},
     [SMTP_VERB_NOOP] = {.expectation = EXPECT_ANY},
     [SMTP_VERB_QUIT] = {.handler = forward_quit},
@@ -182,18 +156,13 @@ static const struct {
     [SMTP_VERB_FOREIGN] = {.handler = close_foreign},
 };
 
-/* A chunk that may get the trace field: whether it does is known when all before is answered,
- * and how that ends when its first byte is there. */
-static bool may_be_traced(const struct relay *relay, const struct smtp_command *command)
-{
-    return command->verb == SMTP_VERB_BDAT && relay->party.trace && relay->chunking;
-}
-
+/* How a message in chunks begins depends on its first byte. */
 static bool lacks_first_byte(const struct relay *relay, const struct smtp_command *command)
 {
     uint64_t size;
     bool last;
-    return relay->next_byte < 0 &&
+    return command->verb == SMTP_VERB_BDAT && relay->chunking && relay->next_byte < 0 &&
+           relay_expects_chunk(relay) && !relay->in_chunks &&
            smtp_bdat_parse(command->arguments, command->arguments_length, &size, &last) &&
            size > 0;
 }
@@ -201,10 +170,10 @@ static bool lacks_first_byte(const struct relay *relay, const struct smtp_comman
 /* Has the command's turn come? */
 static bool has_turn(struct relay *relay, const struct smtp_command *command)
 {
-    bool traced = may_be_traced(relay, command);
-    relay->alone = policies[command->verb].alone || traced;
-    return (!relay->alone || relay->queue_count == 0) &&
-           (!traced || !lacks_first_byte(relay, command));
+    relay->alone = policies[command->verb].alone;
+    if (relay->alone && relay->queue_count > 0)
+        return false;
+    return !lacks_first_byte(relay, command);
 }
 
 /* Returns false for a command whose turn has not come: nothing has become of it. */
@@ -252,82 +221,15 @@ static size_t take_line(struct relay *relay, const char *bytes, size_t length)
     return skip_line(relay, bytes, length);
 }
 
-static bool rejects(const struct relay *relay)
-{
-    return relay->data.repaired > 0 &&
-           relay->service->config->bare_newline == CONFIG_BARE_NEWLINE_REJECT;
-}
-
-/* Keeps the message's first line from being a part of the trace field above it, if it would. */
-static int separate(struct relay *relay, char first, struct iovec *out)
-{
-    relay->behind_trace = false;
-    if (!continues_field(first))
-        return 0;
-    *out = (struct iovec){(void *)(uintptr_t)header_end, HEADER_END_LENGTH};
-    return 1;
-}
-
-/* What a step of the scanner lets through; returns how many pieces that is, at most 3. */
-static int add_pieces(struct relay *relay, const struct smtp_data_step *step, const char *bytes,
-                      struct iovec *out)
-{
-    int count = 0;
-    if (relay->behind_trace && step->run + step->insert_length > 0)
-        count = separate(relay, step->run > 0 ? *bytes : *step->insert, out);
-    if (step->run > 0)
-        out[count++] = (struct iovec){(void *)(uintptr_t)bytes, step->run};
-    if (step->insert_length > 0)
-        out[count++] = (struct iovec){(void *)(uintptr_t)step->insert, step->insert_length};
-    return count;
-}
-
-/* Sends pieces of a message on, without a copy, until it ends or the input does. */
-static size_t take_message(struct relay *relay, const char *bytes, size_t length)
-{
-    struct iovec pieces[PIECES];
-    int count = 0;
-    size_t taken = 0;
-
-    while (taken < length && relay->mode == RELAY_MESSAGE && count + 3 <= PIECES) {
-        struct smtp_data_step step;
-        uint64_t repaired = relay->data.repaired;
-        smtp_data_step(&relay->data, bytes + taken, length - taken, &step);
-        count += add_pieces(relay, &step, bytes + taken, pieces + count);
-        taken += step.consumed;
-        relay->counts.repaired += relay->data.repaired - repaired;
-        statistics_add(&statistics->repaired, relay->data.repaired - repaired);
-        if (step.status == SMTP_DATA_FOUND) {
-            relay->mode = RELAY_COMMANDS;
-            relay->message_unanswered = relay->queue_count > 0; /* not refused already */
-        }
-    }
-    if (rejects(relay))
-        relay_finish(relay, REPLY_BARE_NEWLINE, "bare line end in a message");
-    else
-        stream_writev(relay->backend, pieces, count);
-    return taken;
-}
-
-static size_t take_chunk(struct relay *relay, const char *bytes, size_t length)
-{
-    size_t piece = length < relay->chunk_left_bytes ? length : (size_t)relay->chunk_left_bytes;
-    stream_writev(relay->backend, &(struct iovec){(void *)(uintptr_t)bytes, piece}, 1);
-    relay->chunk_left_bytes -= piece;
-    if (relay->chunk_left_bytes == 0)
-        relay->mode = RELAY_COMMANDS;
-    return piece;
-}
-
 size_t relay_take_input(struct relay *relay, const char *bytes, size_t length)
 {
     size_t taken = 0, step = 1;
     while (taken < length && step > 0 && !relay_is_blocked(relay)) {
         const char *next = bytes + taken;
         if (relay->mode == RELAY_MESSAGE)
-            step = take_message(relay, next, length - taken);
+            step = relay_take_message(relay, next, length - taken);
         else if (relay->mode == RELAY_CHUNK)
-            step = take_chunk(relay, next, length - taken);
+            step = relay_take_chunk(relay, next, length - taken);
         else
             step = take_line(relay, next, length - taken);
         taken += step;

@@ -85,6 +85,15 @@ static bool has_lost_permission(struct relay *relay)
     return true;
 }
 
+/* Does the client announce a message in which any byte may stand (RFC 3030 section 3)? */
+static bool is_binary(const char *arguments, size_t length)
+{
+    char unused[SMTP_COMMAND_LIMIT];
+    size_t unused_length;
+    return smtp_parameters_leave_out(arguments, length, "FROM:", 1u << SMTP_EXT_BINARYMIME,
+                                     unused, &unused_length) != 0;
+}
+
 static const enum reply mail_replies[] = {
     [SMTP_MAIL_SYNTAX] = REPLY_MAIL_SYNTAX,
     [SMTP_MAIL_LONG] = REPLY_LINE_TOO_LONG,
@@ -110,7 +119,8 @@ void relay_mail(struct relay *relay, const struct smtp_command *command, const c
     if (!fit_parameters(relay, clean, &clean_length, "FROM:") || message_is_limited(relay))
         return;
     stream_write(relay->backend, verb, sizeof verb - 1);
-    relay_forward(relay, clean, clean_length, EXPECT_MAIL);
+    relay_forward(relay, clean, clean_length,
+                  is_binary(clean, clean_length) ? EXPECT_BINARY_MAIL : EXPECT_MAIL);
 }
 
 /* An mx that knows its recipients takes mail for nobody else, however it is written. */

@@ -1,9 +1,10 @@
-/* The relay's struct, shared by relay.c, relay_commands.c, relay_envelope.c and
- * relay_replies.c only. */
+/* The relay's struct, shared by relay.c, relay_commands.c, relay_envelope.c, relay_message.c
+ * and relay_replies.c only. */
 #ifndef POSTERN_RELAY_INTERNAL_H
 #define POSTERN_RELAY_INTERNAL_H
 
 #include "proxy/relay.h"
+#include "proxy/smtp/chunk.h"
 #include "proxy/smtp/command.h"
 #include "proxy/smtp/data.h"
 #include "proxy/smtp/reply.h"
@@ -12,6 +13,8 @@
 #define RELAY_QUEUE_SIZE 128
 /* A side that has this much waiting for it is congested: the other is not read. */
 #define RELAY_CONGESTED_BYTES ((size_t)64 * 1024)
+/* So much of refused messages is read and thrown away, in a session, before it ends. */
+#define RELAY_DROPPED_LIMIT_BYTES ((uint64_t)64 * 1024 * 1024)
 
 /* What the next reply answers. From EXPECT_LOCAL on it is a reply of our own: the rest is its
  * enum reply. */
@@ -21,9 +24,11 @@ enum relay_expectation {
     EXPECT_HELO,
     EXPECT_RESET,
     EXPECT_MAIL,
+    EXPECT_BINARY_MAIL, /* MAIL with BODY=BINARYMIME */
     EXPECT_RCPT,
     EXPECT_DATA,
-    EXPECT_MESSAGE, /* the reply behind CRLF.CRLF */
+    EXPECT_MESSAGE, /* the reply after CRLF.CRLF */
+    EXPECT_OPENING, /* of a message in chunks: the client does not hear a 2xx to it */
     EXPECT_CHUNK,
     EXPECT_LAST_CHUNK,
     EXPECT_QUIT,
@@ -31,15 +36,18 @@ enum relay_expectation {
 };
 
 /*
- *            DATA                354
- *   COMMANDS ────> AWAITING_DATA ────> MESSAGE ── CRLF.CRLF ──> COMMANDS
- *      │  ^             └── other replies ──> COMMANDS
- *      │  └─ size reached ─ CHUNK <── BDAT ── COMMANDS
+ *            DATA           354
+ *   COMMANDS ────> AWAITING ────> MESSAGE ── CRLF.CRLF ──> COMMANDS
+ *      │            │ ^  └── refused ──> COMMANDS
+ *      │   2xx, 503 │ │ first BDAT of a message: its opening
+ *      │            v │
+ *      │    CHUNK <── BDAT ── COMMANDS
+ *      │      └── size reached ──> COMMANDS
  *      └── something that closes the session ──> CLOSING: no more input, replies go on
  */
 enum relay_mode {
     RELAY_COMMANDS,
-    RELAY_AWAITING_DATA,
+    RELAY_AWAITING,
     RELAY_MESSAGE,
     RELAY_CHUNK,
     RELAY_CLOSING,
@@ -48,8 +56,10 @@ enum relay_mode {
 struct relay {
     struct service *service;
     struct relay_party party;
-    struct stream *client, *backend;
-    uint8_t mode;          /* enum relay_mode */
+    struct stream *client;
+    struct stream
+        *backend; /* NULL: it has refused a message, the rest of which is thrown away */
+    uint8_t mode; /* enum relay_mode */
     uint8_t closing_reply; /* enum reply: said when the queue is empty, in RELAY_CLOSING */
     bool pipelining : 1, chunking : 1;
     bool skipping_line : 1; /* an over-long one; its error has been counted */
@@ -59,10 +69,14 @@ struct relay {
     bool message_unanswered : 1; /* complete, and what follows it waits for the reply */
     bool alone : 1;              /* the next command waits until all before it is answered */
     bool in_chunks : 1;          /* a message in chunks has begun, with its trace field */
-    bool behind_trace : 1;  /* the next byte of the message is its first, behind the field */
+    bool after_trace : 1;   /* the next byte of the message is its first, after the field */
     bool has_recipient : 1; /* of this transaction, accepted by the backend */
+    bool is_binary : 1;     /* so was MAIL with BODY=BINARYMIME */
+    bool is_last_chunk : 1;
+    bool in_reply : 1; /* the client has heard a line of a reply, and not its last */
+    bool silenced : 1; /* the backend has begun to refuse a message, and hears no more */
+    bool swallows : 1; /* the chunk was refused here */
     bool stopping : 1;
-    bool backend_took_leave : 1; /* it said 421 */
     uint16_t queue_first, queue_count;
     uint8_t queue[RELAY_QUEUE_SIZE]; /* a ring of enum relay_expectation */
     uint32_t
@@ -71,7 +85,10 @@ struct relay {
     int next_byte; /* of the client's, behind the command that is dealt with; -1: not there yet
                     */
     struct smtp_data data;
+    struct smtp_chunk chunk;
     uint64_t chunk_left_bytes;
+    uint8_t chunk_ahead_bytes; /* of its beginning, which the backend has already */
+    uint64_t dropped_bytes;
     struct buffer commands; /* from the client, not yet dealt with */
     struct buffer reply;    /* the beginning of a line from the backend */
     struct smtp_reply_state reply_state;
@@ -80,7 +97,7 @@ struct relay {
     struct relay_counts counts;
     char *refusal; /* RELAY_REFUSAL_SIZE bytes; NULL: nothing was refused yet */
     struct relay_end end;
-    const char *closing_cause;
+    const char *closing_cause; /* in RELAY_CLOSING, and without a backend */
 };
 
 /* The first end stays. */
@@ -107,6 +124,23 @@ size_t relay_trace(struct relay *relay, char out[static SMTP_TRACE_SIZE]);
 
 /* Does something keep the client's next bytes from being dealt with now? */
 bool relay_is_blocked(const struct relay *relay);
+
+/* May a message in chunks begin, or go on? As far as the replies that have come say. */
+bool relay_expects_chunk(const struct relay *relay);
+
+/* relay_message.c: a chunk that the client announced, when all before it is answered; the first
+ * byte of one that begins a message has come (next_byte). */
+void relay_begin_chunk(struct relay *relay, uint64_t size, bool last);
+/* The backend has accepted the opening: the chunk itself goes. */
+void relay_chunk_is_open(struct relay *relay);
+/* The backend has said 354. */
+void relay_begin_message(struct relay *relay);
+/* Sends the next bytes on, or throws them away; both return how many. */
+size_t relay_take_message(struct relay *relay, const char *bytes, size_t length);
+size_t relay_take_chunk(struct relay *relay, const char *bytes, size_t length);
+/* The client knows that its message is refused: the backend's connection is closed at once, and
+ * the session ends when the client has sent all of the message, or too much. */
+void relay_leave_backend(struct relay *relay, const char *cause);
 
 /* relay_commands.c: deals with the client's bytes as far as they are whole and nothing blocks;
  * returns how many. */

@@ -26,25 +26,34 @@ static void say_local(struct relay *relay)
     }
 }
 
-static void begin_message(struct relay *relay, unsigned code)
+bool relay_expects_chunk(const struct relay *relay)
 {
-    if (relay->mode != RELAY_AWAITING_DATA)
-        return;
+    return relay->in_transaction && relay->has_recipient;
+}
+
+static void forget_envelope(struct relay *relay)
+{
+    relay->in_transaction = relay->in_chunks = relay->has_recipient = false;
+}
+
+static void begin_envelope(struct relay *relay, bool is_binary)
+{
+    forget_envelope(relay);
+    relay->in_transaction = true;
+    relay->is_binary = is_binary;
+}
+
+static void after_data(struct relay *relay, unsigned code)
+{
     relay->mode = RELAY_COMMANDS;
-    if (code != 354)
-        return;
-    char trace[SMTP_TRACE_SIZE];
-    size_t traced = relay_trace(relay, trace);
-    stream_write(relay->backend, trace, traced);
-    relay->behind_trace = traced > 0;
-    relay->mode = RELAY_MESSAGE;
-    relay->data = SMTP_DATA_START;
-    relay_queue_push(relay, EXPECT_MESSAGE);
+    if (code == 354)
+        relay_begin_message(relay);
 }
 
 static void end_transaction(struct relay *relay, bool accepted)
 {
-    relay->in_transaction = relay->in_chunks = relay->has_recipient = false;
+    forget_envelope(relay);
+    relay->message_unanswered = false;
     relay->counts.messages += accepted;
     statistics_add(&statistics->messages, accepted);
 }
@@ -55,37 +64,35 @@ static void after_hello(struct relay *relay, uint8_t expectation, unsigned code)
 {
     if (code / 100 != 2)
         return;
-    relay->in_transaction = relay->in_chunks = false;
+    forget_envelope(relay);
     relay->withdrawn = 0;
     if (expectation == EXPECT_HELO || code != 250)
         relay->chunking = relay->pipelining = false;
 }
 
-/* The whole reply to `expectation` has come. */
+/* The whole reply to `expectation` has come, and lets the session go on. */
 static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
 {
     bool good = code / 100 == 2;
-    if (code == 421)
-        relay->backend_took_leave = true;
 
     switch (expectation) {
     case EXPECT_DATA:
-        begin_message(relay, code);
+        after_data(relay, code);
         break;
     case EXPECT_MESSAGE:
-        relay->message_unanswered = false;
-        end_transaction(relay, good);
-        break;
     case EXPECT_LAST_CHUNK:
         end_transaction(relay, good);
         break;
+    case EXPECT_OPENING:
+        relay_chunk_is_open(relay);
+        break;
     case EXPECT_CHUNK:
-        relay->in_chunks &= good;
+        relay->message_unanswered = false;
         break;
     case EXPECT_MAIL:
-        relay->in_transaction |= good;
-        relay->in_chunks &= !good;
-        relay->has_recipient &= !good;
+    case EXPECT_BINARY_MAIL:
+        if (good)
+            begin_envelope(relay, expectation == EXPECT_BINARY_MAIL);
         break;
     case EXPECT_RCPT:
         relay->counts.recipients += good;
@@ -97,7 +104,8 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
         after_hello(relay, expectation, code);
         break;
     case EXPECT_RESET:
-        relay->in_transaction &= !good;
+        if (good)
+            forget_envelope(relay);
         break;
     case EXPECT_QUIT:
         relay_finish(relay, REPLY_NONE, "quit");
@@ -109,16 +117,18 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
 }
 
 /* A recipient or a message; not what only follows from another refusal, as DATA does where no
- * recipient was accepted, or a chunk behind one that was refused. */
+ * recipient was accepted. */
 static bool is_refusal(const struct relay *relay, uint8_t expectation)
 {
     switch (expectation) {
     case EXPECT_MAIL:
+    case EXPECT_BINARY_MAIL:
         return !relay->in_transaction;
     case EXPECT_RCPT:
         return relay->in_transaction;
     case EXPECT_DATA:
     case EXPECT_MESSAGE:
+    case EXPECT_OPENING:
     case EXPECT_CHUNK:
     case EXPECT_LAST_CHUNK:
         return relay->in_transaction && relay->has_recipient;
@@ -135,7 +145,6 @@ static void note_refusal(struct relay *relay, uint8_t expectation, const char *b
     if (!is_refusal(relay, expectation))
         return;
     relay->counts.backend_refused++;
-    relay->has_recipient &= expectation != EXPECT_CHUNK;
     if (!relay->refusal)
         relay->refusal = slab_alloc(RELAY_REFUSAL_SIZE);
     if (!relay->refusal)
@@ -145,10 +154,12 @@ static void note_refusal(struct relay *relay, uint8_t expectation, const char *b
     relay->refusal[kept] = '\0';
 }
 
-static void say_line(struct relay *relay, const char *line, size_t length)
+static void say_line(struct relay *relay, const struct smtp_reply_line *line, const char *bytes,
+                     size_t length)
 {
-    relay_say(relay, line, length);
+    relay_say(relay, bytes, length);
     relay_say(relay, "\r\n", 2);
+    relay->in_reply = !line->last;
 }
 
 static void say_ehlo(struct relay *relay)
@@ -170,7 +181,7 @@ static void take_ehlo_line(struct relay *relay, const struct smtp_reply_line *li
                            const char *bytes, size_t length)
 {
     if (line->code != 250) {
-        say_line(relay, bytes, length);
+        say_line(relay, line, bytes, length);
         return;
     }
     if (!relay->ehlo)
@@ -188,16 +199,85 @@ static void take_ehlo_line(struct relay *relay, const struct smtp_reply_line *li
     relay->ehlo = NULL;
 }
 
-/* 421 may come at any time (RFC 5321 section 3.8); nothing else may. */
+static const char said_421[] = "backend said 421";
+
+/* 421 may come at any time (RFC 5321 section 3.8); nothing else may. The backend may still
+ * answer what it is asked, but whether it does nobody knows: the session ends. */
 static void take_unasked(struct relay *relay, const struct smtp_reply_line *line,
-                         enum smtp_reply_status status, const char *bytes, size_t length)
+                         const char *bytes, size_t length)
 {
     if (line->code != 421) {
         nonsense(relay, "backend sent a reply that nobody asked for");
         return;
     }
-    say_line(relay, bytes, length);
-    relay->backend_took_leave = status == SMTP_REPLY_DONE;
+    say_line(relay, line, bytes, length);
+    if (line->last)
+        relay_finish(relay, REPLY_NONE, said_421);
+}
+
+/* Does the backend answer a message, or a part of one? */
+static bool is_of_message(uint8_t expectation)
+{
+    return expectation == EXPECT_MESSAGE || expectation == EXPECT_OPENING ||
+           expectation == EXPECT_CHUNK || expectation == EXPECT_LAST_CHUNK;
+}
+
+/* Why this cannot be the answer to what was asked; NULL: it can. */
+static const char *fault_of(const struct relay *relay, uint8_t expectation, unsigned code)
+{
+    if (expectation == EXPECT_DATA)
+        return code == 354 || code >= 400 ? NULL : "backend answered DATA with another code";
+    if (code / 100 == 3)
+        return "backend asked for more where nothing can follow";
+    bool is_early = relay_is_half(relay, 0) || stream_queued(relay->backend) > 0;
+    if (code / 100 == 2 && is_of_message(expectation) && is_early)
+        return "backend accepted a message that was not at its end";
+    return NULL;
+}
+
+/* Has the backend perhaps not read all that it was sent of a message? It hears no more then. */
+static bool leaves_rest_unread(const struct relay *relay, uint8_t expectation, unsigned code)
+{
+    if (code < 400)
+        return false;
+    if (expectation == EXPECT_MESSAGE)
+        return relay_is_half(relay, 0) || stream_queued(relay->backend) > 0;
+    return is_of_message(expectation);
+}
+
+static void begin_refusal(struct relay *relay, uint8_t expectation, unsigned code,
+                          const char *bytes, size_t length)
+{
+    note_refusal(relay, expectation, bytes, length);
+    if (!leaves_rest_unread(relay, expectation, code))
+        return;
+    relay->silenced = true;
+    stream_silence(relay->backend);
+}
+
+static void hear_line(struct relay *relay, uint8_t expectation,
+                      const struct smtp_reply_line *line, const char *bytes, size_t length)
+{
+    if (expectation == EXPECT_EHLO)
+        take_ehlo_line(relay, line, bytes, length);
+    else if (expectation != EXPECT_OPENING || line->code >= 400)
+        say_line(relay, line, bytes, length);
+}
+
+/* What was asked first is answered. */
+static void end_reply(struct relay *relay, uint8_t expectation, unsigned code)
+{
+    relay_queue_pop(relay);
+    if (relay->silenced)
+        relay_leave_backend(relay, code == 421 ? said_421
+                                   : expectation == EXPECT_MESSAGE
+                                       ? "backend refused a message before its end"
+                                       : "backend refused a chunk");
+    else
+        take_reply(relay, expectation, code);
+    say_local(relay);
+    if (code == 421 && !relay->silenced)
+        relay_finish(relay, REPLY_NONE, said_421);
 }
 
 static void take_line(struct relay *relay, char *bytes, size_t length)
@@ -211,35 +291,26 @@ static void take_line(struct relay *relay, char *bytes, size_t length)
         return;
     }
     if (relay->queue_count == 0) {
-        take_unasked(relay, &line, status, bytes, length);
+        take_unasked(relay, &line, bytes, length);
         return;
     }
     uint8_t expectation = relay_queue_first(relay);
-    if (line.code / 100 == 3 && expectation != EXPECT_DATA) {
-        nonsense(relay, "backend asked for more where nothing can follow");
-        return;
-    }
-    if (line.code / 100 == 2 && relay_is_half(relay, 0)) {
-        nonsense(relay, "backend accepted a message that was not at its end");
+    const char *fault = fault_of(relay, expectation, line.code);
+    if (fault) {
+        nonsense(relay, fault);
         return;
     }
     if (is_first && line.code >= 400)
-        note_refusal(relay, expectation, bytes, length);
-    if (expectation == EXPECT_EHLO)
-        take_ehlo_line(relay, &line, bytes, length);
-    else
-        say_line(relay, bytes, length);
-    if (status != SMTP_REPLY_DONE)
-        return;
-    relay_queue_pop(relay);
-    take_reply(relay, expectation, line.code);
-    say_local(relay);
+        begin_refusal(relay, expectation, line.code, bytes, length);
+    hear_line(relay, expectation, &line, bytes, length);
+    if (status == SMTP_REPLY_DONE)
+        end_reply(relay, expectation, line.code);
 }
 
 size_t relay_take_replies(struct relay *relay, char *bytes, size_t length)
 {
     size_t taken = 0;
-    while (!relay->end.over) {
+    while (!relay->end.over && relay->backend) {
         char *start = bytes + taken;
         char *end = memchr(start, '\n', length - taken);
         if (!end)

@@ -22,6 +22,7 @@ static const struct reply_text texts[REPLY_COUNT] = {
     ROW(REPLY_MAIL_SYNTAX, "501 5.5.4 Syntax: MAIL FROM:<address> [parameters]"),
     ROW(REPLY_BDAT_SYNTAX, "501 5.5.4 Syntax: BDAT size [LAST]"),
     ROW(REPLY_BDAT_NOT_OFFERED, "503 5.5.1 CHUNKING is not offered here"),
+    ROW(REPLY_BDAT_FIRST, "503 5.5.1 No recipient has been accepted"),
     ROW(REPLY_CHUNKING_WITHDRAWN,
         "421 4.3.3 The mail server does not offer CHUNKING to you, try again later"),
     ROW(REPLY_WITHDRAWN,

@@ -121,6 +121,8 @@ void session_finish(struct session *session, enum reply reply, const char *cause
         statistics_add(&statistics->handshake_failures, 1);
         session_note_failure(session, FAILURE_HANDSHAKE, NULL, cause);
     }
+    if (session->relay && relay_is_in_reply(session->relay))
+        may_hear = false; /* one reply never has two codes */
     session->phase = SESSION_OVER;
     session->cause = cause;
     session_reply(session, may_hear ? reply : REPLY_NONE);
@@ -203,7 +205,6 @@ static void session_free(struct session *session)
     dialogue_free(session->dialogue);
     backend_cancel(session->backend);
     relay_free(session->relay);
-    stream_free(session->stream_to_backend);
     stream_finish(session->client, at_once);
     resolver_request_cancel(session->lookup);
     slab_free_text(session->name);

@@ -69,7 +69,6 @@ struct session {
     struct service *service;
     struct door *door;
     struct stream *client;
-    struct stream *stream_to_backend;
     struct dialogue *dialogue; /* NULL from SESSION_RELAY on */
     struct door_choice choice; /* among the door's backends */
     struct upstream *upstream; /* the one that was chosen; NULL: none yet */

@@ -336,16 +336,21 @@ static void keep_unsent(struct stream *stream, const struct iovec *pieces, int c
     }
 }
 
+void stream_silence(struct stream *stream)
+{
+    stream->output_broken = true;
+    buffer_release(&stream->clear);
+    buffer_release(&stream->output);
+    event_del(&stream->writable);
+}
+
 /*
  * The other side takes no more. What it said before may still wait to be read and is worth it
  * (a backend's last reply): reading goes on to its own end or error.
  */
 static void break_output(struct stream *stream, const char *error)
 {
-    stream->output_broken = true;
-    buffer_release(&stream->clear);
-    buffer_release(&stream->output);
-    event_del(&stream->writable);
+    stream_silence(stream);
     if (stream->paused || stream->end_of_input)
         stream_fail(stream, error);
 }

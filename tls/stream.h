@@ -125,6 +125,9 @@ void stream_write(struct stream *stream, const void *bytes, size_t length);
 /* The same for many pieces; a large plain write goes to the socket without a copy. */
 void stream_writev(struct stream *stream, const struct iovec *pieces, int count);
 
+/* Forgets what is queued and sends nothing more, not even a FIN; reading goes on. */
+void stream_silence(struct stream *stream);
+
 /* Sends as much as the socket takes now. */
 void stream_flush(struct stream *stream);
 

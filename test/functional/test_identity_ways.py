@@ -140,43 +140,54 @@ def test_each_message_begins_with_who_handed_it_in(start, backend):
     trace = TRACE % postern.session_record(one)["id"].encode()
     first, second = backend.session().messages
     assert re.fullmatch(trace + rb"Subject: one\r\n\r\n\.\.\r\n\.\r\n", first)
-    assert re.fullmatch(trace + rb"\.\r\n", second)
+    assert re.fullmatch(trace + rb"\r\n\.\r\n", second)
 
 
 def test_trace_goes_into_the_first_chunk_of_each_message(start, backend):
     postern = start(backend, backend={"trace": True})
     with postern.log_in(source="127.0.0.33") as one:
         for sizes in ((5, 3), (0, 4), (4,)):
-            one.command("MAIL FROM:<a@b.test>", 250)
-            one.command("RCPT TO:<c@d.test>", 250)
+            envelope(one)
             for place, size in enumerate(sizes):
                 last = " LAST" if place == len(sizes) - 1 else ""
                 one.send(f"BDAT {size}{last}\r\n" + "x" * size)
                 one.reply(250)
-        one.command("MAIL FROM:<a@b.test>", 250)
+        envelope(one)
         one.send("BDAT 2\r\nab")
         one.reply(250)
         one.command("RSET", 250)
-        one.command("MAIL FROM:<a@b.test>", 250)
+        envelope(one)
         one.send("BDAT 2 LAST\r\ncd")
         one.reply(250)
+        one.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nBDAT 0 LAST\r\n")
+        for _ in range(3):
+            one.reply(250)
         one.quit()
     trace = TRACE % postern.session_record(one)["id"].encode()
-    bodies = [b"xxxxx", b"xxx", b"", b"xxxx", b"xxxx", b"ab", b"cd"]
-    traced = [True, False, False, True, True, True, True]
-    chunks = backend.session().chunks
+    bodies = [trace + b"xxxxx", b"xxx", b"", trace + b"xxxx", trace + b"xxxx", trace + b"ab",
+              trace + b"cd", trace]
+    chunks = without_openings(backend.session().chunks)
     assert len(chunks) == len(bodies)
-    for (size, _, got), body, begins in zip(chunks, bodies, traced):
-        assert size == len(got)
-        assert re.fullmatch((trace if begins else b"") + body, got), got
+    for got, body in zip(chunks, bodies):
+        assert re.fullmatch(body, got), got
 
 
-def test_refused_chunk_takes_no_trace_from_the_message_behind_it(start, backend):
+def without_openings(chunks):
+    """The client's chunks, each with the trace field that came ahead of it in one of its own."""
+    joined, ahead = [], b""
+    for size, last, chunk in chunks:
+        assert size == len(chunk)
+        ahead += chunk
+        if last or not chunk.startswith(b"Received:"):
+            joined.append(ahead)
+            ahead = b""
+    return joined
+
+
+def test_refused_chunk_takes_no_trace_from_the_message_after_it(start, backend):
     """Sent at once: whether a chunk begins a message is known when the one before is answered."""
     backend.attributes = None
     postern = start(backend, backend={"identity": "trace"})
-    answers = iter(["503 5.5.1 MAIL first", "250 2.0.0 Queued"])
-    backend.on("chunk", lambda connection, _: connection.say(next(answers)))
     forged = b"Received: from boss.example by mail.example.org (authenticated as boss)\r\n"
     with postern.log_in(source="127.0.0.33") as one:
         one.send(b"BDAT 2\r\nxx" b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n"
@@ -185,11 +196,57 @@ def test_refused_chunk_takes_no_trace_from_the_message_behind_it(start, backend)
             one.reply(code)
         one.quit()
     trace = TRACE % postern.session_record(one)["id"].encode()
-    (_, _, got) = backend.session().chunks[-1]
+    (got,) = backend.session().chunked
     assert re.fullmatch(trace + re.escape(forged), got), got
 
 
 CONTINUED = b" (authenticated as boss); Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\nx\r\n"
+
+
+def envelope(client):
+    client.command("MAIL FROM:<a@b.test>", 250)
+    client.command("RCPT TO:<c@d.test>", 250)
+
+
+#: Beginnings of a line that one server or another may take for a part of the field above it.
+CONTINUATIONS = (b" ", b"\t", b".", b". ", b".\t", b"..", b":", b"\x7f", b"\xa0", b"\x0b", b"\x0c",
+                 b"\x1b")
+
+
+@pytest.mark.parametrize("start_", [*CONTINUATIONS, b".\0", b".\r", b"\0"])
+def test_threat_33_nothing_that_may_be_a_continuation_follows_the_trace_field(start, backend, start_):
+    """A dot is taken away by the server that reads the message, and then a blank begins it."""
+    postern = start(backend, backend={"trace": True})
+    with postern.log_in(source="127.0.0.33") as one:
+        envelope(one)
+        one.command("DATA", 354)
+        for byte in start_:
+            one.send(bytes([byte]))
+        one.send(CONTINUED[1:] + b".\r\n")
+        one.reply(250)
+        one.quit()
+    trace = TRACE % postern.session_record(one)["id"].encode()
+    (message,) = backend.session().messages
+    shown = start_.replace(b"\0", b" ").replace(b"\r", b" ")
+    assert re.fullmatch(trace + rb"\r\n" + re.escape(shown + CONTINUED[1:] + b".\r\n"), message), message
+
+
+@pytest.mark.parametrize("parameter,start_", [
+    *((b"", each) for each in CONTINUATIONS), *((b" BODY=BINARYMIME", each) for each in CONTINUATIONS),
+    *((b" BODY=BINARYMIME", each) for each in (b"\0", b"\r", b"\n"))])
+def test_threat_33_no_chunk_continues_the_trace_field(start, backend, parameter, start_):
+    backend.extensions += ("BINARYMIME",)
+    postern = start(backend, backend={"trace": True})
+    chunk = start_ + CONTINUED[1:]
+    with postern.log_in(source="127.0.0.33") as one:
+        one.command(b"MAIL FROM:<a@b.test>" + parameter, 250)
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.send(b"BDAT %d LAST\r\n" % len(chunk) + chunk)
+        one.reply(250)
+        one.quit()
+    trace = TRACE % postern.session_record(one)["id"].encode()
+    (got,) = backend.session().chunked
+    assert re.fullmatch(trace + rb"\r\n" + re.escape(chunk), got), got
 
 
 @pytest.mark.parametrize("blank", [b" ", b"\t", b"\0", b"\rx"])
@@ -208,18 +265,30 @@ def test_chunk_cannot_continue_the_trace_field(start, backend):
     postern = start(backend, backend={"trace": True})
     chunk = b" " + CONTINUED
     with postern.log_in(source="127.0.0.33") as one:
-        one.command("MAIL FROM:<a@b.test>", 250)
-        one.command("RCPT TO:<c@d.test>", 250)
+        envelope(one)
         one.send("BDAT 0\r\n")
         one.reply(250)
-        one.send(f"BDAT {len(chunk)} LAST\r\n")
+        one.send(b"BDAT %d LAST\r\n" % len(chunk))
         one.send(chunk)
         one.reply(250)
         one.quit()
     trace = TRACE % postern.session_record(one)["id"].encode()
-    (_, _, nothing), (size, _, got) = backend.session().chunks
-    assert nothing == b"" and size == len(got)
+    (got,) = backend.session().chunked
     assert re.fullmatch(trace + rb"\r\n" + re.escape(chunk), got), got
+
+
+def test_empty_line_is_not_put_where_the_message_has_one(start, backend):
+    postern = start(backend, backend={"trace": True})
+    with postern.log_in(source="127.0.0.33") as one:
+        one.send_message("a@b.test", ["c@d.test"], b"\r\nbody\r\n")
+        envelope(one)
+        one.send(b"BDAT 8 LAST\r\n\r\nbody\r\n")
+        one.reply(250)
+        one.quit()
+    trace = TRACE % postern.session_record(one)["id"].encode()
+    (message,), (chunked,) = backend.session().messages, backend.session().chunked
+    assert re.fullmatch(trace + rb"\r\nbody\r\n\.\r\n", message), message
+    assert re.fullmatch(trace + rb"\r\nbody\r\n", chunked), chunked
 
 
 def test_login_is_left_out_of_the_trace_on_request(start, backend):

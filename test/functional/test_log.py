@@ -84,10 +84,9 @@ def test_chunks_that_the_mail_server_refuses_are_one_message(postern, backend):
     with postern.log_in() as one:
         one.command("MAIL FROM:<a@b.test>", 250)
         one.command("RCPT TO:<c@d.test>", 250)
-        for line in ("BDAT 3", "BDAT 3 LAST"):
-            one.send(f"{line}\r\nab\n")
-            one.reply(550)
-        one.quit()
+        one.send("BDAT 4\r\nab\r\nBDAT 4 LAST\r\nab\r\n")
+        one.reply(550)
+        one.expect_closed()
     assert refusals(postern.session_record(one)) == ("1", "550 5.7.1 Spam")
 
 

@@ -104,6 +104,16 @@ class Connection:
         return [line.split(b" ")[0].upper().decode("latin-1") for line in self.commands]
 
     @property
+    def chunked(self):
+        """The messages that came in chunks, each whole; the last one as far as it came."""
+        messages = [b""]
+        for _, last, chunk in self.chunks:
+            messages[-1] += chunk
+            if last:
+                messages.append(b"")
+        return messages if messages[-1] else messages[:-1]
+
+    @property
     def has_quit(self):
         return "QUIT" in self.verbs
 
