@@ -103,6 +103,45 @@ COMMAND_RULES = [command_lines_are_whole, no_control_characters, no_endless_line
                  no_chunk_whose_end_is_unknown]
 
 
+class Envelope:
+    """What the replies that the client has heard through Postern say of its transaction."""
+
+    def __init__(self):
+        self.has_sender = self.has_recipient = False
+        self.chunks = b""
+
+    def hear(self, unit, code):
+        if not code or code // 100 != 2:
+            return
+        if unit.verb in (b"MAIL", b"RSET", b"EHLO", b"HELO", b"message") or is_last_chunk(unit):
+            self.__init__()
+            self.has_sender = unit.verb == b"MAIL"
+        elif unit.verb == b"RCPT":
+            self.has_recipient = self.has_sender
+        elif unit.verb == b"BDAT":
+            self.chunks += unit.chunk
+
+
+def is_last_chunk(unit):
+    return unit.verb == b"BDAT" and unit.line.upper().endswith(b" LAST")
+
+
+def no_chunk_without_a_recipient(unit, envelope):
+    """A server may not read it, and take its lines for commands (threat 30)."""
+    return unit if unit.verb != b"BDAT" or envelope.has_recipient else None
+
+
+def no_bare_line_ends_in_chunks(unit, envelope):
+    """They cannot be repaired there (threat 34)."""
+    if unit.verb != b"BDAT":
+        return unit
+    bare = rb"\0|(?<!\r)\n|\r(?!\n|\Z)" + (rb"|\r\Z" if is_last_chunk(unit) else b"")
+    return END if re.search(bare, envelope.chunks + unit.chunk) else unit
+
+
+CHUNK_RULES = [no_chunk_without_a_recipient, no_bare_line_ends_in_chunks]
+
+
 def line_ends_are_whole(message):
     """In a message (threat 7): bare LF is CRLF, bare CR and NUL are a space, and a dot that begins
     a line only since then is stuffed."""
@@ -122,12 +161,14 @@ class Design:
     def __init__(self):
         self.applied = collections.Counter()
 
-    def session(self, groups):
-        made, said = [], []
+    def session(self, groups, heard):
+        """`heard`: {number of the unit: code}, through Postern."""
+        made, said, envelope = [], [], Envelope()
         for group in groups:
             kept = []
             for unit in group:
-                result = self._unit(unit, said)
+                result = self._unit(unit, said, envelope)
+                envelope.hear(unit, heard.get(unit.number))
                 if result is END:
                     return [*made, kept] if kept else made
                 if result:
@@ -136,11 +177,13 @@ class Design:
             made += [kept] if kept else []
         return made
 
-    def _unit(self, unit, said):
+    def _unit(self, unit, said, envelope):
         if isinstance(unit, Message):
             return self._count(line_ends_are_whole, unit, line_ends_are_whole(unit))
-        for rule in COMMAND_RULES:
-            result = self._count(rule, unit, rule(unit, said))
+        looks = [*((rule, said) for rule in COMMAND_RULES),
+                 *((rule, envelope) for rule in CHUNK_RULES)]
+        for rule, seen in looks:
+            result = self._count(rule, unit, rule(unit, seen))
             if result in (None, END):
                 return result
             unit = result
@@ -375,7 +418,8 @@ def test_what_is_accepted_is_the_same_with_postern_and_without(behind, request):
         codes[b"p%04d" % number] = odd_sessions.play(server.front.log_in(), groups,
                                                      random.Random(number))
         _, groups = server.bearable(design.session(
-            odd_sessions.session(number, b"d%04d" % number, server.chunking)))
+            odd_sessions.session(number, b"d%04d" % number, server.chunking),
+            codes[b"p%04d" % number]))
         codes[b"d%04d" % number] = odd_sessions.play(server.direct(), groups, random.Random(number))
     outcome = _by_session(server.accepted())
     differing = [number for number in range(SESSIONS)
@@ -384,9 +428,9 @@ def test_what_is_accepted_is_the_same_with_postern_and_without(behind, request):
     differing = [number for number in range(SESSIONS) if _answered_otherwise(number, server, codes)]
     assert not differing, f"{differing}\n" + _shown(differing[0], server, codes, outcome)
     assert sum(map(len, outcome.values())) > SESSIONS
-    rules = [*COMMAND_RULES, line_ends_are_whole]
+    rules = [*COMMAND_RULES, *CHUNK_RULES, line_ends_are_whole]
     if not server.chunking:
-        rules.remove(no_chunk_whose_end_is_unknown)
+        rules = [rule for rule in rules if "chunk" not in rule.__name__]
     assert not [rule.__name__ for rule in rules if not design.applied[rule.__name__]]
 
 

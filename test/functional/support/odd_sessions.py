@@ -8,6 +8,7 @@ a group of its own: a message comes behind DATA's, and is left out unless that w
 
 import dataclasses
 import random
+import re
 
 #: Fields that servers add where they are missing.
 OWN_FIELDS = b"Date: Thu, 1 Jan 2026 00:00:00 +0000\r\nMessage-ID: <odd@mail.test>\r\n"
@@ -189,6 +190,8 @@ class _Maker:
 
     def _chunks(self):
         text = self._text()
+        if self.rng.random() < 0.85:  # most are whole
+            text = re.sub(rb"\0|\r(?!\n)", b" ", re.sub(rb"(?<!\r)\n", b"\r\n", text))
         cuts = sorted(self.rng.randrange(len(text) + 1) for _ in range(self.rng.randrange(3)))
         pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)])]
         units = [Command(self._case(b"BDAT %d" % len(piece)), chunk=piece) for piece in pieces]
