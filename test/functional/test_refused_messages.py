@@ -264,6 +264,23 @@ def test_threat_34_bare_line_end_in_a_chunk_is_refused(start, backend, name, mod
     assert postern.session_record(one)["messages"] == "0"
 
 
+@pytest.mark.parametrize("command", ["DATA", "BDAT"])
+def test_client_that_listens_late_still_hears_what_was_wrong(start, backend, command):
+    """The rest of its message is read, as it listens to nothing before it has sent that."""
+    text = b"a\nb\r\n" + (b"x" * 998 + b"\r\n") * 20_000
+    with start(backend, bare_newline="reject").log_in() as one:
+        envelope(one)
+        if command == "DATA":
+            one.command("DATA", 354)
+        else:
+            one.send(b"BDAT %d LAST\r\n" % len(text))
+        one.send(text[:1000])
+        backend.wait(lambda: backend.session().ended, "the end of the backend's session")
+        one.send(text[1000:] + (b".\r\n" if command == "DATA" else b""))
+        one.reply(521)
+        one.expect_closed()
+
+
 @pytest.mark.parametrize("chunks", [(b"a\r", b"b\n"), (b"a\r", b""), (b"a\0", b""), (b"a", b"\n")])
 def test_threat_34_bare_line_end_between_chunks_is_refused(postern, backend, chunks):
     with postern.log_in() as one:
