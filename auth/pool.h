@@ -2,14 +2,17 @@
  * The reactor's side of authentication: a fixed number of slots, each with
  * the socket of one worker, and a queue before them.
  *
- *   submit ──> queued ──> with a worker ──> verdict ──> callback
+ *   submit ──> queued ──> with a worker ──> accepted ──────────> callback
  *                 │            │
- *                 └ deadline ──┴──> AUTH_UNAVAILABLE ──> callback
+ *                 └ deadline ──┴──> refused, unavailable ─ held ─> callback
  *
  * A request goes to a free worker at once unless its client's address already
  * holds its share of the slots; then the next request of another address
- * goes first. A worker that is past its time, dies or talks nonsense loses
- * its slot: its request gets AUTH_UNAVAILABLE and the owner is asked, through
+ * goes first. Whatever is not a success is held until it is settled
+ * (schedule.h): the worker is free at once, but the request counts for its
+ * address's share until then, so that how long PAM took does not show in how
+ * long the next login of that address waits. A worker that is past its time, dies or talks
+ * nonsense loses its slot: its request gets AUTH_UNAVAILABLE and the owner is asked, through
  * auth_pool_fault, for a new one. The worker's time begins when it gets the
  * request, the client's when it asks: a long queue makes clients give up, but
  * kills no worker that has only just begun.
@@ -21,10 +24,12 @@
 #define POSTERN_AUTH_POOL_H
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "auth/message.h"
+#include "auth/schedule.h"
 #include "proxy/base/address.h"
 #include "proxy/base/compiler.h"
 
@@ -37,6 +42,23 @@ struct auth_request;
  */
 typedef void auth_pool_fault(void *context, unsigned slot, const char *reason);
 
+/* Where a login comes from. */
+struct auth_client {
+    const struct address *address;
+    bool
+        is_exempt; /* from limits: never judged or counted; a refusal frees its share at once */
+};
+
+/* May this user be tried from there now? 0: yes. Otherwise the login is put off, and the
+ * callback hears the number. Asked again whenever time has passed: before PAM is asked, before
+ * a success is told, and when a refusal is settled. */
+typedef unsigned auth_pool_judge(void *limits, const struct address *client, const char *user);
+
+/* PAM was asked, the login was not put off, and is settled now; the callback comes next. Called
+ * also when the client has gone, unless that login was a success. */
+typedef void auth_pool_count(void *limits, const struct address *client, const char *user,
+                             const struct auth_message_verdict *verdict);
+
 struct auth_pool_options {
     unsigned workers; /* slots */
     unsigned share;   /* slots that one address may hold; 0: half of them, at least one */
@@ -44,15 +66,19 @@ struct auth_pool_options {
     unsigned queue_limit;
     /* From submission to verdict, waiting included; and what a worker may take for one. */
     uint32_t timeout_ms;
+    uint32_t failure_delay_ms; /* see schedule.h */
     auth_pool_fault *fault;
     void *fault_context;
+    auth_pool_judge *judge; /* NULL: nothing is ever put off */
+    auth_pool_count *count; /* NULL: nobody counts */
+    void *limits;           /* for both */
 };
 
 /* NULL: no memory. */
 MUST_USE struct auth_pool *auth_pool_new(struct event_base *base,
                                          const struct auth_pool_options *options);
 
-/* Ends every request without calling back, closes every socket. */
+/* Ends every request without calling back or counting, closes every socket. */
 void auth_pool_free(struct auth_pool *pool);
 
 /*
@@ -61,13 +87,17 @@ void auth_pool_free(struct auth_pool *pool);
  */
 void auth_pool_attach(struct auth_pool *pool, unsigned slot, int socket);
 
-/*
- * The verdict, once. `verdict` is valid during the call; the request is gone when it returns.
- * `elapsed_ms` is the time since submission, so that a refusal can be delayed from there. It
- * may submit and cancel other requests.
- */
-typedef void auth_callback(void *context, const struct auth_message_verdict *verdict,
-                           uint64_t elapsed_ms);
+struct auth_outcome {
+    const struct auth_message_verdict *verdict; /* valid during the callback */
+    unsigned
+        judgement; /* not 0: what auth_pool_judge said, and the verdict is not to be told */
+    uint64_t elapsed_ms; /* from submission until it was decided */
+    uint64_t due_ms;     /* when to tell whatever is not a success, in time of clock_now_ms() */
+};
+
+/* The outcome, once; the request is gone when it returns. It may submit and cancel other
+ * requests. */
+typedef void auth_callback(void *context, const struct auth_outcome *outcome);
 
 /*
  * Submits credentials, which are copied; the callback never runs before this returns.
@@ -75,13 +105,15 @@ typedef void auth_callback(void *context, const struct auth_message_verdict *ver
  * auth/message.h: answer 454 now.
  */
 MUST_USE struct auth_request *auth_pool_submit(struct auth_pool *pool, const char *user,
-                                               const char *password,
-                                               const struct address *client,
+                                               const char *password, struct auth_client client,
                                                auth_callback *callback, void *context);
 
 /* The client has gone: no callback. A worker that is already busy with it stays so until its
- * verdict. */
+ * verdict; a refusal is held and counted as if the client were there. */
 void auth_request_cancel(struct auth_request *request);
+
+/* When refusals leave that are not PAM's. */
+const struct auth_schedule *auth_pool_schedule(const struct auth_pool *pool);
 
 /* For logs and metrics. */
 struct auth_pool_state {

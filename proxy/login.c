@@ -1,7 +1,10 @@
 /*
  * AUTH (RFC 4954): the SASL exchange with the client, the question to the auth pool, and its
- * answer. A refusal is told by the session's timer, so that nobody else waits for it (promise
- * 6); all refusals read the same (threat 15); an outage is 454 (promise 8).
+ * answer. Everything but a success is told by the session's timer, at a time that depends
+ * neither on PAM's answer nor on how long PAM took (threats 45 and 46), so that nobody else
+ * waits for it (promise 6). All refusals read the same (threat 15); an outage is 454 (promise
+ * 8). Levels that PAM's answers raise are counted by attempts.c, whether or not the client is
+ * still there.
  */
 #include <string.h>
 
@@ -41,27 +44,54 @@ static void log_failure(const struct session *session, const char *user,
     session_note_failure(session, FAILURE_LOGIN, user, reason ? reason : results[result]);
 }
 
-/* A refusal comes no sooner than the configured delay, counted from the attempt, or what PAM's
- * modules wish for: how long they took does not show. */
-static void delay_refusal(struct session *session, uint32_t wished_ms, uint64_t elapsed_ms)
+/* The reply waits until then, and with it everything that the client has sent meanwhile. */
+static void tell_at(struct session *session, enum login_refusal refusal, uint64_t due_ms)
 {
-    uint64_t delay_ms = session->service->config->auth.failure_delay_ms;
-    if (wished_ms > delay_ms)
-        delay_ms = wished_ms;
+    session->dialogue->refusal = refusal;
+    session->dialogue->told_at_ms = due_ms;
     session->phase = SESSION_DELAYED;
-    session->dialogue->told_at_ms =
-        clock_now_ms() + (delay_ms > elapsed_ms ? delay_ms - elapsed_ms : 0);
+}
+
+/* For a refusal without PAM: leaves when one of PAM's would that was asked now. */
+static void tell_later(struct session *session, enum login_refusal refusal)
+{
+    uint64_t now_ms = clock_now_ms();
+    tell_at(session, refusal,
+            auth_schedule_due_ms(auth_pool_schedule(session->service->pool), now_ms, now_ms));
+}
+
+static void tell_put_off(struct session *session)
+{
+    static const enum statistics_limit limits[] = {
+        [ABUSE_ADDRESS] = STATISTICS_LIMIT_FAILED_ADDRESS,
+        [ABUSE_NETWORK] = STATISTICS_LIMIT_FAILED_NETWORK,
+        [ABUSE_USER] = STATISTICS_LIMIT_FAILED_USER,
+    };
+    enum abuse_judgement judgement = session->dialogue->judgement;
+    session_exceed(session, limits[judgement], REPLY_AUTH_PUT_OFF, abuse_reason(judgement));
 }
 
 void login_tell_refusal(struct session *session)
 {
+    static const enum reply replies[] = {
+        [LOGIN_REJECTED] = REPLY_AUTH_FAILED,
+        [LOGIN_UNDECIDED] = REPLY_AUTH_UNAVAILABLE,
+        [LOGIN_BUSY] = REPLY_AUTH_BUSY,
+    };
+    struct dialogue *dialogue = session->dialogue;
+    enum login_refusal refusal = dialogue->refusal;
     session->phase = SESSION_COMMANDS;
-    if (++session->dialogue->failed_logins >= session->service->config->auth.attempts) {
-        session_exceed(session, STATISTICS_LIMIT_ATTEMPTS, REPLY_AUTH_FAILED,
+    if (refusal == LOGIN_PUT_OFF) {
+        tell_put_off(session);
+        return;
+    }
+    if (refusal != LOGIN_BUSY &&
+        ++dialogue->failed_logins >= session->service->config->auth.attempts) {
+        session_exceed(session, STATISTICS_LIMIT_ATTEMPTS, replies[refusal],
                        "too many failed logins");
         return;
     }
-    session_reply(session, REPLY_AUTH_FAILED);
+    session_reply(session, replies[refusal]);
     dialogue_continue(session);
 }
 
@@ -76,103 +106,82 @@ static void accept_login(struct session *session, const char *login)
     handover_begin(session);
 }
 
-static void report_outage(struct session *session)
+/* PAM was not asked, or its answer is not told: the reply says nothing about the password. */
+static void put_off(struct session *session, enum abuse_judgement judgement)
 {
-    session->phase = SESSION_COMMANDS;
-    session_reply(session, REPLY_AUTH_UNAVAILABLE);
-    dialogue_continue(session);
+    log_failure(session, session->dialogue->sasl.user, STATISTICS_LOGIN_PUT_OFF,
+                abuse_reason(judgement));
+    session->dialogue->judgement = judgement;
 }
 
-/* What PAM says, or would say, is nobody's to know now. */
-static bool put_off(struct session *session, enum abuse_judgement judgement)
+static void on_outcome(void *context, const struct auth_outcome *outcome)
 {
-    static const enum statistics_limit limits[] = {
-        [ABUSE_ADDRESS] = STATISTICS_LIMIT_FAILED_ADDRESS,
-        [ABUSE_NETWORK] = STATISTICS_LIMIT_FAILED_NETWORK,
-        [ABUSE_USER] = STATISTICS_LIMIT_FAILED_USER,
-    };
-    struct sasl *sasl = &session->dialogue->sasl;
-    if (judgement == ABUSE_NONE)
-        return false;
-    log_failure(session, sasl->user, STATISTICS_LOGIN_PUT_OFF, abuse_reason(judgement));
-    sasl_wipe(sasl);
-    session_exceed(session, limits[judgement], REPLY_AUTH_PUT_OFF, abuse_reason(judgement));
-    return true;
-}
-
-/* Others may have failed, here or at another machine, while PAM was asked: guesses at the same
- * time are no more than those in turn. */
-static bool is_put_off_meanwhile(struct session *session)
-{
-    if (!put_off(session,
-                 abuse_judge_verdict(session->service->abuse, session_abuse_client(session),
-                                     session->dialogue->sasl.user)))
-        return false;
-    session_settle(session);
-    return true;
-}
-
-static void on_verdict(void *context, const struct auth_message_verdict *verdict,
-                       uint64_t elapsed_ms)
-{
-    static const enum statistics_login results[AUTH_RESULT_COUNT] = {
-        [AUTH_REJECTED] = STATISTICS_LOGIN_REJECTED,
-        [AUTH_UNAVAILABLE] = STATISTICS_LOGIN_UNAVAILABLE,
+    static const struct {
+        enum statistics_login counted;
+        enum login_refusal told;
+    } refusals[AUTH_RESULT_COUNT] = {
+        [AUTH_REJECTED] = {STATISTICS_LOGIN_REJECTED, LOGIN_REJECTED},
+        [AUTH_UNAVAILABLE] = {STATISTICS_LOGIN_UNAVAILABLE, LOGIN_UNDECIDED},
     };
     struct session *session = context;
     struct dialogue *dialogue = session->dialogue;
+    const struct auth_message_verdict *verdict = outcome->verdict;
 
     dialogue->request = NULL;
-    statistics_observe(&statistics->login_duration, elapsed_ms);
-    if (verdict->result != AUTH_UNAVAILABLE && is_put_off_meanwhile(session))
-        return;
-    if (verdict->result == AUTH_ACCEPTED)
-        abuse_login_succeeded(session->service->abuse, session_abuse_client(session),
-                              dialogue->sasl.user);
-    else if (verdict->result == AUTH_REJECTED)
-        abuse_login_failed(session->service->abuse, session_abuse_client(session),
-                           dialogue->sasl.user);
-    if (verdict->result != AUTH_ACCEPTED)
-        log_failure(session, dialogue->sasl.user, results[verdict->result], verdict->reason);
-    sasl_wipe(&dialogue->sasl);
-
-    if (verdict->result == AUTH_ACCEPTED)
+    statistics_observe(&statistics->login_duration, outcome->elapsed_ms);
+    if (outcome->judgement != ABUSE_NONE) {
+        put_off(session, (enum abuse_judgement)outcome->judgement);
+        tell_at(session, LOGIN_PUT_OFF, outcome->due_ms);
+    } else if (verdict->result == AUTH_ACCEPTED) {
+        sasl_wipe(&dialogue->sasl);
         accept_login(session, verdict->login);
-    else if (verdict->result == AUTH_REJECTED)
-        delay_refusal(session, verdict->delay_ms, elapsed_ms);
-    else
-        report_outage(session);
+    } else {
+        log_failure(session, dialogue->sasl.user, refusals[verdict->result].counted,
+                    verdict->reason);
+        tell_at(session, refusals[verdict->result].told, outcome->due_ms);
+    }
+    if (session->phase == SESSION_DELAYED)
+        sasl_wipe(&dialogue->sasl);
     session_settle(session);
+}
+
+static void refuse_crowd(struct session *session)
+{
+    log_failure(session, session->dialogue->sasl.user, STATISTICS_LOGIN_UNAVAILABLE,
+                "too many logins are waiting");
+    statistics_add(&statistics->limits[STATISTICS_LIMIT_AUTH_QUEUE], 1);
+    tell_later(session, LOGIN_BUSY);
 }
 
 static void submit(struct session *session)
 {
     struct sasl *sasl = &session->dialogue->sasl;
-    if (put_off(session, abuse_judge_login(session->service->abuse,
-                                           session_abuse_client(session), sasl->user)))
-        return;
-    session->dialogue->request =
-        auth_pool_submit(session->service->pool, sasl->user, sasl->password,
-                         &session->client_address, on_verdict, session);
-    explicit_bzero(sasl->password, sizeof sasl->password);
-    if (session->dialogue->request) {
-        statistics_set(&statistics->logins_waiting,
-                       auth_pool_state(session->service->pool).queued);
-        session->phase = SESSION_VERDICT;
+    struct abuse_client client = session_abuse_client(session);
+    enum abuse_judgement judgement =
+        abuse_judge_login(session->service->abuse, client, sasl->user);
+    if (judgement != ABUSE_NONE) {
+        put_off(session, judgement);
+        tell_later(session, LOGIN_PUT_OFF);
+        sasl_wipe(sasl);
         return;
     }
-    log_failure(session, sasl->user, STATISTICS_LOGIN_UNAVAILABLE,
-                "too many logins are waiting");
-    statistics_add(&statistics->limits[STATISTICS_LIMIT_AUTH_QUEUE], 1);
-    session->phase = SESSION_COMMANDS;
-    session_reply(session, REPLY_AUTH_BUSY);
+    session->dialogue->request = auth_pool_submit(
+        session->service->pool, sasl->user, sasl->password,
+        (struct auth_client){client.address, client.is_exempt}, on_outcome, session);
+    explicit_bzero(sasl->password, sizeof sasl->password);
+    if (!session->dialogue->request) {
+        refuse_crowd(session);
+        return;
+    }
+    statistics_set(&statistics->logins_waiting, auth_pool_state(session->service->pool).queued);
+    session->phase = SESSION_VERDICT;
 }
 
 static void refuse_other_name(struct session *session)
 {
     log_failure(session, session->dialogue->sasl.user, STATISTICS_LOGIN_REJECTED,
                 "authorization as somebody else");
-    delay_refusal(session, 0, 0);
+    tell_later(session, LOGIN_REJECTED);
     sasl_wipe(&session->dialogue->sasl);
 }
 

@@ -16,6 +16,7 @@
 #include "proxy/abuse.h"
 #include "proxy/acceptor.h"
 #include "proxy/admin/admin.h"
+#include "proxy/attempts.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
 #include "proxy/connections.h"
@@ -279,19 +280,11 @@ static bool make_service(struct reactor *reactor)
 {
     struct service *service = &reactor->service;
     const struct config *config = reactor->settings->config;
-    struct auth_pool_options options = {
-        .workers = config->auth.workers,
-        .share = config->auth.share,
-        .queue_limit = config->auth.queue,
-        .timeout_ms = config->auth.timeout_ms,
-        .fault = on_worker_fault,
-        .fault_context = reactor,
-    };
     service->config = config;
     service->refusing = reactor->settings->refusing;
     service->backend_contexts = reactor->settings->contexts->backends;
     service->streams = stream_loop_new(service->base);
-    service->pool = auth_pool_new(service->base, &options);
+    service->pool = attempts_new_pool(service, on_worker_fault, reactor);
     service->control =
         control_client_new(service->base, reactor->settings->control, on_control, reactor);
     service->opener = opener_client_new(service->base);

@@ -45,6 +45,14 @@ enum session_phase {
 };
 _Static_assert(SESSION_OVER == SESSION_STATES, "every other phase has a name");
 
+/* Why a login is none. Each but the first is 454. */
+enum login_refusal {
+    LOGIN_REJECTED,
+    LOGIN_UNDECIDED, /* PAM could not say */
+    LOGIN_BUSY,      /* the queue is full */
+    LOGIN_PUT_OFF,   /* after too many others; ends the session */
+};
+
 /* What is needed until AUTH has succeeded, and not after. */
 struct dialogue {
     struct buffer input;
@@ -57,11 +65,13 @@ struct dialogue {
     unsigned failed_logins;
     struct sasl sasl;
     struct auth_request *request;
-    uint64_t told_at_ms;   /* SESSION_DELAYED: when the refusal is due */
-    uint64_t handshake_ms; /* SESSION_HANDSHAKE: when it began */
-    uint64_t opened_ms;    /* SESSION_FIRST_BYTE: likewise */
-    uint64_t heard_ms;     /* SESSION_COMMANDS: the last command, or handshake */
-    uint64_t resolving_ms; /* SESSION_RESOLVING: likewise */
+    enum login_refusal refusal;     /* SESSION_DELAYED: what is told */
+    enum abuse_judgement judgement; /* of LOGIN_PUT_OFF */
+    uint64_t told_at_ms;            /* SESSION_DELAYED: when it is told */
+    uint64_t handshake_ms;          /* SESSION_HANDSHAKE: when it began */
+    uint64_t opened_ms;             /* SESSION_FIRST_BYTE: likewise */
+    uint64_t heard_ms;              /* SESSION_COMMANDS: the last command, or handshake */
+    uint64_t resolving_ms;          /* SESSION_RESOLVING: likewise */
 };
 
 struct session {

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "auth/pool.h"
+#include "proxy/base/clock.h"
 
 #define WORKERS    4
 #define FOREVER_MS 60000
@@ -37,10 +38,16 @@ struct client {
     struct auth_request *request;
     unsigned calls;
     struct auth_message_verdict verdict;
-    uint64_t elapsed_ms;
+    uint64_t elapsed_ms, due_ms;
+    unsigned judgement;
     void (*then)(void *context); /* what the callback does besides */
     void *then_context;
 };
+
+static inline struct auth_client client_at(const struct address *address)
+{
+    return (struct auth_client){.address = address};
+}
 
 static inline void on_fault(void *context, unsigned slot, const char *reason)
 {
@@ -50,14 +57,15 @@ static inline void on_fault(void *context, unsigned slot, const char *reason)
     snprintf(world->fault_reason, sizeof world->fault_reason, "%s", reason);
 }
 
-static inline void on_verdict(void *context, const struct auth_message_verdict *verdict,
-                              uint64_t elapsed_ms)
+static inline void on_verdict(void *context, const struct auth_outcome *outcome)
 {
     struct client *client = context;
     client->calls++;
     client->request = NULL;
-    client->verdict = *verdict;
-    client->elapsed_ms = elapsed_ms;
+    client->verdict = *outcome->verdict;
+    client->elapsed_ms = outcome->elapsed_ms;
+    client->due_ms = outcome->due_ms;
+    client->judgement = outcome->judgement;
     if (client->then)
         client->then(client->then_context);
 }
@@ -121,7 +129,7 @@ static inline void ask(struct world *world, struct client *client, const char *u
     struct address address = address_of(from);
     memset(client, 0, sizeof *client);
     client->request =
-        auth_pool_submit(world->pool, user, "secret", &address, on_verdict, client);
+        auth_pool_submit(world->pool, user, "secret", client_at(&address), on_verdict, client);
     assert_non_null(client->request);
     assert_int_equal(client->calls, 0);
 }

@@ -67,6 +67,17 @@ class Pam:
                      f"auth required {os.path.dirname(MATRIX)}/pam_set_items.so",
                      "account required pam_permit.so")
         self.service("unix", "auth required pam_unix.so", "account required pam_unix.so")
+        # PAM thinks for a while about bob, and about nobody else.
+        thoughtful = self._script("think", "#!/bin/sh\nexec sleep 0.4\n")
+        self.service("thoughtful",
+                     "auth [success=ignore default=1] pam_succeed_if.so quiet user = bob",
+                     f"auth optional pam_exec.so quiet {thoughtful}",
+                     *self._users_of("thoughtful"))
+        # Says "system error" to a wrong password, as pam_exec does.
+        judge = self._script("judge", "#!/bin/sh\nread -r password\n"
+                             'test "$PAM_USER/$password" = alice/wonderland\n')
+        self.service("undecided", f"auth required pam_exec.so quiet expose_authtok {judge}",
+                     "account required pam_permit.so")
         self.service("broken", "auth required no_such_module.so",
                      "account required pam_permit.so")
         self.service("no_account", "auth required pam_permit.so", "account required pam_deny.so")
@@ -150,6 +161,13 @@ class SystemUser:
 
     def expire(self):
         self.change(["chage", "-E", "1", self.name])
+
+    def age(self):
+        """The password has to be changed before the next login."""
+        self.change(["chage", "-d", "0", self.name])
+
+    def remove_password(self):
+        self.change(["passwd", "-d", self.name])
 
     def lock(self):
         self.change(["usermod", "-L", self.name])
