@@ -55,8 +55,9 @@ struct auth_client {
 typedef unsigned auth_pool_judge(void *limits, const struct address *client, const char *user);
 
 /* PAM was asked, the login was not put off, and is settled now; the callback comes next. Called
- * also when the client has gone, unless that login was a success. */
-typedef void auth_pool_count(void *limits, const struct address *client, const char *user,
+ * also when the client has gone, unless that login was a success. Returns whether the login
+ * counts as a failed one. */
+typedef bool auth_pool_count(void *limits, const struct address *client, const char *user,
                              const struct auth_message_verdict *verdict);
 
 struct auth_pool_options {
@@ -90,7 +91,8 @@ void auth_pool_attach(struct auth_pool *pool, unsigned slot, int socket);
 struct auth_outcome {
     const struct auth_message_verdict *verdict; /* valid during the callback */
     unsigned
-        judgement; /* not 0: what auth_pool_judge said, and the verdict is not to be told */
+        judgement;   /* not 0: what auth_pool_judge said, and the verdict is not to be told */
+    bool is_counted; /* what auth_pool_count returned; false where it was not called */
     uint64_t elapsed_ms; /* from submission until it was decided */
     uint64_t due_ms;     /* when to tell whatever is not a success, in time of clock_now_ms() */
 };

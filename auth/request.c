@@ -62,13 +62,13 @@ static unsigned judge(const struct auth_request *request)
     return options->judge(options->limits, &request->client, request->user);
 }
 
-static void count(const struct auth_request *request)
+static bool count(const struct auth_request *request)
 {
     const struct auth_pool_options *options = &request->pool->options;
-    if (options->count && !request->is_exempt && request->asked_ms > 0 &&
-        request->judgement == 0 &&
-        (request->callback || request->verdict.result != AUTH_ACCEPTED))
-        options->count(options->limits, &request->client, request->user, &request->verdict);
+    bool is_told = request->callback || request->verdict.result != AUTH_ACCEPTED;
+    return options->count && is_told && !request->is_exempt && request->asked_ms > 0 &&
+           request->judgement == 0 &&
+           options->count(options->limits, &request->client, request->user, &request->verdict);
 }
 
 /* Calls back, and frees the request once no worker has it. */
@@ -85,7 +85,7 @@ static void settle(struct auth_request *request)
     if (request->verdict.result == AUTH_REJECTED && request->judgement == 0)
         request->judgement = judge(request);
     outcome.judgement = request->judgement;
-    count(request);
+    outcome.is_counted = count(request);
     request->callback = NULL;
     pool_wake_dispatch(request->pool);
     if (callback)

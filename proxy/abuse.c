@@ -76,13 +76,20 @@ static bool is_over(const struct abuse *abuse, const struct abuse_level *level)
     return level->limit > 0 && height(abuse, level) + TALLY_ONE > level->limit;
 }
 
+/* One more, at this machine. False: the level is as high as it gets, or there is no limit. */
+static bool count_here(struct abuse *abuse, const struct abuse_level *level)
+{
+    if (level->limit == 0 || height(abuse, level) >= level->most)
+        return false;
+    tally_add(abuse->tally, level->key, TALLY_ONE, level->leak_per_hour, clock_now_ms());
+    return true;
+}
+
 /* One more, here and everywhere. */
 static void count(struct abuse *abuse, const struct abuse_level *level)
 {
-    if (level->limit == 0 || height(abuse, level) >= level->most)
-        return;
-    tally_add(abuse->tally, level->key, TALLY_ONE, level->leak_per_hour, clock_now_ms());
-    shared_add(abuse->shared, level);
+    if (count_here(abuse, level))
+        shared_add(abuse->shared, level);
 }
 
 static bool admit(struct abuse *abuse, const struct abuse_level *level)
@@ -158,6 +165,15 @@ enum abuse_judgement abuse_judge_login(struct abuse *abuse, struct abuse_client 
     return abuse_judge_verdict(abuse, client, user);
 }
 
+/* Has one of them had several logins in a row that PAM could not decide? */
+static bool is_undecided(const struct abuse *abuse, const struct address *client,
+                         const char *user)
+{
+    struct abuse_level address = level_of(abuse, ABUSE_UNDECIDED_ADDRESS, client, user);
+    struct abuse_level name = level_of(abuse, ABUSE_UNDECIDED_USER, client, user);
+    return is_over(abuse, &address) || is_over(abuse, &name);
+}
+
 enum abuse_judgement abuse_judge_verdict(struct abuse *abuse, struct abuse_client client,
                                          const char *user)
 {
@@ -166,19 +182,38 @@ enum abuse_judgement abuse_judge_verdict(struct abuse *abuse, struct abuse_clien
     if (is_trusted(abuse, client.address, user))
         return ABUSE_NONE;
     enum abuse_judgement judgement = judge(abuse, client.address, user);
-    if (judgement != ABUSE_NONE)
+    if (judgement != ABUSE_NONE && !is_undecided(abuse, client.address, user))
         hold_against(abuse, ABUSE_FAILED_ADDRESS, client.address, user);
     return judgement;
 }
 
+/* What a failed login raises. */
+static const enum abuse_kind failed_kinds[] = {ABUSE_FAILED_ADDRESS, ABUSE_FAILED_NETWORK,
+                                               ABUSE_FAILED_USER, ABUSE_TRUSTED_FAILED};
+enum { FAILED_KINDS = sizeof failed_kinds / sizeof failed_kinds[0] };
+
 void abuse_login_failed(struct abuse *abuse, struct abuse_client client, const char *user)
 {
-    static const enum abuse_kind kinds[] = {ABUSE_FAILED_ADDRESS, ABUSE_FAILED_NETWORK,
-                                            ABUSE_FAILED_USER, ABUSE_TRUSTED_FAILED};
     if (client.is_exempt)
         return;
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        hold_against(abuse, kinds[i], client.address, user);
+    for (size_t i = 0; i < FAILED_KINDS; i++)
+        hold_against(abuse, failed_kinds[i], client.address, user);
+}
+
+bool abuse_login_undecided(struct abuse *abuse, struct abuse_client client, const char *user)
+{
+    if (client.is_exempt)
+        return false;
+    bool counts = is_undecided(abuse, client.address, user);
+    struct abuse_level address = level_of(abuse, ABUSE_UNDECIDED_ADDRESS, client.address, user);
+    struct abuse_level name = level_of(abuse, ABUSE_UNDECIDED_USER, client.address, user);
+    (void)count_here(abuse, &address);
+    (void)count_here(abuse, &name);
+    for (size_t i = 0; counts && i < FAILED_KINDS; i++) {
+        struct abuse_level level = level_of(abuse, failed_kinds[i], client.address, user);
+        (void)admit(abuse, &level);
+    }
+    return counts;
 }
 
 void abuse_login_succeeded(struct abuse *abuse, struct abuse_client client, const char *user)
@@ -187,6 +222,9 @@ void abuse_login_succeeded(struct abuse *abuse, struct abuse_client client, cons
         return;
     struct abuse_level failed = level_of(abuse, ABUSE_TRUSTED_FAILED, client.address, user);
     struct abuse_level trust = level_of(abuse, ABUSE_TRUST, client.address, user);
+    /* That of the address stays: a guesser may have an account too. */
+    struct abuse_level undecided = level_of(abuse, ABUSE_UNDECIDED_USER, client.address, user);
+    tally_clear(abuse->tally, undecided.key);
     tally_clear(abuse->tally, failed.key);
     tally_raise(abuse->tally, trust.key, trust.most, trust.leak_per_hour, clock_now_ms());
     shared_forget(abuse->shared, &failed);

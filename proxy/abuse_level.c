@@ -16,7 +16,7 @@
 #define OVERDRAW 2u
 
 enum part { PART_ADDRESS = 1, PART_NETWORK = 2, PART_USER = 4 };
-enum speed { SPEED_MINUTE, SPEED_HOUR, SPEED_FORGIVE, SPEED_TRUST };
+enum speed { SPEED_MINUTE, SPEED_HOUR, SPEED_FORGIVE, SPEED_UNDECIDED, SPEED_TRUST };
 
 static const struct {
     const char *name;
@@ -37,6 +37,10 @@ static const struct {
                               LIMIT(failed_logins)},
     [ABUSE_MESSAGES] = {"messages", PART_USER, SPEED_HOUR, LIMIT(messages_per_hour)},
     [ABUSE_RECIPIENTS] = {"recipients", PART_USER, SPEED_HOUR, LIMIT(recipients_per_hour)},
+    [ABUSE_UNDECIDED_ADDRESS] = {"undecided-address", PART_ADDRESS, SPEED_UNDECIDED,
+                                 LIMIT(failed_logins)},
+    [ABUSE_UNDECIDED_USER] = {"undecided-user", PART_USER, SPEED_UNDECIDED,
+                              LIMIT(failed_logins_user)},
 #undef LIMIT
 };
 
@@ -55,6 +59,9 @@ static void set_scale(struct abuse_level *level, const struct config_limits *lim
         level->leak_per_hour = limit * TALLY_ONE;
         break;
     case SPEED_FORGIVE:
+    case SPEED_UNDECIDED:
+        if (kinds[kind].speed == SPEED_UNDECIDED && limit > 0)
+            level->limit = ABUSE_UNDECIDED_LIMIT * TALLY_ONE;
         level->leak_per_hour =
             (uint32_t)(UINT64_C(3600) * 1000 * TALLY_ONE / limits->forgive_ms);
         level->most = OVERDRAW * level->limit;

@@ -20,11 +20,15 @@ enum abuse_kind {
     ABUSE_TRUSTED_FAILED, /* since then */
     ABUSE_MESSAGES,
     ABUSE_RECIPIENTS,
+    ABUSE_UNDECIDED_ADDRESS, /* logins that PAM could not decide */
+    ABUSE_UNDECIDED_USER,
     ABUSE_KIND_COUNT,
 };
 
 /* A user name counts as far as this. */
 #define ABUSE_USER_LIMIT 255
+/* Logins in a row that PAM could not decide; a further one counts as a failed login. */
+#define ABUSE_UNDECIDED_LIMIT 3u
 /* "postern:", the kind, an address and a user. */
 #define ABUSE_NAME_SIZE 384
 

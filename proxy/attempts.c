@@ -18,17 +18,20 @@ static unsigned judge(void *context, const struct address *client, const char *u
     return abuse_judge_verdict(service->abuse, limited(client), user);
 }
 
-static void count(void *context, const struct address *client, const char *user,
+static bool count(void *context, const struct address *client, const char *user,
                   const struct auth_message_verdict *verdict)
 {
-    static void (*const counts[AUTH_RESULT_COUNT])(struct abuse *, struct abuse_client,
-                                                   const char *) = {
-        [AUTH_ACCEPTED] = abuse_login_succeeded,
-        [AUTH_REJECTED] = abuse_login_failed,
-    };
-    const struct service *service = context;
-    if (counts[verdict->result])
-        counts[verdict->result](service->abuse, limited(client), user);
+    struct abuse *abuse = ((const struct service *)context)->abuse;
+    switch (verdict->result) {
+    case AUTH_ACCEPTED:
+        abuse_login_succeeded(abuse, limited(client), user);
+        return false;
+    case AUTH_REJECTED:
+        abuse_login_failed(abuse, limited(client), user);
+        return true;
+    default:
+        return abuse_login_undecided(abuse, limited(client), user);
+    }
 }
 
 struct auth_pool *attempts_new_pool(struct service *service, auth_pool_fault *fault,

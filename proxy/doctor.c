@@ -34,6 +34,7 @@ static const struct {
     {"log", doctor_check_log, DOCTOR_ERROR, true},
     {"pam-service", doctor_check_pam_service, DOCTOR_ERROR, true},
     {"pam-modules", doctor_check_pam_modules, DOCTOR_ERROR, true},
+    {"pam-refusals", doctor_check_pam_refusals, DOCTOR_WARNING, true},
     {"backend", doctor_check_backends, DOCTOR_ERROR, true},
     {"backend-identity", doctor_check_identities, DOCTOR_ERROR, true},
     {"backend-open-relay", doctor_check_strangers, DOCTOR_ERROR, true},

@@ -47,7 +47,7 @@ doctor_check doctor_check_names, doctor_check_chains;
 /* doctor_files.c */
 doctor_check doctor_check_keys, doctor_check_directories;
 /* doctor_pam.c */
-doctor_check doctor_check_pam_service, doctor_check_pam_modules;
+doctor_check doctor_check_pam_service, doctor_check_pam_modules, doctor_check_pam_refusals;
 /* doctor_backend.c */
 doctor_check doctor_check_backends, doctor_check_identities, doctor_check_strangers;
 doctor_check doctor_check_local;

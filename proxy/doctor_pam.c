@@ -28,6 +28,7 @@ struct module {
 struct service {
     const char *directory; /* of the configuration; NULL: the system's */
     bool has[2];           /* by DOCTOR_PAM_AUTH and _ACCOUNT: a line of that type */
+    bool cannot_refuse[2]; /* likewise: one whose module calls a refusal a system error */
     struct module modules[MODULES_LIMIT];
     size_t count;
     char fault[FILE_PATH_SIZE + 128]; /* empty: none */
@@ -50,6 +51,14 @@ static void add_module(struct service *service, const struct doctor_pam_line *li
     module->silent = line->silent;
 }
 
+/* It knows of a program only whether it succeeded. */
+static bool calls_refusals_errors(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    return strcmp(name, "pam_exec.so") == 0;
+}
+
 /* A line of a file that was included for one type counts for that type only. */
 static void take_line(struct service *service, const struct doctor_pam_line *line,
                       enum doctor_pam_type only, unsigned depth)
@@ -62,6 +71,8 @@ static void take_line(struct service *service, const struct doctor_pam_line *lin
             read_file(service, line->path, every ? only : line->type, depth + 1);
     } else if (line->kind == DOCTOR_PAM_MODULE && line->type != DOCTOR_PAM_OTHER) {
         service->has[line->type] = true;
+        service->cannot_refuse[line->type] |=
+            line->decides && calls_refusals_errors(line->path);
         add_module(service, line);
     }
 }
@@ -172,6 +183,30 @@ void doctor_check_pam_service(struct doctor *doctor)
                       service->has[DOCTOR_PAM_AUTH] ? "account" : "auth");
     } else {
         doctor_good(doctor, "%s: it names %zu modules", name, service->count);
+    }
+    free(service);
+}
+
+void doctor_check_pam_refusals(struct doctor *doctor)
+{
+    const char *name = doctor->config->auth.pam_service;
+    struct service *service = read_service(doctor);
+    if (!service)
+        return;
+    if (service->cannot_refuse[DOCTOR_PAM_AUTH] || service->cannot_refuse[DOCTOR_PAM_ACCOUNT]) {
+        bool of_auth = service->cannot_refuse[DOCTOR_PAM_AUTH];
+        doctor_fault(
+            doctor,
+            "%s: pam_exec.so decides in its %s lines, and calls every refusal a system "
+            "error: clients hear 454, try again later, as in an outage%s",
+            name, of_auth ? "auth" : "account",
+            of_auth ? "" : ", and learn that the password was right");
+        doctor_advise(doctor,
+                      "let another module say no: \"%s [success=done default=ignore] "
+                      "pam_exec.so ...\" and \"%s required pam_deny.so\" after it",
+                      of_auth ? "auth" : "account", of_auth ? "auth" : "account");
+    } else if (service->fault[0] == '\0') {
+        doctor_good(doctor, "%s: no module in it is known to report refusals as errors", name);
     }
     free(service);
 }

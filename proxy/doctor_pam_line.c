@@ -64,6 +64,30 @@ static void take_path(struct word word, enum doctor_pam_kind kind, struct doctor
     out->kind = kind;
 }
 
+/* The action for `value` in "[value=action ...]"; empty: none is set. */
+static struct word action_for(struct word control, const char *value)
+{
+    const char *at = control.start + 1, *end = control.start + control.length - 1;
+    size_t length = strlen(value);
+    for (struct word word = next_word(&at, end); word.length > 0; word = next_word(&at, end))
+        if (word.length > length && word.start[length] == '=' &&
+            strncmp(word.start, value, length) == 0)
+            return (struct word){word.start + length + 1, word.length - length - 1};
+    return (struct word){control.start, 0};
+}
+
+/* A value without an action is as bad as a failure of a module that is required. */
+static bool decides(struct word control)
+{
+    if (control.length < 2 || control.start[0] != '[')
+        return is(control, "required") || is(control, "requisite");
+    struct word action = action_for(control, "system_err");
+    if (action.length == 0)
+        action = action_for(control, "default");
+    bool jumps = action.length > 0 && action.start[0] >= '0' && action.start[0] <= '9';
+    return !jumps && !is(action, "ignore") && !is(action, "reset");
+}
+
 void doctor_pam_line_parse(const char *line, size_t length, struct doctor_pam_line *out)
 {
     const char *comment = memchr(line, '#', length);
@@ -78,6 +102,7 @@ void doctor_pam_line_parse(const char *line, size_t length, struct doctor_pam_li
         take_path(next_word(&line, end), DOCTOR_PAM_INCLUDE, out);
     } else if (take_type(word, out)) {
         struct word control = next_word(&line, end);
+        out->decides = decides(control);
         bool include = is(control, "include") || is(control, "substack");
         take_path(next_word(&line, end), include ? DOCTOR_PAM_INCLUDE : DOCTOR_PAM_MODULE, out);
     }

@@ -24,7 +24,8 @@ enum doctor_pam_type {
 struct doctor_pam_line {
     enum doctor_pam_kind kind;
     enum doctor_pam_type type;
-    bool silent; /* "-auth": that the module is missing is no fault */
+    bool silent;  /* "-auth": that the module is missing is no fault */
+    bool decides; /* if the module says PAM_SYSTEM_ERR, so may the whole service */
     char path[DOCTOR_PAM_PATH_SIZE];
 };
 

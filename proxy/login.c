@@ -6,6 +6,7 @@
  * 8). Levels that PAM's answers raise are counted by attempts.c, whether or not the client is
  * still there.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "proxy/abuse.h"
@@ -114,6 +115,19 @@ static void put_off(struct session *session, enum abuse_judgement judgement)
     session->dialogue->judgement = judgement;
 }
 
+/* An outage that counts, or a stack that cannot say no, is told from one that does not count.
+ */
+static void log_refusal(const struct session *session, const struct auth_outcome *outcome,
+                        enum statistics_login result)
+{
+    const struct auth_message_verdict *verdict = outcome->verdict;
+    char reason[AUTH_REASON_LIMIT + 64];
+    bool is_added = verdict->result == AUTH_UNAVAILABLE && outcome->is_counted;
+    snprintf(reason, sizeof reason, "%s%s", verdict->reason,
+             is_added ? "; counted as a failed login, as one of several in a row" : "");
+    log_failure(session, session->dialogue->sasl.user, result, reason);
+}
+
 static void on_outcome(void *context, const struct auth_outcome *outcome)
 {
     static const struct {
@@ -136,8 +150,7 @@ static void on_outcome(void *context, const struct auth_outcome *outcome)
         sasl_wipe(&dialogue->sasl);
         accept_login(session, verdict->login);
     } else {
-        log_failure(session, dialogue->sasl.user, refusals[verdict->result].counted,
-                    verdict->reason);
+        log_refusal(session, outcome, refusals[verdict->result].counted);
         tell_at(session, refusals[verdict->result].told, outcome->due_ms);
     }
     if (session->phase == SESSION_DELAYED)

@@ -298,6 +298,33 @@ def test_module_of_sessions_or_one_that_may_be_missing_is_no_fault(service):
         findings.text
 
 
+@pytest.mark.parametrize("phase, line", [
+    ("auth", "auth required pam_exec.so expose_authtok {script}"),
+    ("auth", "auth requisite {modules}/pam_exec.so expose_authtok {script}"),
+    ("auth", "auth [success=ok default=bad] pam_exec.so expose_authtok {script}"),
+    ("auth", "auth include inner"),
+    ("account", "account required pam_exec.so {script}"),
+])
+def test_module_that_reports_refusals_as_errors_is_a_warning(service, phase, line):
+    line = line.format(script="/usr/bin/false", modules="/usr/lib/x86_64-linux-gnu/security")
+    findings = service("auth required pam_permit.so", line, "account required pam_permit.so",
+                       inner="auth required pam_exec.so expose_authtok /usr/bin/false\n")
+    check_fault(findings, "pam-refusals", "warning", "pam_exec.so", f"its {phase} lines", "454",
+                f"{phase} required pam_deny.so")
+    assert ("password was right" in findings.text) == (phase == "account")
+
+
+@pytest.mark.parametrize("line", [
+    "auth optional pam_exec.so /usr/bin/false",
+    "auth [success=done default=ignore] pam_exec.so expose_authtok /usr/bin/false",
+    "auth sufficient pam_exec.so expose_authtok /usr/bin/false",
+    "session required pam_exec.so /usr/bin/false",
+])
+def test_module_whose_errors_decide_nothing_is_no_fault(service, line):
+    findings = service(line, "auth required pam_unix.so", "account required pam_unix.so")
+    assert findings.severities("pam-refusals") == ["ok"], findings.text
+
+
 @pytest.mark.parametrize("lines, said", [
     (["auth required pam_permit.so"], "account"),
     (["account required pam_permit.so"], "auth"),

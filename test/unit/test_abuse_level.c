@@ -66,6 +66,8 @@ static void test_names(void **state)
         {ABUSE_TRUSTED_FAILED, "192.0.2.1", "a", "postern:trusted-failed:192.0.2.1:a"},
         {ABUSE_MESSAGES, "192.0.2.1", "alice", "postern:messages:alice"},
         {ABUSE_RECIPIENTS, "192.0.2.1", "alice", "postern:recipients:alice"},
+        {ABUSE_UNDECIDED_ADDRESS, "192.0.2.1", "a", "postern:undecided-address:192.0.2.1"},
+        {ABUSE_UNDECIDED_USER, "192.0.2.1", "A", "postern:undecided-user:a"},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {

@@ -144,9 +144,11 @@ static void test_full_queue_refuses_at_once(void **state)
     open_world(&world, 1, (struct auth_pool_options){.queue_limit = 2});
     for (size_t i = 0; i < COUNT(clients); i++)
         ask(&world, &clients[i], "alice", "192.0.2.1:1");
-    assert_null(auth_pool_submit(world.pool, "x", "y", client_at(&address), on_verdict, &further));
+    assert_null(
+        auth_pool_submit(world.pool, "x", "y", client_at(&address), on_verdict, &further));
     settle(&world);
-    assert_null(auth_pool_submit(world.pool, "x", "y", client_at(&address), on_verdict, &further));
+    assert_null(
+        auth_pool_submit(world.pool, "x", "y", client_at(&address), on_verdict, &further));
     auth_request_cancel(clients[2].request);
     ask(&world, &further, "bob", "192.0.2.9:1");
     close_world(&world);
@@ -163,11 +165,14 @@ static void test_credentials_beyond_the_limits_are_not_cut(void **state)
     memset(password, 'x', sizeof password);
     name[sizeof name - 1] = password[sizeof password - 1] = '\0';
     open_world(&world, 1, (struct auth_pool_options){0});
-    assert_null(auth_pool_submit(world.pool, name, "y", client_at(&address), on_verdict, &client));
+    assert_null(
+        auth_pool_submit(world.pool, name, "y", client_at(&address), on_verdict, &client));
     assert_null(
         auth_pool_submit(world.pool, "x", password, client_at(&address), on_verdict, &client));
-    assert_null(auth_pool_submit(world.pool, "", "y", client_at(&address), on_verdict, &client));
-    assert_null(auth_pool_submit(world.pool, "a\nb", "y", client_at(&address), on_verdict, &client));
+    assert_null(
+        auth_pool_submit(world.pool, "", "y", client_at(&address), on_verdict, &client));
+    assert_null(
+        auth_pool_submit(world.pool, "a\nb", "y", client_at(&address), on_verdict, &client));
     assert_int_equal(auth_pool_state(world.pool).queued, 0);
     close_world(&world);
 }

@@ -18,7 +18,7 @@ static unsigned judge(void *context, const struct address *client, const char *u
     return limits->judgement;
 }
 
-static void count(void *context, const struct address *client, const char *user,
+static bool count(void *context, const struct address *client, const char *user,
                   const struct auth_message_verdict *verdict)
 {
     struct limits *limits = context;
@@ -28,6 +28,7 @@ static void count(void *context, const struct address *client, const char *user,
     limits->counted++;
     limits->result = verdict->result;
     snprintf(limits->user, sizeof limits->user, "%s", user);
+    return true;
 }
 
 static void open_limited(struct world *world, struct limits *limits, unsigned workers,

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -50,6 +51,38 @@ static void lines_are_read_as_libpam_reads_them(void **state)
     }
 }
 
+static void line_decides_unless_failures_of_its_module_are_passed_over(void **state)
+{
+    static const struct {
+        const char *control;
+        bool decides;
+    } cases[] = {
+        {"required", true},
+        {"Requisite", true},
+        {"sufficient", false},
+        {"optional", false},
+        {"[success=1 default=ignore]", false},
+        {"[default=die]", true},
+        {"[ default=bad success=ok ]", true},
+        {"[success=ok]", true},
+        {"[success=ok default=ignore system_err=die]", true},
+        {"[default=die system_err=2]", false},
+        {"[default=reset]", false},
+        {"[xdefault=ignore]", true},
+        {"[default]", true},
+        {"[]", true},
+        {"[", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[128];
+        struct doctor_pam_line line;
+        snprintf(text, sizeof text, "auth %s pam_exec.so /bin/check", cases[i].control);
+        doctor_pam_line_parse(text, strlen(text), &line);
+        assert_int_equal(line.decides, cases[i].decides);
+    }
+}
+
 static void path_too_long_is_no_other_path(void **state)
 {
     (void)state;
@@ -64,6 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_read_as_libpam_reads_them),
+        cmocka_unit_test(line_decides_unless_failures_of_its_module_are_passed_over),
         cmocka_unit_test(path_too_long_is_no_other_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

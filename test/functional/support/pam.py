@@ -26,6 +26,14 @@ printf '%s\\n' "type=$PAM_TYPE user=$PAM_USER rhost=$PAM_RHOST tty=$PAM_TTY serv
     >>{path}
 """
 
+# A NUL follows the password; the shell leaves it out.
+_JUDGE = """#!/bin/sh
+read -r password
+echo "$PAM_USER" >>{asked}
+test ! -e {outage} || exit 1
+case $PAM_USER/$password in alice/wonderland | bob/builder) ;; *) exit 1 ;; esac
+"""
+
 # The test keeps the fifo open and writes a line for each that is to go on.
 _STUCK = """#!/bin/sh
 echo $$ >>{entered}
@@ -73,9 +81,9 @@ class Pam:
                      "auth [success=ignore default=1] pam_succeed_if.so quiet user = bob",
                      f"auth optional pam_exec.so quiet {thoughtful}",
                      *self._users_of("thoughtful"))
-        # Says "system error" to a wrong password, as pam_exec does.
-        judge = self._script("judge", "#!/bin/sh\nread -r password\n"
-                             'test "$PAM_USER/$password" = alice/wonderland\n')
+        # pam_exec says "system error" to a wrong password; a file that is there is an outage.
+        self._asked, self.outage = self.directory / "asked", self.directory / "outage"
+        judge = self._script("judge", _JUDGE.format(asked=self._asked, outage=self.outage))
         self.service("undecided", f"auth required pam_exec.so quiet expose_authtok {judge}",
                      "account required pam_permit.so")
         self.service("broken", "auth required no_such_module.so",
@@ -112,6 +120,10 @@ class Pam:
                      f"account required pam_exec.so quiet {script}", *self._users_of("recorded"))
         return path
 
+    def asked(self):
+        """The users of whom the program of the service "undecided" has been asked."""
+        return self._asked.read_text().split() if self._asked.exists() else []
+
     def _entered_pids(self):
         return self._entered.read_text().split() if self._entered.exists() else []
 
@@ -130,7 +142,8 @@ class Pam:
         for pid in self._entered_pids():
             if str(self.directory) in processes.title(pid):
                 os.kill(int(pid), signal.SIGKILL)
-        self._entered.unlink(missing_ok=True)
+        for each in self._entered, self._asked, self.outage:
+            each.unlink(missing_ok=True)
         self._released = 0
         try:
             os.read(self._gate_descriptor, 65536)
