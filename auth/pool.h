@@ -8,11 +8,13 @@
  *
  * A request goes to a free worker at once unless its client's address already
  * holds its share of the slots; then the next request of another address
- * goes first. Whatever is not a success is held until it is settled
+ * goes first. Everything but a success is held until it is settled
  * (schedule.h): the worker is free at once, but the request counts for its
- * address's share until then, so that how long PAM took does not show in how
- * long the next login of that address waits. A worker that is past its time, dies or talks
- * nonsense loses its slot: its request gets AUTH_UNAVAILABLE and the owner is asked, through
+ * address's share until then. So the time for which the next login of that
+ * address waits does not show how long PAM took.
+ *
+ * A worker that is past its time, dies or talks nonsense loses its slot: its
+ * request gets AUTH_UNAVAILABLE and the owner is asked, through
  * auth_pool_fault, for a new one. The worker's time begins when it gets the
  * request, the client's when it asks: a long queue makes clients give up, but
  * kills no worker that has only just begun.
@@ -71,7 +73,7 @@ struct auth_pool_options {
     auth_pool_fault *fault;
     void *fault_context;
     auth_pool_judge *judge; /* NULL: nothing is ever put off */
-    auth_pool_count *count; /* NULL: nobody counts */
+    auth_pool_count *count; /* NULL: nothing is counted */
     void *limits;           /* for both */
 };
 
@@ -94,7 +96,7 @@ struct auth_outcome {
         judgement;   /* not 0: what auth_pool_judge said, and the verdict is not to be told */
     bool is_counted; /* what auth_pool_count returned; false where it was not called */
     uint64_t elapsed_ms; /* from submission until it was decided */
-    uint64_t due_ms;     /* when to tell whatever is not a success, in time of clock_now_ms() */
+    uint64_t due_ms;     /* when to tell a refusal, in time of clock_now_ms() */
 };
 
 /* The outcome, once; the request is gone when it returns. It may submit and cancel other

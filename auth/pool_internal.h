@@ -1,6 +1,6 @@
 /*
- * The pool's structs, shared by pool.c (workers, and who gets one) and request.c (a request
- * from its submission to its callback).
+ * The pool's structs, shared by pool.c (workers, and which request gets one) and request.c (a
+ * request from its submission to its callback).
  */
 #ifndef POSTERN_AUTH_POOL_INTERNAL_H
 #define POSTERN_AUTH_POOL_INTERNAL_H
@@ -22,7 +22,7 @@ struct auth_request {
     struct auth_pool *pool;
     bool is_open;            /* undecided, with a deadline */
     bool is_waiting;         /* for a worker */
-    bool is_with_worker;     /* perhaps longer than anybody waits for the verdict */
+    bool is_with_worker;     /* perhaps longer than the client waits */
     bool is_decided;         /* by PAM, by a limit or by a deadline */
     bool is_held;            /* decided, and not settled yet */
     auth_callback *callback; /* NULL: the client has gone */

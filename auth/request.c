@@ -102,7 +102,7 @@ static bool set_timer(struct auth_request *request, uint64_t now_ms)
     return evtimer_add(&request->timer, &wait) == 0;
 }
 
-/* Rings early where the loop's clock is behind: then it is set once more. */
+/* Rings early if the loop's clock is late: then it is set once more. */
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
     struct auth_request *request = context;
@@ -202,7 +202,7 @@ static bool set_deadline(struct auth_pool *pool)
     return event_add(pool->deadline, &delay) == 0;
 }
 
-/* Comes early where the request that it was set for has ended: then it is set anew. */
+/* Comes early if the request that it was set for has ended: then it is set once more. */
 void request_on_deadline(evutil_socket_t fd, short what, void *context)
 {
     struct auth_pool *pool = context;
@@ -246,7 +246,7 @@ static bool write_datagram(struct auth_request *request, const char *user, const
     return request->length > 0;
 }
 
-/* Workers that are idle will take one each, before anybody has to wait. */
+/* Each idle worker will take one of the waiting requests. */
 static bool queue_full(const struct auth_pool *pool)
 {
     return pool->waiting_count >= pool->options.queue_limit + auth_pool_state(pool).idle;

@@ -10,7 +10,7 @@
  * A refusal is settled a whole number of quanta after PAM was asked: then it
  * is counted, and then the next login of its address may take its place. It
  * leaves a whole number of delays after the client asked. All verdicts that
- * come within one quantum are the same to the client, to everybody else at its
+ * come within one quantum look alike to the client, to other clients of its
  * address, and to the limits.
  */
 #ifndef POSTERN_AUTH_SCHEDULE_H
@@ -34,14 +34,14 @@ struct auth_schedule auth_schedule_make(uint32_t failure_delay_ms);
 
 /*
  * A module has wished for a delay (pam_fail_delay(3)); 0: for none. From now on every refusal
- * waits as long, in whole steps, whatever its own modules wish. libpam lengthens or shortens a
- * wish at random by up to a half before it tells: so two thirds of it is what counts, which is
- * never more than the module wished.
+ * waits as long, in whole steps, also if its own modules wish for less. libpam lengthens or
+ * shortens a wish at random by up to a half before Postern sees it. So two thirds of it count,
+ * which are never more than the module wished.
  */
 void auth_schedule_wish(struct auth_schedule *schedule, uint32_t wished_ms);
 
-/* PAM has taken this long for a login. The quantum doubles, and stays so, until it is as long,
- * or as long as a step: PAM's usual time, on a busy machine too, has to fit into one. */
+/* PAM has taken this long for a login. The quantum doubles until it is as long, or until it is
+ * a step, and never shrinks: PAM's usual time has to fit into one, on a busy machine too. */
 void auth_schedule_took(struct auth_schedule *schedule, uint64_t taken_ms);
 
 /* When a refusal is settled that PAM was asked for at `asked_ms` and gave at `decided_ms`. */

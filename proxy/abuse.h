@@ -55,11 +55,11 @@ MUST_USE enum abuse_judgement abuse_judge_verdict(struct abuse *abuse,
                                                   struct abuse_client client, const char *user);
 void abuse_login_failed(struct abuse *abuse, struct abuse_client client, const char *user);
 /*
- * PAM could not say: there is an outage, or a module says so of a wrong password. Returns
- * whether it counts as a failed login: the user or the address has had ABUSE_UNDECIDED_LIMIT of
- * these already. An outage may last for hours while devices go on trying, so these raise a
- * level no higher than its limit, and after the outage nobody waits longer than until one
- * failed login is forgotten.
+ * PAM could not decide: there is an outage, or a module says so of a wrong password. Returns
+ * whether it counts as a failed login, which it does once the user or the address has had
+ * ABUSE_UNDECIDED_LIMIT of these. An outage may last for hours while devices go on trying. So
+ * these raise a level no higher than its limit: after the outage a client waits until one
+ * failed login is forgotten, and no longer.
  */
 MUST_USE bool abuse_login_undecided(struct abuse *abuse, struct abuse_client client,
                                     const char *user);

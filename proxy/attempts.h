@@ -11,9 +11,9 @@ struct service;
 
 /*
  * The reactor's pool, by the configuration of `service`. What PAM says of a login is counted by
- * the limits of `service`, which may come later, before the login's callback hears of it. A
- * client that has gone counts like one that stayed, or hanging up in time would make a guess
- * free. NULL: no memory.
+ * the limits of `service`, which may be made later, before the login's callback is called. The
+ * login of a client that has gone counts too, or hanging up in time would make a guess free.
+ * NULL: no memory.
  */
 MUST_USE struct auth_pool *attempts_new_pool(struct service *service, auth_pool_fault *fault,
                                              void *fault_context);

@@ -1,10 +1,9 @@
 /*
  * AUTH (RFC 4954): the SASL exchange with the client, the question to the auth pool, and its
  * answer. Everything but a success is told by the session's timer, at a time that depends
- * neither on PAM's answer nor on how long PAM took (threats 45 and 46), so that nobody else
- * waits for it (promise 6). All refusals read the same (threat 15); an outage is 454 (promise
- * 8). Levels that PAM's answers raise are counted by attempts.c, whether or not the client is
- * still there.
+ * neither on PAM's answer nor on how long PAM took (threats 45 and 46); no other client waits
+ * for it (promise 6). All refusals read the same (threat 15); an outage is 454 (promise 8).
+ * attempts.c counts what PAM's answers raise, whether or not the client is still there.
  */
 #include <stdio.h>
 #include <string.h>
@@ -115,8 +114,7 @@ static void put_off(struct session *session, enum abuse_judgement judgement)
     session->dialogue->judgement = judgement;
 }
 
-/* An outage that counts, or a stack that cannot say no, is told from one that does not count.
- */
+/* The record says of an outage whether it counts as a failed login. */
 static void log_refusal(const struct session *session, const struct auth_outcome *outcome,
                         enum statistics_login result)
 {
