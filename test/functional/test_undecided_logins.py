@@ -159,3 +159,11 @@ def test_right_password_after_the_limit_is_not_told(limited, pam):
     assert len(pam.asked()) == FREE + 5
     for one in clients:
         one.close()
+
+
+def test_stack_that_the_doctor_advises_says_no(limited):
+    postern = limited(auth={"pam_service": "decided"})
+    with postern.connect(source="127.0.1.1") as one:
+        one.ehlo()
+        one.login("alice", "wrong", 535)
+        one.login("alice", "wonderland", 235)

@@ -84,8 +84,11 @@ class Pam:
         # pam_exec says "system error" to a wrong password; a file that is there is an outage.
         self._asked, self.outage = self.directory / "asked", self.directory / "outage"
         judge = self._script("judge", _JUDGE.format(asked=self._asked, outage=self.outage))
-        self.service("undecided", f"auth required pam_exec.so quiet expose_authtok {judge}",
-                     "account required pam_permit.so")
+        judging = f"pam_exec.so quiet expose_authtok {judge}"
+        self.service("undecided", f"auth required {judging}", "account required pam_permit.so")
+        # As the doctor advises: pam_deny says no.
+        self.service("decided", f"auth [success=done default=ignore] {judging}",
+                     "auth required pam_deny.so", "account required pam_permit.so")
         self.service("broken", "auth required no_such_module.so",
                      "account required pam_permit.so")
         self.service("no_account", "auth required pam_permit.so", "account required pam_deny.so")
