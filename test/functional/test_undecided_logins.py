@@ -147,14 +147,16 @@ def test_outage_is_no_wrong_password_to_its_client(limited):
 
 
 def test_right_password_after_the_limit_is_not_told(limited, pam):
-    """Guesses at the same time: the right one comes when PAM is not asked any more."""
-    postern = limited(auth={"workers": 1})
+    """The right one waits after many guesses, and its turn comes when PAM is not asked any more."""
+    postern = limited(auth={"workers": 1, "failure_delay": 1})
     clients = [postern.connect(source="127.0.1.1") for _ in range(20)]
     for one in clients:
         one.ehlo()
-    for number, one in enumerate(clients):
-        password = "wonderland" if number == 19 else "wrong"
-        one.send(f"AUTH PLAIN {plain_response('alice', password)}\r\n")
+    *guessing, right = clients
+    for one in guessing:
+        one.send(f"AUTH PLAIN {plain_response('alice', 'wrong')}\r\n")
+    wait.until(lambda: len(pam.asked()) > 1, "PAM is asked, and so the guesses are waiting")
+    right.send(f"AUTH PLAIN {plain_response('alice', 'wonderland')}\r\n")
     assert [one.reply().code for one in clients] == [454] * 20
     assert len(pam.asked()) == FREE + 5
     for one in clients:
