@@ -58,9 +58,7 @@ static bool start_reactor(struct generation *generation, unsigned index)
         .listener_count = count,
         .control = pair[1],
         .log = generation->environment->log,
-        .ticket_secret = *generation->config->tls.ticket_secret
-                             ? generation->contexts->ticket_secret
-                             : generation->environment->ticket_secret,
+        .ticket_periods = generation->environment->ticket_periods,
         .statistics = statistics_take_place(),
         .refusing = generation->environment->refusing,
     };

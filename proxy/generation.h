@@ -20,6 +20,7 @@
 #include "proxy/listeners.h"
 #include "proxy/permits.h"
 #include "proxy/tally.h"
+#include "tls/ticket_periods.h"
 
 struct generation;
 
@@ -29,11 +30,11 @@ struct generation;
 /* What generations have from the master. */
 struct generation_environment {
     const struct listeners *listeners;
-    struct tally *tally;          /* which all reactors share */
-    struct permits *permits;      /* likewise */
-    const uint8_t *ticket_secret; /* TLS_TICKET_SECRET_SIZE bytes */
-    int log;                      /* the reactors' end of the log socket */
-    bool refusing;                /* new connections */
+    struct tally *tally;                   /* which all reactors share */
+    struct permits *permits;               /* likewise */
+    struct ticket_periods *ticket_periods; /* likewise; used without a secret file */
+    int log;                               /* the reactors' end of the log socket */
+    bool refusing;                         /* new connections */
     /* A reactor asks for something that is not its generation's alone: CONTROL_RELOAD,
      * CONTROL_REFUSE or CONTROL_LOG_LEVEL, with a number that is allowed there. */
     void (*wish)(void *context, const struct control_message *message);

@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -194,8 +193,7 @@ static bool set_up(struct master *master)
     master->listeners = listeners_new();
     master->controls = admin_sockets_new();
     if (!master->listeners || !master->controls || !master_make_environment(master) ||
-        !set_up_signals(master) ||
-        getrandom(master->ticket_secret, sizeof master->ticket_secret, 0) < 0)
+        !set_up_signals(master))
         return false;
     master->administration = administration_new(&master->environment, master->controls);
     return master->administration && privileges_hide_memory();
@@ -215,7 +213,7 @@ static void end(struct master *master)
     close(master->environment.log);
     tally_free(master->environment.tally);
     permits_free(master->environment.permits);
-    explicit_bzero(master->ticket_secret, sizeof master->ticket_secret);
+    ticket_periods_free(master->environment.ticket_periods);
 }
 
 static bool has_work(const struct master *master)

@@ -12,7 +12,6 @@
 #include "proxy/generation.h"
 #include "proxy/listeners.h"
 #include "proxy/upgrade.h"
-#include "tls/context.h"
 
 #define GENERATIONS 16 /* that finish their sessions, at most */
 
@@ -23,7 +22,6 @@ struct master {
     struct generation_environment environment;
     struct admin_sockets *controls;
     struct administration *administration;
-    uint8_t ticket_secret[TLS_TICKET_SECRET_SIZE];
     int signals;
     int log; /* the master's end; the environment has the other */
     struct generation *serving;

@@ -57,10 +57,11 @@ bool master_make_environment(struct master *master)
         .tally = estate.tally,
         .permits = estate.permits,
         .refusing = estate.refusing,
-        .ticket_secret = master->ticket_secret,
+        .ticket_periods = ticket_periods_new(),
         .log = estate.log[1],
     };
-    return upgraded || listeners_adopt(master->listeners);
+    return master->environment.ticket_periods &&
+           (upgraded || listeners_adopt(master->listeners));
 }
 
 /* What the next program takes over; the reactors stop accepting, and finish their sessions. */

@@ -26,10 +26,10 @@
 #include "proxy/opener_client.h"
 #include "proxy/process_title.h"
 #include "proxy/reactor_process.h"
+#include "proxy/reactor_tickets.h"
 #include "proxy/resolver.h"
 #include "proxy/session.h"
 #include "proxy/statistics_memory.h"
-#include "tls/context.h"
 #include "tls/kernel.h"
 
 /* How often a reactor that is to end looks whether it may. */
@@ -44,29 +44,14 @@ struct reactor {
     struct door **doors;         /* by index into config->listens */
     struct acceptor **acceptors;
     struct admin *admin;
-    struct event ticket_timer, trim_timer, end_timer, stop_timer, terminated;
+    struct reactor_tickets tickets;
+    struct event trim_timer, end_timer, stop_timer, terminated;
     uint64_t trimmed_at;  /* handshakes there had been */
     uint64_t lost_before; /* log records, by the master */
     bool draining;
     bool lingers;  /* until the others have ended: those who ask are answered to the last */
     bool orphaned; /* nobody is left who could replace a worker */
 };
-
-static void on_ticket_timer(int fd, short what, void *argument)
-{
-    (void)fd, (void)what;
-    struct reactor *reactor = argument;
-    const struct reactor_settings *settings = reactor->settings;
-    time_t now = time(NULL);
-
-    for (size_t i = 0; i < settings->config->listen_count; i++)
-        if (!tls_context_set_ticket_period(settings->contexts->listens[i],
-                                           settings->ticket_secret,
-                                           (uint64_t)(now / TLS_TICKET_PERIOD_S)))
-            log_error("tls: ticket keys cannot be set");
-    struct timeval wait = {TLS_TICKET_PERIOD_S - now % TLS_TICKET_PERIOD_S, 0};
-    evtimer_add(&reactor->ticket_timer, &wait);
-}
 
 /* What nobody tells when it changes. */
 static void look_at_gauges(const struct reactor *reactor)
@@ -376,20 +361,19 @@ static bool make_admin(struct reactor *reactor)
 static void make_timers(struct reactor *reactor)
 {
     struct event_base *base = reactor->service.base;
-    evtimer_assign(&reactor->ticket_timer, base, on_ticket_timer, reactor);
     event_assign(&reactor->trim_timer, base, -1, EV_PERSIST, on_trim_timer, reactor);
     event_add(&reactor->trim_timer, &(struct timeval){TRIM_S, 0});
     evtimer_assign(&reactor->end_timer, base, on_end_timer, reactor);
     evtimer_assign(&reactor->stop_timer, base, on_stop_timer, reactor);
     evsignal_assign(&reactor->terminated, base, SIGTERM, on_terminated, reactor);
     evsignal_add(&reactor->terminated, NULL);
-    on_ticket_timer(-1, 0, reactor);
+    reactor_tickets_start(&reactor->tickets, base, reactor->settings);
 }
 
 static void end(struct reactor *reactor)
 {
     struct service *service = &reactor->service;
-    event_del(&reactor->ticket_timer);
+    reactor_tickets_stop(&reactor->tickets);
     event_del(&reactor->trim_timer);
     event_del(&reactor->end_timer);
     event_del(&reactor->stop_timer);

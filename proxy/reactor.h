@@ -13,6 +13,7 @@
 #include "proxy/contexts.h"
 #include "proxy/permits.h"
 #include "proxy/tally.h"
+#include "tls/ticket_periods.h"
 
 /* A listening socket and what belongs to it. */
 struct reactor_listener {
@@ -27,11 +28,11 @@ struct reactor_settings {
     struct permits *permits; /* likewise */
     const struct reactor_listener *listeners;
     size_t listener_count;
-    int control;                  /* socket to the master */
-    int log;                      /* for log_use_relay(); -1: none */
-    const uint8_t *ticket_secret; /* TLS_TICKET_SECRET_SIZE bytes */
-    uint32_t statistics;          /* for statistics_use() */
-    bool refusing;                /* new connections, until CONTROL_REFUSE says otherwise */
+    int control;                           /* socket to the master */
+    int log;                               /* for log_use_relay(); -1: none */
+    struct ticket_periods *ticket_periods; /* shared by all reactors */
+    uint32_t statistics;                   /* for statistics_use() */
+    bool refusing; /* new connections, until CONTROL_REFUSE says otherwise */
 };
 
 /*

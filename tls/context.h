@@ -43,9 +43,10 @@ MUST_USE SSL_CTX *tls_context_new(const struct tls_settings *settings,
 #define TLS_TICKET_PERIOD_S    (12 * 3600)
 
 /*
- * Sets the keys that tickets are made with, which follow from the secret and the number of the
- * period (time / TLS_TICKET_PERIOD_S): processes that share the secret agree without talking,
- * and a key is gone one period later. Returns false if OpenSSL fails.
+ * Sets the keys that tickets are made with, in place of those before. They follow from the
+ * secret and the number of the period (time / TLS_TICKET_PERIOD_S), so that processes and
+ * machines with the same secret agree. A file's secret makes the keys of all
+ * periods; ticket_periods.h has one for each period. Returns false if OpenSSL fails.
  */
 MUST_USE bool tls_context_set_ticket_period(SSL_CTX *context,
                                             const uint8_t secret[static TLS_TICKET_SECRET_SIZE],

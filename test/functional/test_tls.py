@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 import warnings
 
 import pytest
@@ -234,6 +235,33 @@ def test_client_that_comes_back_is_resumed(start, backend, version):
             postern.reload()
         with postern.log_in(tls_context=settings, session=ticket) as again:
             assert again.tls.session_reused
+
+
+def set_clock(seconds):
+    """So much later, or earlier. In the machine, which has a clock of its own."""
+    time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
+
+
+@pytest.mark.machine
+def test_ticket_of_a_period_that_has_ended_is_worth_nothing_to_anybody(start, backend):
+    """Even if the clock is set back: the keys cannot be made again."""
+    postern = start(backend)
+    settings, period = context(), 12 * 3600
+
+    def visit(session):
+        with postern.log_in(tls_context=settings, session=session) as one:
+            return one.tls.session_reused, one.session_ticket()
+
+    _, ticket = visit(None)
+    assert visit(ticket)[0]
+    set_clock(period)
+    try:
+        postern.reload()
+        assert not visit(ticket)[0]
+    finally:
+        set_clock(-period)
+    postern.reload()
+    assert not visit(ticket)[0]
 
 
 def test_one_ticket_is_sent_in_tls13(postern):
