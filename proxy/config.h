@@ -62,7 +62,7 @@ struct config_tls {
     bool tickets;
     char
         *ticket_secret; /* a file that several machines share; empty: by chance at each start */
-    bool kernel;        /* decrypts what is large */
+    bool kernel;        /* may encrypt and decrypt */
 };
 
 /* A listener has no more backends than this. */

@@ -8,7 +8,7 @@
 #include "proxy/base/log.h"
 #include "tls/client_context.h"
 #include "tls/context.h"
-#include "tls/kernel.h"
+#include "tls/stream.h"
 #include "tls/ticket_secret.h"
 
 static struct tls_certificates *read_certificates(const struct config *config)
@@ -86,10 +86,11 @@ static bool read_ticket_secret(struct contexts *contexts)
 /* Nothing is lost without it. */
 static void look_for_kernel(const struct config *config)
 {
-    if (config->tls.kernel && !tls_kernel_available())
-        log_warning("%s: tls: kernel: this kernel does not decrypt TLS (is its module \"tls\" "
-                    "loaded?); Postern does it",
-                    config->path);
+    if (config->tls.kernel && !stream_kernel_available())
+        log_warning(
+            "%s: tls: kernel: this kernel, or OpenSSL with it, does no TLS (is the module "
+            "\"tls\" loaded?): OpenSSL does it alone",
+            config->path);
 }
 
 struct contexts *contexts_new(const struct config *config)

@@ -30,7 +30,6 @@
 #include "proxy/resolver.h"
 #include "proxy/session.h"
 #include "proxy/statistics_memory.h"
-#include "tls/kernel.h"
 
 /* How often a reactor that is to end looks whether it may. */
 #define END_CHECK_MS 50
@@ -277,7 +276,7 @@ static bool make_service(struct reactor *reactor)
     service->permits = reactor->settings->permits;
     service->abuse = abuse_new(service->base, config, reactor->settings->tally);
     service->scratch = malloc(SERVICE_SCRATCH_SIZE);
-    if (service->streams && config->tls.kernel && tls_kernel_available())
+    if (service->streams && config->tls.kernel && stream_kernel_available())
         stream_loop_use_kernel(service->streams);
     return service->streams && service->pool && service->control && service->opener &&
            service->connections && service->abuse && service->scratch;

@@ -136,7 +136,7 @@ static const struct statistics_row rows[] = {
      "TLS handshakes with clients that failed or were given up.", STATISTICS_COUNTER,
      AT(handshake_failures)},
     {"postern_tls_kernel_sessions_total",
-     "Sessions that have ended and whose large messages the kernel decrypted.",
+     "Sessions that have ended and that the kernel encrypted or decrypted for.",
      STATISTICS_COUNTER, AT(kernel_sessions)},
     {"postern_logins_total",
      "Attempts to log in, by mechanism and result.",

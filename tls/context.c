@@ -13,7 +13,6 @@
 
 #include "proxy/base/log.h"
 #include "tls/authorities.h"
-#include "tls/stream.h"
 
 /* What SSL_CTX_set_tlsext_ticket_keys() takes: name, MAC key, cipher key. */
 #define TICKET_KEYS_SIZE 80
@@ -78,7 +77,6 @@ static void set_options(SSL_CTX *context, const struct tls_settings *settings)
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, tickets ? 1 : 0);
     SSL_CTX_set_alpn_select_cb(context, select_smtp, NULL);
-    stream_prepare_context(context);
 }
 
 /* A digest, as listeners' names may be longer than OpenSSL's 32 bytes. */

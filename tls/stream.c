@@ -24,7 +24,7 @@ static void tell(struct stream *stream, enum stream_event event)
 
 void stream_offer_again(struct stream *stream)
 {
-    if (stream->in_unread_list)
+    if (stream->in_unread_list || stream->finishing)
         return;
     static const struct timeval now = {0};
     stream->in_unread_list = true;
@@ -38,11 +38,12 @@ void stream_fail(struct stream *stream, const char *error)
         return;
     stream->failed = true;
     stream->error = error;
-    if (!stream->finishing)
-        stream_offer_again(stream);
+    stream_offer_again(stream);
 }
 
-ssize_t stream_received(struct stream *stream, ssize_t got, size_t size)
+/* Notes what a system call has received, of so much room, and returns what stream_receive()
+ * does. */
+static ssize_t received(struct stream *stream, ssize_t got, size_t size)
 {
     if (got > 0) {
         stream->socket_empty = (size_t)got < size;
@@ -65,7 +66,7 @@ static ssize_t receive(struct stream *stream, char *buffer, size_t size, int fla
     if (stream->socket_empty)
         return -1;
     ssize_t got = recv(stream->fd, buffer, size, flags);
-    return stream_received(stream, got, flags == 0 ? size : 0);
+    return received(stream, got, flags == 0 ? size : 0);
 }
 
 ssize_t stream_receive(struct stream *stream, char *buffer, size_t size)
@@ -184,11 +185,15 @@ static void on_writable(int fd, short what, void *argument)
     (void)fd, (void)what;
     struct stream *stream = argument;
     stream_flush(stream);
-    if (stream->output.length > 0 && !stream->failed)
+    if (stream_has_unsent(stream) && !stream->failed)
         return;
     event_del(&stream->writable);
+    if (stream->kernel) /* whatever OpenSSL was kept from */
+        stream_offer_again(stream);
     if (stream->finishing)
         stream_finish_event(stream);
+    else if (stream->handshaking)
+        return;
     else if (!stream->failed)
         tell(stream, STREAM_DRAINED);
 }
@@ -210,10 +215,7 @@ struct stream_loop *stream_loop_new(struct event_base *base)
     evtimer_assign(&loop->unread_timer, base, on_unread, loop);
     evtimer_assign(&loop->finish_timer, base, on_finish_timer, loop);
     loop->bio_method = stream_tls_bio_method();
-    loop->engine = tls_engine_new();
-    loop->raw = malloc(STREAM_READ_SIZE);
-    loop->opened = malloc(TLS_RECORD_SIZE_LIMIT);
-    if (loop->bio_method && loop->engine && loop->raw && loop->opened)
+    if (loop->bio_method)
         return loop;
     stream_loop_free(loop);
     return NULL;
@@ -227,9 +229,6 @@ void stream_loop_free(struct stream_loop *loop)
     event_del(&loop->unread_timer);
     event_del(&loop->finish_timer);
     BIO_meth_free(loop->bio_method);
-    tls_engine_free(loop->engine);
-    free(loop->raw);
-    free(loop->opened);
     free(loop);
 }
 
@@ -411,11 +410,11 @@ void stream_writev(struct stream *stream, const struct iovec *pieces, int count)
 
 void stream_flush(struct stream *stream)
 {
-    if (stream->clear.length > 0)
+    if (stream->clear.length > 0 || stream->sealing.length > 0 || stream->closing)
         stream_tls_write(stream);
     if (stream->output.length > 0)
         send_now(stream, NULL, 0);
-    if (stream->end_output && stream->output.length == 0 && !stream->output_ended) {
+    if (stream->end_output && !stream_has_unsent(stream) && !stream->output_ended) {
         stream->output_ended = true;
         shutdown(stream->fd, SHUT_WR);
     }
@@ -423,7 +422,12 @@ void stream_flush(struct stream *stream)
 
 size_t stream_queued(const struct stream *stream)
 {
-    return stream->clear.length + stream->output.length;
+    return stream->clear.length + stream->sealing.length + stream->output.length;
+}
+
+bool stream_has_unsent(const struct stream *stream)
+{
+    return stream->output.length > 0 || stream->sealing.length > 0 || stream->closing;
 }
 
 void stream_end_output(struct stream *stream)

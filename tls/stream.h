@@ -37,8 +37,11 @@ struct stream_loop;
 MUST_USE struct stream_loop *stream_loop_new(struct event_base *base);
 /* Closes the streams that are still finishing. All others must be gone. */
 void stream_loop_free(struct stream_loop *loop);
-/* From now on the kernel opens the records of clients that send much, if it can (see
- * tls/kernel.h). */
+/* Returns whether the kernel does TLS and this OpenSSL can use it. The kernel may load its
+ * module "tls" for that. */
+bool stream_kernel_available(void);
+/* From now on OpenSSL lets the kernel encrypt and decrypt for clients that begin TLS, as far as
+ * both can. */
 void stream_loop_use_kernel(struct stream_loop *loop);
 /* Handshakes begun so far. */
 uint64_t stream_loop_handshakes(const struct stream_loop *loop);
@@ -61,14 +64,11 @@ MUST_USE struct stream *stream_new(struct stream_loop *loop, int fd, stream_call
 /* Who hears of events from now on. */
 void stream_set_callback(struct stream *stream, stream_callback *callback, void *context);
 
-/* Every context that is given to stream_secure() must have been through this. */
-void stream_prepare_context(SSL_CTX *context);
-
 /* Begins a server's handshake. What was read in plaintext is the caller's to forget. */
 MUST_USE bool stream_secure(struct stream *stream, SSL_CTX *context);
 
 /*
- * Has the server's first words go out with its part of the handshake, where that can be (TLS
+ * Lets the server's first words go out with its part of the handshake, where that can be (TLS
  * 1.3's half round trip): the client has them before it answers, and may answer at once.
  * Before stream_secure(), for words that anybody may hear; they must live until
  * STREAM_SECURED, when stream_has_spoken() tells whether they have gone, or are still to be
@@ -139,7 +139,7 @@ void stream_end_output(struct stream *stream);
 
 /*
  * From now on messages come instead of passwords: OpenSSL reads further ahead, and does not
- * overwrite what it has delivered; and the kernel may take over.
+ * overwrite what it has delivered.
  */
 void stream_expect_bulk(struct stream *stream);
 
@@ -148,7 +148,7 @@ bool stream_is_secure(const struct stream *stream);
 const char *stream_tls_version(const struct stream *stream);
 const char *stream_tls_cipher(const struct stream *stream);
 bool stream_tls_resumed(const struct stream *stream);
-/* Has the kernel taken over opening its records? */
+/* Returns whether the kernel encrypts or decrypts for this stream. */
 bool stream_tls_in_kernel(const struct stream *stream);
 
 /* The client's certificate; NULL: none, or not verified. Lives as long as the stream. */

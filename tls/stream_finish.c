@@ -45,7 +45,7 @@ static void begin_finishing(struct stream *stream)
     TAILQ_INSERT_TAIL(&loop->finishing, stream, link);
     if (loop->finishing_count++ == 0)
         arm_timer(loop, now_ms);
-    if (stream->kernel) /* what is there already is no change */
+    if (stream_kernel_opens(stream)) /* what is there already is no change */
         event_del(&stream->readable);
     event_add(&stream->readable, NULL);
 }
@@ -55,7 +55,7 @@ void stream_finish(struct stream *stream, bool at_once)
     stream_tls_close_notify(stream);
     stream_flush(stream);
 
-    bool sent = stream->output.length == 0;
+    bool sent = !stream_has_unsent(stream);
     if (stream->failed || (at_once && sent) || (stream->end_of_input && sent) ||
         stream->loop->finishing_count >= FINISH_STREAMS_LIMIT) {
         stream_free(stream);
@@ -66,33 +66,34 @@ void stream_finish(struct stream *stream, bool at_once)
     begin_finishing(stream);
 }
 
-static ssize_t forget_input(struct stream *stream)
+/* How many bytes; nothing, an end or a fault is 0. Where the kernel opens the records they
+ * cannot be read but by OpenSSL. */
+static size_t forget_input(struct stream *stream)
 {
     char forgotten[4096];
-    uint8_t type, alert;
-    if (!stream->kernel)
-        return stream_receive(stream, forgotten, sizeof forgotten);
-    ssize_t got = stream_kernel_receive(stream, forgotten, sizeof forgotten, &type, &alert);
-    if (alert != 0)
-        stream_fail(stream, "malformed TLS record");
-    return got;
+    size_t got = 0;
+    if (stream_kernel_opens(stream))
+        return stream_tls_read(stream, forgotten, sizeof forgotten, &got) == STREAM_OK ? got
+                                                                                       : 0;
+    ssize_t received = stream_receive(stream, forgotten, sizeof forgotten);
+    return received > 0 ? (size_t)received : 0;
 }
 
 /* Input or room for output on a finishing stream. Frees it when there is nothing to wait for.
  */
 void stream_finish_event(struct stream *stream)
 {
+    size_t got;
     stream_flush(stream);
-    ssize_t got;
     do {
         got = forget_input(stream);
-        if (got > 0)
-            stream->finish_discarded_bytes += (uint32_t)got;
-    } while (stream->kernel && got > 0 && stream->finish_discarded_bytes <= FINISH_BYTES);
+        stream->finish_discarded_bytes += (uint32_t)got;
+    } while (stream_kernel_opens(stream) && got > 0 &&
+             stream->finish_discarded_bytes <= FINISH_BYTES);
     if (stream->end_of_input)
         event_del(&stream->readable);
 
-    bool sent = stream->output.length == 0;
+    bool sent = !stream_has_unsent(stream);
     if (stream->failed || (stream->end_of_input && sent) ||
         stream->finish_discarded_bytes > FINISH_BYTES)
         stream_free(stream);

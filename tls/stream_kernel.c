@@ -1,34 +1,27 @@
 /*
- * A stream whose records the kernel opens: it decrypts where it would have copied, into the
- * reader's own buffer. Only for receiving, in TLS 1.3, and only once a client that may send
- * messages has sent so much that the kernel's preparations pay; what is sent is sealed here as
- * before. Used by stream_records.c and stream_finish.c where the postmaster wants it. Whatever
- * the kernel refuses leaves the stream as it was.
+ * A stream for which the kernel may encrypt and decrypt (SSL_OP_ENABLE_KTLS): OpenSSL asks the
+ * kernel in the handshake, on a socket that OpenSSL reads and writes itself, and does what the
+ * kernel refuses. Used by stream_tls.c and stream_finish.c if the postmaster wants it. Unlike
+ * elsewhere the socket may take half a write; OpenSSL then keeps a pointer to what it was
+ * given, which therefore stays in place until all of it is written.
  */
-#include <endian.h>
 #include <errno.h>
-#include <linux/tls.h>
 #include <netinet/tcp.h>
-#include <string.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "proxy/base/log.h"
-#include "tls/kernel.h"
 #include "tls/stream_internal.h"
 
-/* A megabyte, by a client that fills its records. */
-#define WORTHWHILE_RECORDS 64
-
-/* What is no data has room in this, if it is anything that a client may send. */
-#define CONTROL_LIMIT 64
-
-/* The kernel's own name for the layer, for TCP_ULP. */
-static const char layer[] = "tls";
-
 /* A socket that is not connected is refused for that, where the kernel has the layer. */
-bool tls_kernel_available(void)
+bool stream_kernel_available(void)
 {
+    static const char layer[] = "tls";
+#ifdef OPENSSL_NO_KTLS
+    return false;
+#endif
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
@@ -38,73 +31,52 @@ bool tls_kernel_available(void)
     return available;
 }
 
-/* What the kernel wants to know of a cipher. Its struct for each, in <linux/tls.h>, has these
- * parts one behind the other: header, nonce but for its salt, key, salt, the next record's
- * number. */
-static const struct {
-    uint16_t type;
-    size_t salt_size, key_size, size;
-} ciphers[TLS_SUITES] = {
-    [TLS_SUITE_AES_128] = {TLS_CIPHER_AES_GCM_128, 4, 16,
-                           sizeof(struct tls12_crypto_info_aes_gcm_128)},
-    [TLS_SUITE_AES_256] = {TLS_CIPHER_AES_GCM_256, 4, 32,
-                           sizeof(struct tls12_crypto_info_aes_gcm_256)},
-    [TLS_SUITE_CHACHA20] = {TLS_CIPHER_CHACHA20_POLY1305, 0, 32,
-                            sizeof(struct tls12_crypto_info_chacha20_poly1305)},
-};
-
-#define CRYPTO_LIMIT sizeof(struct tls12_crypto_info_chacha20_poly1305)
-_Static_assert(CRYPTO_LIMIT >= sizeof(struct tls12_crypto_info_aes_gcm_256), "the largest");
-
-static size_t append(uint8_t *out, size_t at, const void *bytes, size_t length)
+/* Called around each call of OpenSSL's. The kernel keeps its error about a record for the
+ * socket's next call, which is to carry OpenSSL's alert. */
+static long forget_error(BIO *bio, int operation, const char *bytes, size_t length,
+                         int argument, long number, int result, size_t *processed)
 {
-    memcpy(out + at, bytes, length);
-    return at + length;
-}
-
-static void describe(const struct tls_records *records, uint8_t out[static CRYPTO_LIMIT])
-{
-    const struct tls_direction *in = &records->in;
-    size_t salt = ciphers[records->suite].salt_size;
-    struct tls_crypto_info header = {TLS_1_3_VERSION, ciphers[records->suite].type};
-    uint64_t number = htobe64(in->sequence);
-    size_t at = append(out, 0, &header, sizeof header);
-    at = append(out, at, in->iv + salt, TLS_IV_SIZE - salt);
-    at = append(out, at, in->key, ciphers[records->suite].key_size);
-    at = append(out, at, in->iv, salt);
-    (void)append(out, at, &number, sizeof number);
-}
-
-static bool give_key(const struct stream *stream)
-{
-    uint8_t crypto[CRYPTO_LIMIT];
-    socklen_t size = (socklen_t)ciphers[stream->records->suite].size;
-    describe(stream->records, crypto);
-    bool given = setsockopt(stream->fd, SOL_TLS, TLS_RX, crypto, size) == 0;
-    int error = errno;
-    explicit_bzero(crypto, sizeof crypto);
+    (void)bytes, (void)length, (void)argument, (void)number, (void)processed;
+    int error = errno, forgotten;
+    socklen_t size = sizeof forgotten;
+    if (operation == (BIO_CB_READ | BIO_CB_RETURN) && result <= 0 && error != EAGAIN)
+        (void)getsockopt((int)BIO_get_fd(bio, NULL), SOL_SOCKET, SO_ERROR, &forgotten, &size);
     errno = error;
-    return given;
+    return result;
+}
+
+BIO *stream_kernel_attach(struct stream *stream, SSL *ssl)
+{
+    BIO *bio = BIO_new_socket(stream->fd, BIO_NOCLOSE);
+    if (!bio)
+        return NULL;
+    SSL_set_options(ssl, SSL_OP_ENABLE_KTLS);
+    SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+    BIO_set_callback_ex(bio, forget_error);
+    return bio;
+}
+
+static bool seals(const struct stream *stream)
+{
+    return BIO_get_ktls_send(SSL_get_wbio(stream->ssl));
+}
+
+bool stream_kernel_opens(const struct stream *stream)
+{
+    return stream->kernel && BIO_get_ktls_recv(SSL_get_rbio(stream->ssl));
+}
+
+bool stream_tls_in_kernel(const struct stream *stream)
+{
+    return stream->kernel && stream->ssl && (seals(stream) || stream_kernel_opens(stream));
 }
 
 /* Told once: what holds for one session mostly holds for all. */
-static void tell_refusal(struct stream_loop *loop, const char *cause)
+static void tell_refusal(struct stream_loop *loop, const char *cipher)
 {
     if (!loop->kernel_refusal_told)
-        log_warning("the kernel does not decrypt for a session, Postern goes on with it: %s",
-                    cause);
+        log_warning("the kernel does no TLS for a session with %s: OpenSSL does it", cipher);
     loop->kernel_refusal_told = true;
-}
-
-/* No client pads its records in earnest; one that does costs the kernel a second try. */
-static bool hand_over(const struct stream *stream)
-{
-    static const int no_padding = 1;
-    if (setsockopt(stream->fd, IPPROTO_TCP, TCP_ULP, layer, sizeof layer) < 0 ||
-        !give_key(stream))
-        return false;
-    (void)setsockopt(stream->fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD, &no_padding, sizeof no_padding);
-    return true;
 }
 
 /* Takes it out of the loop; true: it was in there. */
@@ -132,141 +104,59 @@ static void watch_socket(struct stream *stream)
         event_add(&stream->writable, NULL);
 }
 
-/* A client that has ended its sending already is no fault of the kernel's. */
-bool stream_kernel_begin(struct stream *stream)
+void stream_kernel_begin(struct stream *stream)
 {
-    if (!stream->loop->kernel || !stream->bulk || stream->kernel_refused ||
-        stream->records->in.sequence < WORTHWHILE_RECORDS)
-        return false;
-    stream->kernel = hand_over(stream);
-    stream->kernel_refused = !stream->kernel;
-    if (stream->kernel)
+    if (stream_kernel_opens(stream))
         watch_socket(stream);
-    else if (errno != ENOTCONN)
-        tell_refusal(stream->loop, strerrordesc_np(errno));
-    return stream->kernel;
+    if (!stream_tls_in_kernel(stream))
+        tell_refusal(stream->loop, stream->cipher);
 }
 
-/* The alert that an error of the kernel's stands for; 0: it is the connection's. */
-static uint8_t alert_of(int error)
+/* What OpenSSL has is written to its end before it gets more. False: there is nothing. */
+static bool next_piece(struct stream *stream)
 {
-    switch (error) {
-    case EBADMSG:
-        return TLS_ALERT_BAD_RECORD_MAC;
-    case EMSGSIZE:
-        return TLS_ALERT_RECORD_OVERFLOW;
-    case EINVAL:
-        return TLS_ALERT_DECODE_ERROR;
-    default:
-        return 0;
+    if (stream->sealing.length == 0) {
+        stream->sealing = stream->clear;
+        stream->clear = BUFFER_EMPTY;
     }
+    return stream->sealing.length > 0;
 }
 
-/* The kernel keeps its error for the socket's next call, which is to carry the alert. */
-static void forget_error(int fd)
+static void close_at_last(struct stream *stream)
 {
-    int error;
-    socklen_t size = sizeof error;
-    (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    int result = SSL_shutdown(stream->ssl);
+    stream->closing = result < 0 && SSL_get_error(stream->ssl, result) == SSL_ERROR_WANT_WRITE;
+    if (stream->closing)
+        event_add(&stream->writable, NULL);
+    ERR_clear_error();
 }
 
-static uint8_t content_type(struct msghdr *message)
+void stream_kernel_write(struct stream *stream)
 {
-    const struct cmsghdr *control = CMSG_FIRSTHDR(message);
-    return control && control->cmsg_level == SOL_TLS &&
-                   control->cmsg_type == TLS_GET_RECORD_TYPE
-               ? *CMSG_DATA(control)
-               : TLS_CONTENT_DATA;
-}
-
-ssize_t stream_kernel_receive(struct stream *stream, char *buffer, size_t size, uint8_t *type,
-                              uint8_t *alert)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof *type)];
-    } control;
-    struct iovec vector = {buffer, size};
-    struct msghdr message = {.msg_iov = &vector,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control};
-    *alert = 0;
-    if (stream->socket_empty)
-        return -1;
-    ssize_t got = recvmsg(stream->fd, &message, 0);
-    *type = got > 0 ? content_type(&message) : TLS_CONTENT_DATA;
-    if (got < 0 && (*alert = alert_of(errno)) != 0) {
-        forget_error(stream->fd);
-        return -2;
+    ERR_clear_error();
+    while (!stream->failed && next_piece(stream)) {
+        size_t written = 0;
+        int result = SSL_write_ex(stream->ssl, buffer_bytes(&stream->sealing),
+                                  stream->sealing.length, &written);
+        if (result != 1) {
+            (void)stream_tls_status(stream, result);
+            return;
+        }
+        buffer_take(&stream->sealing, written);
     }
-    /* If it was less than there is room for, perhaps what follows is of another type. */
-    return stream_received(stream, got, 0);
+    if (stream->closing && !stream->failed)
+        close_at_last(stream);
 }
 
-/* A new key of the client's is the kernel's to use, from 6.14 on. */
-static bool change_key(struct stream *stream)
+/*
+ * OpenSSL answers a KeyUpdate message under a new key, of which the kernel knows nothing: it
+ * would go on with the old one. OpenSSL answers with the next thing that is written, and so the
+ * stream ends before that.
+ */
+bool stream_kernel_lacks_key(struct stream *stream)
 {
-    if (give_key(stream))
-        return true;
-    stream_fail(stream, "the kernel cannot change a client's TLS key");
-    return false;
-}
-
-/* What a record is that the kernel has opened; STREAM_OK with *length 0: nothing to read. */
-static enum stream_status take_record(struct stream *stream, uint8_t type, const char *content,
-                                      size_t *length)
-{
-    uint8_t alert = 0;
-    enum tls_record_status status = TLS_RECORD_DATA;
-    if (type != TLS_CONTENT_DATA)
-        status = tls_record_take(stream->records, stream->loop->engine, type,
-                                 (const uint8_t *)content, length, &alert);
-    if (stream_records_carry_nothing(stream, status, *length))
-        return stream_records_fail(stream, TLS_ALERT_UNEXPECTED_MESSAGE);
-    switch (status) {
-    case TLS_RECORD_DATA:
-        return STREAM_OK;
-    case TLS_RECORD_KEY_UPDATE:
-        if (*length == 1)
-            stream_records_change_key(stream);
-        *length = 0;
-        return change_key(stream) ? STREAM_OK : STREAM_BROKEN;
-    case TLS_RECORD_CLOSE:
-        return stream_end_input(stream);
-    case TLS_RECORD_PARTIAL:
-    case TLS_RECORD_BROKEN:
-        break;
-    }
-    return stream_records_fail(stream, alert);
-}
-
-/* Of one type, as many as there are and as have room. */
-static enum stream_status read_records(struct stream *stream, char *buffer, size_t size,
-                                       size_t *got)
-{
-    uint8_t type, alert;
-    ssize_t length = stream_kernel_receive(stream, buffer, size, &type, &alert);
-    if (alert != 0)
-        return stream_records_fail(stream, alert);
-    if (length == 0)
-        return stream_end_input(stream);
-    if (length < 0)
-        return length == -1 ? STREAM_AGAIN : STREAM_BROKEN;
-    *got = (size_t)length;
-    return take_record(stream, type, buffer, got);
-}
-
-enum stream_status stream_kernel_read(struct stream *stream, char *buffer, size_t size,
-                                      size_t *got)
-{
-    enum stream_status status = STREAM_OK;
-    *got = 0;
-    while (status == STREAM_OK && (*got == 0 || size - *got >= CONTROL_LIMIT)) {
-        size_t length = 0;
-        status = read_records(stream, buffer + *got, size - *got, &length);
-        *got += status == STREAM_OK ? length : 0;
-    }
-    stream_input_left(stream, *got > 0 && status != STREAM_AGAIN);
-    return *got > 0 ? STREAM_OK : status;
+    if (SSL_get_key_update_type(stream->ssl) == SSL_KEY_UPDATE_NONE || !seals(stream))
+        return false;
+    stream_fail(stream, "the kernel cannot change a TLS key");
+    return true;
 }

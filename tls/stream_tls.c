@@ -1,24 +1,23 @@
 /*
- * OpenSSL on a BIO of our own: handshakes, and everything in TLS 1.2. The BIO's read side takes
- * what the stream has received, and knows when the socket is empty without asking twice; its
- * write side gathers records in the stream's output, so that a whole flight is one send().
- * Never blocks, never calls the stream's owner.
+ * OpenSSL on a BIO of our own. The BIO's read side takes what the stream has received, and
+ * knows when the socket is empty without asking twice; its write side gathers records in the
+ * stream's output, so that a whole flight is one send(). Used by stream.c; stream_kernel.c puts
+ * OpenSSL on the socket itself instead. Never blocks, never calls the stream's owner.
  */
+#include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "proxy/base/slab.h"
 #include "tls/stream_internal.h"
 
-/* Four records of TLS 1.2 in one recv(). */
-#define BULK_READ_BYTES (64 * 1024 + 1024)
-
-/* What OpenSSL may queue: some times what an owner writes before it stops. Answers to a mail
- * server that has us change keys and reads nothing come to no more. */
+/* What OpenSSL may queue: some times what an owner writes before it stops. */
 #define OUTPUT_LIMIT_BYTES ((size_t)4 * 1024 * 1024)
+
+/* KeyUpdate messages keep the loop busy for nothing: so many in a row, and no more. OpenSSL has
+ * the same limit for empty records. */
+#define EMPTY_MESSAGES_LIMIT 32
 
 static int bio_write(BIO *bio, const char *bytes, int length)
 {
@@ -103,17 +102,27 @@ BIO_METHOD *stream_tls_bio_method(void)
     return method;
 }
 
+static BIO *make_bio(struct stream *stream)
+{
+    BIO *bio = BIO_new(stream->loop->bio_method);
+    if (bio) {
+        BIO_set_data(bio, stream);
+        BIO_set_init(bio, 1);
+    }
+    return bio;
+}
+
 /* OpenSSL's object on the stream's BIO; NULL: no memory. */
 static SSL *attach(struct stream *stream, SSL_CTX *context)
 {
     SSL *ssl = SSL_new(context);
-    BIO *bio = ssl ? BIO_new(stream->loop->bio_method) : NULL;
+    BIO *bio = !ssl             ? NULL
+               : stream->kernel ? stream_kernel_attach(stream, ssl)
+                                : make_bio(stream);
     if (!bio) {
         SSL_free(ssl);
         return NULL;
     }
-    BIO_set_data(bio, stream);
-    BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
     stream->ssl = ssl;
     stream->tls = true;
@@ -124,8 +133,8 @@ static SSL *attach(struct stream *stream, SSL_CTX *context)
 
 bool stream_secure(struct stream *stream, SSL_CTX *context)
 {
-    stream->secrets = calloc(1, sizeof *stream->secrets);
-    SSL *ssl = stream->secrets ? attach(stream, context) : NULL;
+    stream->kernel = stream->loop->kernel;
+    SSL *ssl = attach(stream, context);
     if (ssl)
         SSL_set_accept_state(ssl);
     return ssl;
@@ -154,6 +163,8 @@ bool stream_secure_client(struct stream *stream, SSL_CTX *context, const char *n
 
 void stream_speak_early(struct stream *stream, const char *words, size_t length)
 {
+    if (stream->loop->kernel) /* a write may be left half done there */
+        return;
     stream->early_words = words;
     stream->early_length = length;
 }
@@ -165,21 +176,20 @@ bool stream_has_spoken(const struct stream *stream)
 
 void stream_tls_free(struct stream *stream)
 {
-    stream_secrets_forget(stream);
-    stream_records_free(stream);
     SSL_free(stream->ssl);
-    tls_peer_free(stream->peer);
-    slab_free_text(stream->server_name);
+    stream_forget(stream);
     buffer_release(&stream->input);
-    buffer_wipe(&stream->opened);
     buffer_release(&stream->clear);
+    buffer_release(&stream->sealing);
 }
 
 /* What went wrong inside OpenSSL or below it, as static text. */
-static const char *tls_error(const struct stream *stream)
+static const char *tls_error(const struct stream *stream, int system_error)
 {
     if (stream->error)
         return stream->error;
+    if (stream->kernel && ERR_peek_error() == 0 && system_error != 0)
+        return strerrordesc_np(system_error);
     long verified = SSL_get_verify_result(stream->ssl);
     if (verified != X509_V_OK)
         return X509_verify_cert_error_string(verified);
@@ -188,77 +198,68 @@ static const char *tls_error(const struct stream *stream)
     return reason ? reason : "TLS protocol error";
 }
 
-enum stream_status stream_end_input(struct stream *stream)
+static enum stream_status end_input(struct stream *stream)
 {
     stream->end_of_input = true;
     event_del(&stream->readable);
     return STREAM_EOF;
 }
 
-/* After a call that did not succeed: nothing now, end, or failure. */
-static enum stream_status tls_status(struct stream *stream, int result)
+/* The other side hears OpenSSL's alert, whatever the owner does next. */
+static enum stream_status fail_with_alert(struct stream *stream, int system_error)
 {
+    stream_fail(stream, tls_error(stream, system_error));
+    stream_flush(stream);
+    return STREAM_BROKEN;
+}
+
+enum stream_status stream_tls_status(struct stream *stream, int result)
+{
+    int system_error = errno;
+    if (stream->failed)
+        return STREAM_BROKEN;
     switch (SSL_get_error(stream->ssl, result)) {
     case SSL_ERROR_WANT_READ:
         return STREAM_AGAIN;
+    case SSL_ERROR_WANT_WRITE: /* stream_kernel.c only */
+        event_add(&stream->writable, NULL);
+        return STREAM_AGAIN;
     case SSL_ERROR_ZERO_RETURN:
-        return stream_end_input(stream);
+        return end_input(stream);
     default:
         if (stream->end_of_input && ERR_peek_error() == 0)
-            return stream_end_input(stream);
-        stream_fail(stream, tls_error(stream));
-        return STREAM_BROKEN;
+            return end_input(stream);
+        return fail_with_alert(stream, system_error);
     }
 }
 
-/* An unverified certificate is none; that it was shown is worth a word. */
-static void remember_peer(struct stream *stream)
+/* Called for each message and record header. What is no data is counted until data comes; one
+ * message too many, and OpenSSL reads no further. */
+static void on_message(int sent, int version, int type, const void *bytes, size_t length,
+                       SSL *ssl, void *argument)
 {
-    X509 *certificate = SSL_get0_peer_certificate(stream->ssl);
-    long verified = SSL_get_verify_result(stream->ssl);
-    if (stream->client || !certificate)
+    struct stream *stream = argument;
+    (void)version, (void)bytes, (void)length;
+    if (sent || type != SSL3_RT_HANDSHAKE || ++stream->empty_messages <= EMPTY_MESSAGES_LIMIT)
         return;
-    if (verified == X509_V_OK)
-        stream->peer = tls_peer_new(certificate);
-    else
-        stream->peer_fault = X509_verify_cert_error_string(verified);
+    stream_fail(stream, "TLS messages without end");
+    SSL_set_shutdown(ssl, SSL_RECEIVED_SHUTDOWN);
 }
 
-static void remember_names(struct stream *stream)
-{
-    const unsigned char *alpn = NULL;
-    unsigned length = 0;
-    SSL_get0_alpn_selected(stream->ssl, &alpn, &length);
-    stream->alpn = length > 0;
-    if (!stream->loop->keeps_names)
-        return;
-    const char *name = SSL_get_servername(stream->ssl, TLSEXT_NAMETYPE_host_name);
-    stream->server_name = name ? slab_text(name, strlen(name)) : NULL;
-}
-
-/*
- * TLS 1.3 goes on without OpenSSL's object. TLS 1.2 goes on with it, reading ahead, giving
- * buffers back and overwriting them from now on: in a handshake that would only cost time.
- */
-static void end_handshake(struct stream *stream, size_t sent_from)
+/* OpenSSL reads ahead, gives buffers back and overwrites them from now on: in a handshake that
+ * would only cost time. */
+static void end_handshake(struct stream *stream)
 {
     SSL *ssl = stream->ssl;
     stream->handshaking = false;
-    stream->version = SSL_get_version(ssl);
-    stream->cipher = SSL_get_cipher_name(ssl);
-    stream->resumed = SSL_session_reused(ssl);
-    remember_peer(stream);
-    remember_names(stream);
-    bool ours = !stream->client && SSL_version(ssl) == TLS1_3_VERSION;
-    if (ours && stream_records_take_over(stream, sent_from)) {
-        stream->ssl = NULL;
-        SSL_free(ssl);
-    } else {
-        SSL_set_read_ahead(ssl, 1);
-        SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
-        SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
-    }
-    stream_secrets_forget(stream);
+    stream_remember(stream);
+    SSL_set_msg_callback(ssl, on_message);
+    SSL_set_msg_callback_arg(ssl, stream);
+    SSL_set_read_ahead(ssl, 1);
+    SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    if (stream->kernel)
+        stream_kernel_begin(stream);
 }
 
 /* Has our Finished gone out? TLS 1.3's server has the key of its application data then. */
@@ -297,14 +298,16 @@ static int take_steps(struct stream *stream)
 
 bool stream_tls_handshake(struct stream *stream)
 {
-    size_t sent_from = stream->output.length;
+    if (stream->kernel &&
+        stream->output.length > 0) /* plaintext that OpenSSL may not overtake */
+        return false;
     ERR_clear_error();
     int result = take_steps(stream);
     if (result == 1) {
-        end_handshake(stream, sent_from);
+        end_handshake(stream);
         return true;
     }
-    if (tls_status(stream, result) == STREAM_EOF)
+    if (stream_tls_status(stream, result) == STREAM_EOF)
         stream_fail(stream, stream->client ? "the server left during the TLS handshake"
                                            : "the client left during the TLS handshake");
     return false;
@@ -312,31 +315,38 @@ bool stream_tls_handshake(struct stream *stream)
 
 bool stream_tls_has_input(const struct stream *stream)
 {
-    if (stream->records)
-        return stream->input.length > 0 || stream->opened.length > 0;
     return SSL_has_pending(stream->ssl) || stream->input.length > 0;
+}
+
+/* What OpenSSL has not been asked for yet: without an event to come, if the kernel tells only
+ * of changes. */
+static bool has_more(const struct stream *stream, enum stream_status status)
+{
+    return status == STREAM_EOF || (status == STREAM_OK && (stream_tls_has_input(stream) ||
+                                                            stream_kernel_opens(stream)));
 }
 
 enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t size,
                                    size_t *got)
 {
     enum stream_status status = STREAM_OK;
-    if (stream->records)
-        return stream_records_read(stream, buffer, size, got);
     ERR_clear_error();
     while (*got < size && status == STREAM_OK) {
         size_t piece = 0;
         int result = SSL_read_ex(stream->ssl, buffer + *got, size - *got, &piece);
         *got += piece;
+        if (piece > 0)
+            stream->empty_messages = 0;
         if (result != 1)
-            status = tls_status(stream, result);
+            status = stream_tls_status(stream, result);
+        if (stream->kernel && stream_kernel_lacks_key(stream))
+            status = STREAM_BROKEN;
     }
     if (*got == 0) {
         stream_input_left(stream, false);
         return status;
     }
-    stream_input_left(stream, status == STREAM_EOF ||
-                                  (status == STREAM_OK && stream_tls_has_input(stream)));
+    stream_input_left(stream, has_more(stream, status));
     return STREAM_OK;
 }
 
@@ -345,14 +355,14 @@ void stream_tls_write(struct stream *stream)
     size_t written = 0, length = stream->clear.length;
     if (stream->handshaking || stream->failed)
         return;
-    if (stream->records) {
-        stream_records_write(stream);
+    if (stream->kernel) {
+        stream_kernel_write(stream);
         return;
     }
     ERR_clear_error();
     if (SSL_write_ex(stream->ssl, buffer_bytes(&stream->clear), length, &written) != 1 ||
         written != length)
-        stream_fail(stream, tls_error(stream));
+        stream_fail(stream, tls_error(stream, 0));
     buffer_release(&stream->clear);
 }
 
@@ -360,67 +370,24 @@ void stream_tls_close_notify(struct stream *stream)
 {
     if (!stream->tls || stream->handshaking || stream->failed)
         return;
-    if (stream->clear.length > 0)
+    stream->closing = stream->kernel;
+    if (stream->clear.length > 0 || stream->kernel)
         stream_tls_write(stream);
-    if (stream->records) {
-        stream_records_close_notify(stream);
+    if (stream->kernel)
         return;
-    }
     ERR_clear_error();
     SSL_shutdown(stream->ssl);
     ERR_clear_error();
 }
 
+/* A buffer as large as the reader's saves system calls. The kernel gives it record by record.
+ */
 void stream_expect_bulk(struct stream *stream)
 {
     stream->bulk = true;
     if (!stream->ssl)
         return;
     SSL_clear_options(stream->ssl, SSL_OP_CLEANSE_PLAINTEXT);
-    SSL_set_default_read_buffer_len(stream->ssl, BULK_READ_BYTES);
-}
-
-bool stream_is_secure(const struct stream *stream)
-{
-    return stream->tls && !stream->handshaking;
-}
-
-const char *stream_tls_version(const struct stream *stream)
-{
-    return stream->version;
-}
-
-const char *stream_tls_cipher(const struct stream *stream)
-{
-    return stream->cipher;
-}
-
-const struct tls_peer *stream_peer(const struct stream *stream)
-{
-    return stream->peer;
-}
-
-const char *stream_peer_fault(const struct stream *stream)
-{
-    return stream->peer_fault;
-}
-
-const char *stream_server_name(const struct stream *stream)
-{
-    return stream->server_name;
-}
-
-bool stream_alpn(const struct stream *stream)
-{
-    return stream->alpn;
-}
-
-bool stream_tls_in_kernel(const struct stream *stream)
-{
-    return stream->kernel;
-}
-
-bool stream_tls_resumed(const struct stream *stream)
-{
-    return stream->resumed;
+    if (!stream_kernel_opens(stream))
+        SSL_set_default_read_buffer_len(stream->ssl, STREAM_READ_SIZE);
 }

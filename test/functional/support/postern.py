@@ -274,11 +274,12 @@ class Postern:
             made = client.Client(self.implicit, tls=True, **options)
             made.greeting()
             return made
+        tls_context = options.pop("tls_context", None)
         made = client.Client(self.starttls, **options)
         made.greeting()
         if tls == "starttls":
             made.ehlo()
-            made.starttls()
+            made.starttls(tls_context)
         return made
 
     def log_in(self, user="alice", password="wonderland", tls="implicit", **options):
