@@ -214,7 +214,7 @@ struct stream_loop *stream_loop_new(struct event_base *base)
     TAILQ_INIT(&loop->finishing);
     evtimer_assign(&loop->unread_timer, base, on_unread, loop);
     evtimer_assign(&loop->finish_timer, base, on_finish_timer, loop);
-    loop->bio_method = stream_tls_bio_method();
+    loop->bio_method = stream_bio_method();
     if (loop->bio_method)
         return loop;
     stream_loop_free(loop);

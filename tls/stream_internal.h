@@ -1,6 +1,7 @@
 /*
- * The stream's struct, shared by stream.c (sockets), stream_tls.c (OpenSSL), stream_kernel.c
- * (OpenSSL where the kernel takes part), stream_about.c and stream_finish.c only.
+ * The stream's struct, shared by stream.c (sockets), stream_tls.c (OpenSSL), stream_bio.c (what
+ * is between these), stream_kernel.c (OpenSSL where the kernel takes part), stream_about.c and
+ * stream_finish.c only.
  */
 #ifndef POSTERN_TLS_STREAM_INTERNAL_H
 #define POSTERN_TLS_STREAM_INTERNAL_H
@@ -11,6 +12,10 @@
 
 #include "proxy/base/buffer.h"
 #include "tls/stream.h"
+
+/* What one recv() brings where messages come, in whole records of a client that fills them.
+ * More would leave the processor's cache before OpenSSL has decrypted and copied it. */
+#define STREAM_BULK_BYTES ((size_t)4 * (5 + 16384 + 1 + 16))
 
 struct stream {
     struct stream_loop *loop;
@@ -24,8 +29,8 @@ struct stream {
     const char *early_words; /* NULL: none, or they have gone */
     size_t early_length;
     const char *error;
-    struct buffer input; /* in a handshake: from the socket, OpenSSL has not asked for it yet */
-    struct buffer clear; /* gathered for one TLS record; unused without TLS */
+    struct buffer input;   /* from the socket, not with OpenSSL yet: perhaps half a record */
+    struct buffer clear;   /* gathered for one TLS record; unused without TLS */
     struct buffer output;  /* for the socket: plain bytes or TLS records */
     struct buffer sealing; /* `kernel`: OpenSSL has it, and has not written all of it */
     struct event readable, writable;
@@ -36,10 +41,11 @@ struct stream {
     uint8_t empty_messages; /* handshake messages since the last data */
     bool tls : 1;           /* from the beginning of the handshake on */
     bool handshaking : 1;
-    bool client : 1; /* we are: OpenSSL keeps it also behind the handshake */
+    bool client : 1; /* this side is the client */
     bool resumed : 1;
     bool alpn : 1;
-    bool bulk : 1; /* messages are what comes now */
+    bool bulk : 1;      /* messages are what comes now */
+    bool unaligned : 1; /* OpenSSL may hold half a record */
     bool paused : 1;
     bool socket_empty : 1;   /* a short read in this turn: the next would say EAGAIN */
     bool input_left : 1;     /* the caller stopped before STREAM_AGAIN */
@@ -83,7 +89,7 @@ void stream_input_left(struct stream *stream, bool left);
 /* Asks for another turn on the stream soon, with or without the socket. */
 void stream_offer_again(struct stream *stream);
 
-/* Something waits for the socket, be it a close_notify. */
+/* Returns whether anything waits for the socket, also a close_notify. */
 bool stream_has_unsent(const struct stream *stream);
 
 /* stream_tls.c */
@@ -93,30 +99,32 @@ MUST_USE enum stream_status stream_tls_read(struct stream *stream, char *buffer,
 void stream_tls_write(struct stream *stream);
 void stream_tls_close_notify(struct stream *stream);
 void stream_tls_free(struct stream *stream);
-BIO_METHOD *stream_tls_bio_method(void);
 /* One step of the handshake; true when it is done. */
 bool stream_tls_handshake(struct stream *stream);
 /* Input is inside OpenSSL, and the socket will not speak of it. */
 bool stream_tls_has_input(const struct stream *stream);
-/* What a call of OpenSSL's that did not succeed comes to: nothing now, end, or failure. */
+/* Returns what a call of OpenSSL means that did not succeed: nothing now, end, or failure. */
 enum stream_status stream_tls_status(struct stream *stream, int result);
 
-/* stream_about.c: notes what the handshake that has ended says of the other side, and frees
- * that.
- */
+/* stream_bio.c */
+BIO_METHOD *stream_bio_method(void);
+/* Returns what OpenSSL reads and writes through, or NULL. */
+MUST_USE BIO *stream_bio_new(struct stream *stream);
+
+/* stream_about.c: notes what the finished handshake says about the other side; frees that. */
 void stream_remember(struct stream *stream);
 void stream_forget(struct stream *stream);
 
-/* stream_kernel.c: all but the last for streams that are `kernel` */
-/* OpenSSL's way to the socket; NULL: no memory. */
+/* stream_kernel.c: for streams that are `kernel`, but for stream_kernel_opens() */
+/* Returns what OpenSSL reads and writes the socket through, or NULL. */
 MUST_USE BIO *stream_kernel_attach(struct stream *stream, SSL *ssl);
-/* The handshake is done: looks what the kernel does from now on. */
+/* Called after the handshake: adapts the stream to what the kernel does from now on. */
 void stream_kernel_begin(struct stream *stream);
 /* Writes what is gathered, then a close_notify if it is time for one. */
 void stream_kernel_write(struct stream *stream);
-/* The client wants keys that the kernel cannot change to; fails the stream. */
+/* Returns true, and fails the stream, if the client wants a key that the kernel cannot take. */
 bool stream_kernel_lacks_key(struct stream *stream);
-/* Does the kernel open the records? */
+/* Returns whether the kernel decrypts for this stream; false for all others. */
 bool stream_kernel_opens(const struct stream *stream);
 
 /* stream_finish.c */

@@ -1,116 +1,18 @@
 /*
- * OpenSSL on a BIO of our own. The BIO's read side takes what the stream has received, and
- * knows when the socket is empty without asking twice; its write side gathers records in the
- * stream's output, so that a whole flight is one send(). Used by stream.c; stream_kernel.c puts
- * OpenSSL on the socket itself instead. Never blocks, never calls the stream's owner.
+ * OpenSSL on a stream: the handshake, reading, writing and the end. Used by stream.c. Between
+ * OpenSSL and the socket stands stream_bio.c, or nothing where the kernel may do TLS
+ * (stream_kernel.c). Never blocks, never calls the stream's owner.
  */
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
-#include <string.h>
 
 #include "tls/stream_internal.h"
-
-/* What OpenSSL may queue: some times what an owner writes before it stops. */
-#define OUTPUT_LIMIT_BYTES ((size_t)4 * 1024 * 1024)
 
 /* KeyUpdate messages keep the loop busy for nothing: so many in a row, and no more. OpenSSL has
  * the same limit for empty records. */
 #define EMPTY_MESSAGES_LIMIT 32
-
-static int bio_write(BIO *bio, const char *bytes, int length)
-{
-    struct stream *stream = BIO_get_data(bio);
-    if (length <= 0)
-        return 0;
-    if (stream->output.length + (size_t)length > OUTPUT_LIMIT_BYTES) {
-        stream_fail(stream, "the other side reads nothing, and has too much said to it");
-        return -1;
-    }
-    if (!buffer_append(&stream->output, bytes, (size_t)length)) {
-        stream_fail(stream, "out of memory");
-        return -1;
-    }
-    return length;
-}
-
-/* In a handshake OpenSSL is given exactly what it asks for: what follows may not be its own. */
-static ssize_t fill_input(struct stream *stream)
-{
-    char *room = buffer_reserve(&stream->input, BUFFER_BLOCK_SIZE);
-    if (!room) {
-        stream_fail(stream, "out of memory");
-        return -2;
-    }
-    ssize_t got = stream_receive(stream, room, BUFFER_BLOCK_SIZE);
-    buffer_commit(&stream->input, got > 0 ? (size_t)got : 0);
-    if (stream->input.length == 0)
-        buffer_release(&stream->input);
-    return got;
-}
-
-static ssize_t take_input(struct stream *stream, char *buffer, size_t size)
-{
-    size_t held = stream->input.length < size ? stream->input.length : size;
-    memcpy(buffer, buffer_bytes(&stream->input), held);
-    buffer_take(&stream->input, held);
-    return (ssize_t)held;
-}
-
-static int bio_read(BIO *bio, char *buffer, int size)
-{
-    struct stream *stream = BIO_get_data(bio);
-    ssize_t got = 1;
-    BIO_clear_retry_flags(bio);
-    if (size <= 0)
-        return 0;
-
-    if (stream->handshaking && stream->input.length == 0)
-        got = fill_input(stream);
-    if (stream->input.length > 0)
-        got = take_input(stream, buffer, (size_t)size);
-    else if (!stream->handshaking)
-        got = stream_receive(stream, buffer, (size_t)size);
-    if (got == -1)
-        BIO_set_retry_read(bio);
-    return got < 0 ? -1 : (int)got;
-}
-
-static long bio_control(BIO *bio, int command, long number, void *pointer)
-{
-    const struct stream *stream = BIO_get_data(bio);
-    (void)number, (void)pointer;
-    switch (command) {
-    case BIO_CTRL_FLUSH:
-        return 1;
-    case BIO_CTRL_EOF:
-        return stream->end_of_input;
-    default:
-        return 0;
-    }
-}
-
-BIO_METHOD *stream_tls_bio_method(void)
-{
-    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
-    if (!method)
-        return NULL;
-    BIO_meth_set_write(method, bio_write);
-    BIO_meth_set_read(method, bio_read);
-    BIO_meth_set_ctrl(method, bio_control);
-    return method;
-}
-
-static BIO *make_bio(struct stream *stream)
-{
-    BIO *bio = BIO_new(stream->loop->bio_method);
-    if (bio) {
-        BIO_set_data(bio, stream);
-        BIO_set_init(bio, 1);
-    }
-    return bio;
-}
 
 /* OpenSSL's object on the stream's BIO; NULL: no memory. */
 static SSL *attach(struct stream *stream, SSL_CTX *context)
@@ -118,7 +20,7 @@ static SSL *attach(struct stream *stream, SSL_CTX *context)
     SSL *ssl = SSL_new(context);
     BIO *bio = !ssl             ? NULL
                : stream->kernel ? stream_kernel_attach(stream, ssl)
-                                : make_bio(stream);
+                                : stream_bio_new(stream);
     if (!bio) {
         SSL_free(ssl);
         return NULL;
@@ -233,17 +135,23 @@ enum stream_status stream_tls_status(struct stream *stream, int result)
     }
 }
 
-/* Called for each message and record header. What is no data is counted until data comes; one
- * message too many, and OpenSSL reads no further. */
+/* What is no data is counted until data comes; after one message too many OpenSSL reads no
+ * further. */
+static void count_message(struct stream *stream)
+{
+    if (++stream->empty_messages <= EMPTY_MESSAGES_LIMIT)
+        return;
+    stream_fail(stream, "TLS messages without end");
+    SSL_set_shutdown(stream->ssl, SSL_RECEIVED_SHUTDOWN);
+}
+
+/* Called for each message and record header. */
 static void on_message(int sent, int version, int type, const void *bytes, size_t length,
                        SSL *ssl, void *argument)
 {
-    struct stream *stream = argument;
-    (void)version, (void)bytes, (void)length;
-    if (sent || type != SSL3_RT_HANDSHAKE || ++stream->empty_messages <= EMPTY_MESSAGES_LIMIT)
-        return;
-    stream_fail(stream, "TLS messages without end");
-    SSL_set_shutdown(ssl, SSL_RECEIVED_SHUTDOWN);
+    (void)version, (void)bytes, (void)length, (void)ssl;
+    if (!sent && type == SSL3_RT_HANDSHAKE)
+        count_message(argument);
 }
 
 /* OpenSSL reads ahead, gives buffers back and overwrites them from now on: in a handshake that
@@ -318,20 +226,20 @@ bool stream_tls_has_input(const struct stream *stream)
     return SSL_has_pending(stream->ssl) || stream->input.length > 0;
 }
 
-/* What OpenSSL has not been asked for yet: without an event to come, if the kernel tells only
- * of changes. */
-static bool has_more(const struct stream *stream, enum stream_status status)
+/* Returns whether the reader has all that is there, or no room for what another recv() may
+ * bring. Where the kernel decrypts, OpenSSL does not know. */
+static bool is_drained(const struct stream *stream, size_t got, size_t room)
 {
-    return status == STREAM_EOF || (status == STREAM_OK && (stream_tls_has_input(stream) ||
-                                                            stream_kernel_opens(stream)));
+    return got > 0 && (stream->socket_empty || room < STREAM_BULK_BYTES) &&
+           !SSL_has_pending(stream->ssl) && !stream_kernel_opens(stream);
 }
 
-enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t size,
-                                   size_t *got)
+/* Until the buffer is full, or there is nothing more. */
+static enum stream_status read_some(struct stream *stream, char *buffer, size_t size,
+                                    size_t *got)
 {
     enum stream_status status = STREAM_OK;
-    ERR_clear_error();
-    while (*got < size && status == STREAM_OK) {
+    while (*got < size && status == STREAM_OK && !is_drained(stream, *got, size - *got)) {
         size_t piece = 0;
         int result = SSL_read_ex(stream->ssl, buffer + *got, size - *got, &piece);
         *got += piece;
@@ -342,12 +250,24 @@ enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t s
         if (stream->kernel && stream_kernel_lacks_key(stream))
             status = STREAM_BROKEN;
     }
-    if (*got == 0) {
-        stream_input_left(stream, false);
-        return status;
-    }
-    stream_input_left(stream, has_more(stream, status));
-    return STREAM_OK;
+    return status;
+}
+
+/* Is there anything of which no event will tell? */
+static bool has_more(const struct stream *stream, enum stream_status status)
+{
+    if (stream->end_of_input || status == STREAM_EOF)
+        return true;
+    return status == STREAM_OK && (SSL_has_pending(stream->ssl) || stream_kernel_opens(stream));
+}
+
+enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t size,
+                                   size_t *got)
+{
+    ERR_clear_error();
+    enum stream_status status = read_some(stream, buffer, size, got);
+    stream_input_left(stream, *got > 0 && has_more(stream, status));
+    return *got > 0 ? STREAM_OK : status;
 }
 
 void stream_tls_write(struct stream *stream)
@@ -380,8 +300,7 @@ void stream_tls_close_notify(struct stream *stream)
     ERR_clear_error();
 }
 
-/* A buffer as large as the reader's saves system calls. The kernel gives it record by record.
- */
+/* OpenSSL may align what it reads. The kernel gives it record by record. */
 void stream_expect_bulk(struct stream *stream)
 {
     stream->bulk = true;
@@ -389,5 +308,5 @@ void stream_expect_bulk(struct stream *stream)
         return;
     SSL_clear_options(stream->ssl, SSL_OP_CLEANSE_PLAINTEXT);
     if (!stream_kernel_opens(stream))
-        SSL_set_default_read_buffer_len(stream->ssl, STREAM_READ_SIZE);
+        SSL_set_default_read_buffer_len(stream->ssl, STREAM_BULK_BYTES + 64);
 }

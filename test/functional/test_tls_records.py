@@ -1,6 +1,7 @@
 """Records of TLS 1.3 after the handshake (RFC 8446 sections 4.6.3, 5 and 6): what clients may do
 with them is understood, and what they may not is answered as it should be."""
 
+import socket
 import ssl
 import subprocess
 import threading
@@ -9,6 +10,8 @@ import pytest
 
 from support import wait
 from support.own_records import ALERT, DATA, HANDSHAKE, KEY_UPDATE, OwnRecords
+from test_message import big
+from test_tls import versions
 
 SUITE = {"ciphersuites": "TLS_AES_128_GCM_SHA256"}
 
@@ -57,6 +60,40 @@ def test_client_may_send_empty_records(one):
     for _ in range(20):
         one.send(b"")
     one.command("NOOP", 250)
+
+
+# packets, which are cut where they please
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("piece", [997, 16_000, 70_001])
+def test_message_arrives_wherever_its_packets_are_cut(postern, backend, version, piece):
+    """Each piece is on its way before the next one is."""
+    message = big(700_000)
+    with postern.log_in(tls_context=versions(version)) as one:
+        for command, code in ("MAIL FROM:<a@b.test>", 250), ("RCPT TO:<c@d.test>", 250), ("DATA", 354):
+            one.command(command, code)
+        for start in range(0, len(message), 16_384):
+            one.tls.write(message[start:start + 16_384])
+        one.tls.write(b".\r\n")
+        records = one._outgoing.read()
+        one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(records), piece):
+            one.socket.sendall(records[start:start + piece])
+        one.reply(250)
+        one.quit()
+    assert backend.session().messages == [message + b".\r\n"]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_commands_that_come_byte_by_byte_are_answered(postern, version):
+    with postern.connect(tls_context=versions(version)) as one:
+        one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for command in b"NOOP\r\n", b"RSET\r\n":
+            one.tls.write(command)
+            for byte in one._outgoing.read():
+                one.socket.sendall(bytes([byte]))
+            one.reply(250)
+        one.quit()
 
 
 # keys
