@@ -154,6 +154,24 @@ static void on_message(int sent, int version, int type, const void *bytes, size_
         count_message(argument);
 }
 
+static void empty_key(EVP_PKEY *key)
+{
+    (void)EVP_PKEY_set_type(key, EVP_PKEY_get_base_id(key));
+    EVP_PKEY_free(key);
+}
+
+/* Both sides' shares of the key exchange: OpenSSL has no further use for them, but would keep
+ * them, ours with its private part, to the session's end. */
+static void forget_shares(SSL *ssl)
+{
+    EVP_PKEY *key = NULL;
+    if (SSL_get_tmp_key(ssl, &key))
+        empty_key(key);
+    if (SSL_get_peer_tmp_key(ssl, &key))
+        empty_key(key);
+    ERR_clear_error();
+}
+
 /* OpenSSL reads ahead, gives buffers back and overwrites them from now on: in a handshake that
  * would only cost time. */
 static void end_handshake(struct stream *stream)
@@ -161,6 +179,7 @@ static void end_handshake(struct stream *stream)
     SSL *ssl = stream->ssl;
     stream->handshaking = false;
     stream_remember(stream);
+    forget_shares(ssl);
     SSL_set_msg_callback(ssl, on_message);
     SSL_set_msg_callback_arg(ssl, stream);
     SSL_set_read_ahead(ssl, 1);
