@@ -5,6 +5,7 @@ with the ratios. Everything listens on loopback, in a directory that is removed 
 """
 
 import argparse
+import dataclasses
 import hashlib
 import pathlib
 import shutil
@@ -58,6 +59,8 @@ def arguments():
                         help="the mail server behind: Postfix's, or a quicker one that takes "
                         "every XCLIENT attribute")
     parser.add_argument("--buildtype", default="debugoptimized", help="meson's (debugoptimized)")
+    parser.add_argument("--before", metavar="BINARY", type=pathlib.Path,
+                        help="another build of Postern, measured in the same rounds")
     parser.add_argument("--keep", action="store_true", help="leave the servers' logs behind")
     parser.add_argument("--write", action="store_true", help=f"keep the report in {RESULTS.name}")
     return parser.parse_args()
@@ -97,13 +100,22 @@ def floor(machine):
     return measure.parse(result.stdout)
 
 
+def with_before(chosen):
+    """The other build takes part wherever Postern does."""
+    return [dataclasses.replace(scenario, servers=scenario.servers | {"before"})
+            for scenario in chosen]
+
+
 def compare(options, peer_tree, build_directory, directory):
     """The report of a whole run, and what could not be measured."""
     machine = measure.Machine(directory, peer_tree, build_directory, options.sink)
     chosen = [scenario for scenario in scenarios.SCENARIOS if scenario.name in options.only]
     rows = [row for row in servers.SERVERS if row.name in options.servers]
+    if options.before:
+        rows.insert(-1, servers.another_postern(options.before.resolve()))
     pairs = options.pairs or (QUICK_PAIRS if options.quick else FULL_PAIRS)
-    results, failures = scenarios.run(machine, chosen, rows, pairs, sizes(options), tell)
+    results, failures = scenarios.run(machine, with_before(chosen), rows, pairs, sizes(options),
+                                      tell)
     about = report.machine_lines(peer_tree, SOURCE, options.sink, pairs)
     text = report.render(report.Figures(results), chosen, rows, floor(machine), about)
     return text, failures

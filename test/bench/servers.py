@@ -271,6 +271,14 @@ limits {{
     return [str(place.postern), "-c", place.write("postern.conf", config)]
 
 
+def another_postern(binary):
+    """A row for another build of Postern, so that both are measured in the same rounds."""
+    def start(place):
+        return postern(dataclasses.replace(place, postern=binary))
+    (row,) = (row for row in SERVERS if row.name == "postern")
+    return dataclasses.replace(row, name="before", title="Postern, the other build", start=start)
+
+
 def make_certificate(directory):
     """A throw-away P-256 certificate; the paths of certificate and key."""
     certificate, key = directory / "certificate.pem", directory / "key.pem"
