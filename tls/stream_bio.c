@@ -7,7 +7,7 @@
 #include <openssl/bio.h>
 #include <string.h>
 
-#include "tls/record_ends.h"
+#include "tls/record_end.h"
 #include "tls/stream_internal.h"
 
 /* What OpenSSL may queue: some times what an owner writes before it stops. */
@@ -60,39 +60,83 @@ static ssize_t read_piece(struct stream *stream, char *buffer, size_t size)
     return got > 0 ? (ssize_t)take_input(stream, buffer, size) : got;
 }
 
-/* Keeps the beginning of a record that has not come to its end, and returns how many bytes
- * stand before it. OpenSSL is given all of them, and from then on only OpenSSL knows where the
- * next record begins, if a header is none that TLS 1.3 allows or the record has no room. */
-static size_t keep_beginning(struct stream *stream, const char *bytes, size_t length,
-                             size_t room)
+/* The bytes of `received` that OpenSSL may have now: its first record if all of it is there, or
+ * everything if a header is none that TLS 1.3 allows. Then only OpenSSL knows where the next
+ * record begins. */
+static size_t next_record(struct stream *stream)
 {
-    size_t end = length;
-    if (!stream->unaligned) {
-        bool allowed = tls_record_ends((const uint8_t *)bytes, length, &end);
-        stream->unaligned = !allowed || (end == 0 && length == room);
-    }
-    if (stream->unaligned)
-        return length;
-    if (!buffer_append(&stream->input, bytes + end, length - end))
+    const struct received *received = &stream->loop->received;
+    size_t length = received->end - received->start, end = length;
+    if (!stream->unaligned)
+        stream->unaligned =
+            !tls_record_end((const uint8_t *)received->bytes + received->start, length, &end);
+    return stream->unaligned ? length : end;
+}
+
+bool stream_bio_has_record(struct stream *stream)
+{
+    return stream->loop->received.of == stream && next_record(stream) > 0;
+}
+
+void stream_bio_begin(struct stream *stream, size_t room)
+{
+    struct received *received = &stream->loop->received;
+    received->of = stream;
+    received->room = room;
+    received->start = 0;
+    received->end = take_input(stream, received->bytes, sizeof received->bytes);
+}
+
+void stream_bio_end(struct stream *stream)
+{
+    struct received *received = &stream->loop->received;
+    size_t left = received->end - received->start;
+    if (left > 0 && !buffer_append(&stream->input, received->bytes + received->start, left))
         stream_fail(stream, "out of memory");
-    return end;
+    received->of = NULL;
+}
+
+/* No more than the reader has room for, so that all whole records are read at once, but always
+ * a record. */
+static ssize_t receive_more(struct stream *stream)
+{
+    struct received *received = &stream->loop->received;
+    size_t length = received->end - received->start;
+    size_t most = received->room > STREAM_RECORD_SIZE ? received->room : STREAM_RECORD_SIZE;
+    if (most > sizeof received->bytes)
+        most = sizeof received->bytes;
+    if (length >= most)
+        return -1;
+    memmove(received->bytes, received->bytes + received->start, length);
+    ssize_t got = stream_receive(stream, received->bytes + length, most - length);
+    received->start = 0;
+    received->end = length + (got > 0 ? (size_t)got : 0);
+    return got;
 }
 
 /*
- * After the handshake OpenSSL reads ahead, and asks where a record begins. It is given whole
- * records only: half of one would keep its whole buffer, which is large where messages come.
+ * After the handshake OpenSSL reads ahead, and asks where a record begins. It is given one
+ * whole record each time: it would move all that it has read ahead for each record that it
+ * opens, and half of one would keep its buffer.
  */
-static ssize_t read_records(struct stream *stream, char *buffer, size_t size)
+static ssize_t read_record(struct stream *stream, char *buffer, size_t size)
 {
-    size_t room = size < STREAM_BULK_BYTES ? size : STREAM_BULK_BYTES;
-    size_t held = take_input(stream, buffer, room);
-    ssize_t got = 0;
-    if (held < room && !stream->end_of_input)
-        got = stream_receive(stream, buffer + held, room - held);
-    size_t whole = keep_beginning(stream, buffer, held + (got > 0 ? (size_t)got : 0), room);
-    if (whole > 0)
-        return (ssize_t)whole;
-    return got > 0 ? -1 : got;
+    struct received *received = &stream->loop->received;
+    ssize_t got = stream->end_of_input ? 0 : -1;
+    if (received->of != stream)
+        return -1;
+    size_t record = next_record(stream);
+    if (record == 0 && !stream->end_of_input) {
+        got = receive_more(stream);
+        record = next_record(stream);
+    }
+    if (record == 0)
+        return got > 0 ? -1 : got;
+    size_t given = record < size ? record : size;
+    memcpy(buffer, received->bytes + received->start, given);
+    received->start += given;
+    received->room -= given < received->room ? given : received->room;
+    return (ssize_t)given;
 }
 
 static int bio_read(BIO *bio, char *buffer, int size)
@@ -102,7 +146,7 @@ static int bio_read(BIO *bio, char *buffer, int size)
     if (size <= 0)
         return 0;
     ssize_t got = stream->handshaking ? read_piece(stream, buffer, (size_t)size)
-                                      : read_records(stream, buffer, (size_t)size);
+                                      : read_record(stream, buffer, (size_t)size);
     if (got == -1)
         BIO_set_retry_read(bio);
     return got < 0 ? -1 : (int)got;

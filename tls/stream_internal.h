@@ -13,9 +13,8 @@
 #include "proxy/base/buffer.h"
 #include "tls/stream.h"
 
-/* What one recv() brings where messages come, in whole records of a client that fills them.
- * More would leave the processor's cache before OpenSSL has decrypted and copied it. */
-#define STREAM_BULK_BYTES ((size_t)4 * (5 + 16384 + 1 + 16))
+/* The largest record that TLS 1.3 allows. */
+#define STREAM_RECORD_SIZE ((size_t)5 + 16384 + 256)
 
 struct stream {
     struct stream_loop *loop;
@@ -44,7 +43,6 @@ struct stream {
     bool client : 1; /* this side is the client */
     bool resumed : 1;
     bool alpn : 1;
-    bool bulk : 1;      /* messages are what comes now */
     bool unaligned : 1; /* OpenSSL may hold half a record */
     bool paused : 1;
     bool socket_empty : 1;   /* a short read in this turn: the next would say EAGAIN */
@@ -64,6 +62,15 @@ struct stream {
 
 TAILQ_HEAD(stream_list, stream);
 
+/* What recv() has brought to the stream that is being read. The rest is the stream's `input`
+ * again when the reader goes, so that no idle stream needs a buffer for it. */
+struct received {
+    struct stream *of; /* NULL: none is being read */
+    size_t start, end; /* of what OpenSSL has not taken */
+    size_t room;       /* at the reader's */
+    char bytes[STREAM_READ_SIZE];
+};
+
 struct stream_loop {
     struct event_base *base;
     struct event unread_timer, finish_timer;
@@ -75,6 +82,7 @@ struct stream_loop {
     bool kernel; /* may seal and open records */
     bool kernel_refusal_told;
     BIO_METHOD *bio_method;
+    struct received received;
 };
 
 /* Notes the first error; the caller's callback hears of it from the loop. */
@@ -110,6 +118,11 @@ enum stream_status stream_tls_status(struct stream *stream, int result);
 BIO_METHOD *stream_bio_method(void);
 /* Returns what OpenSSL reads and writes through, or NULL. */
 MUST_USE BIO *stream_bio_new(struct stream *stream);
+/* Around the calls by which OpenSSL reads records, for a reader with that much room. */
+void stream_bio_begin(struct stream *stream, size_t room);
+void stream_bio_end(struct stream *stream);
+/* Between these: returns whether OpenSSL can read without the socket. */
+bool stream_bio_has_record(struct stream *stream);
 
 /* stream_about.c: notes what the finished handshake says about the other side; frees that. */
 void stream_remember(struct stream *stream);

@@ -14,6 +14,10 @@
  * the same limit for empty records. */
 #define EMPTY_MESSAGES_LIMIT 32
 
+/* Four records: more would leave the processor's cache before OpenSSL has opened all of it, as
+ * it moves all that it has read ahead for each record. */
+#define KERNEL_READ_BYTES (4 * STREAM_RECORD_SIZE)
+
 /* OpenSSL's object on the stream's BIO; NULL: no memory. */
 static SSL *attach(struct stream *stream, SSL_CTX *context)
 {
@@ -247,10 +251,11 @@ bool stream_tls_has_input(const struct stream *stream)
 
 /* Returns whether the reader has all that is there, or no room for what another recv() may
  * bring. Where the kernel decrypts, OpenSSL does not know. */
-static bool is_drained(const struct stream *stream, size_t got, size_t room)
+static bool is_drained(struct stream *stream, size_t got, size_t room)
 {
-    return got > 0 && (stream->socket_empty || room < STREAM_BULK_BYTES) &&
-           !SSL_has_pending(stream->ssl) && !stream_kernel_opens(stream);
+    return got > 0 && (stream->socket_empty || room < STREAM_RECORD_SIZE) &&
+           !SSL_has_pending(stream->ssl) && !stream_bio_has_record(stream) &&
+           !stream_kernel_opens(stream);
 }
 
 /* Until the buffer is full, or there is nothing more. */
@@ -273,19 +278,25 @@ static enum stream_status read_some(struct stream *stream, char *buffer, size_t 
 }
 
 /* Is there anything of which no event will tell? */
-static bool has_more(const struct stream *stream, enum stream_status status)
+static bool has_more(struct stream *stream, enum stream_status status)
 {
     if (stream->end_of_input || status == STREAM_EOF)
         return true;
-    return status == STREAM_OK && (SSL_has_pending(stream->ssl) || stream_kernel_opens(stream));
+    return status == STREAM_OK &&
+           (SSL_has_pending(stream->ssl) || stream_bio_has_record(stream) ||
+            stream_kernel_opens(stream));
 }
 
 enum stream_status stream_tls_read(struct stream *stream, char *buffer, size_t size,
                                    size_t *got)
 {
     ERR_clear_error();
+    if (!stream->kernel)
+        stream_bio_begin(stream, size);
     enum stream_status status = read_some(stream, buffer, size, got);
     stream_input_left(stream, *got > 0 && has_more(stream, status));
+    if (!stream->kernel)
+        stream_bio_end(stream);
     return *got > 0 ? STREAM_OK : status;
 }
 
@@ -319,13 +330,13 @@ void stream_tls_close_notify(struct stream *stream)
     ERR_clear_error();
 }
 
-/* OpenSSL may align what it reads. The kernel gives it record by record. */
+/* Of a socket that OpenSSL reads itself it reads several records at once, unless the kernel
+ * gives it one by one. */
 void stream_expect_bulk(struct stream *stream)
 {
-    stream->bulk = true;
     if (!stream->ssl)
         return;
     SSL_clear_options(stream->ssl, SSL_OP_CLEANSE_PLAINTEXT);
-    if (!stream_kernel_opens(stream))
-        SSL_set_default_read_buffer_len(stream->ssl, STREAM_BULK_BYTES + 64);
+    if (stream->kernel && !stream_kernel_opens(stream))
+        SSL_set_default_read_buffer_len(stream->ssl, KERNEL_READ_BYTES);
 }

@@ -231,7 +231,7 @@ def test_client_that_leaves_with_close_notify_is_told_so_too(postern, backend, o
 
 @in_machine
 @pytest.mark.parametrize("before", [b"", b"and more\r\n"])
-def test_broken_record_ends_the_session(postern, backend, one, before):
+def test_broken_record_end_the_session(postern, backend, one, before):
     """With an alert, and not the message; also right behind what was good."""
     begin_message(one)
     one.send(b"half\r\n")
@@ -254,7 +254,7 @@ def test_broken_record_ends_the_session(postern, backend, one, before):
     (b"\x17\x03\x03\x00\x05", "BAD_RECORD_MAC|DECODE_ERROR"),
     (b"\x17\x02\x07\x00\x40", "PROTOCOL_VERSION|DECODE_ERROR|BAD_RECORD_MAC"),
     (b"MAIL FROM:<x@y.test>\r\n", "ALERT")], ids=["long", "short", "old", "plaintext"])
-def test_what_is_no_record_ends_the_session(postern, backend, one, head, alert):
+def test_what_is_no_record_end_the_session(postern, backend, one, head, alert):
     """Though the client does not close."""
     begin_message(one)
     one.socket.sendall(head + bytes(64))

@@ -379,7 +379,7 @@ def test_records_that_come_in_pieces_lose_nothing(postern, backend):
         one.reply(221)
 
 
-def test_broken_record_ends_the_session(postern):
+def test_broken_record_end_the_session(postern):
     with postern.connect() as one:
         one.tls.write(b"NOOP\r\n")
         record = bytearray(one._outgoing.read())

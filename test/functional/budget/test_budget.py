@@ -25,9 +25,8 @@ SESSION_CALLS = {
 }
 
 #: The same with a message of 25 MB. How much a recv() finds is not ours to say: a tenth more.
-#: Where the sink falls behind, reading stops and begins again. Four records in one recv() cost
-#: less than sixteen in one: they are decrypted and copied before they leave the cache.
-LARGE_MESSAGE_CALLS = SESSION_CALLS | {"recvfrom": 460, "sendmsg": 129, "epoll_wait": 132,
+#: Where the sink falls behind, reading stops and begins again.
+LARGE_MESSAGE_CALLS = SESSION_CALLS | {"recvfrom": 131, "sendmsg": 129, "epoll_wait": 132,
                                        "epoll_ctl": 12}
 
 #: malloc(), calloc() and realloc() in the first of these sessions: what is too large to be kept
