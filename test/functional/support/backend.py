@@ -75,6 +75,7 @@ class Connection:
         try:
             self.socket.sendall(data if isinstance(data, bytes) else data.encode())
         except OSError as error:
+            self.ended = "reset"
             raise Gone from error
 
     def say(self, text):
