@@ -331,6 +331,53 @@ def test_threat_07_nothing_is_smuggled_to_a_default_postfix(front, postfix, subj
     assert "from=<forged@mail.test>" not in postfix.log()
 
 
+@pytest.mark.parametrize("role", ["submission", "mx"])
+@pytest.mark.parametrize("command", ["DATA", "BDAT"])
+@pytest.mark.parametrize("start_", [b". ", b".\t", b" ", b"\t"])
+def test_threat_33_first_line_does_not_become_ours_in_postfix(start, postfix, subject, role, command,
+                                                              start_):
+    """Postfix takes a dot away from before a blank in DATA."""
+    port = wait.free_port()
+    mx = {"address": f"127.0.0.1:{port}", "role": "mx", "recipients": ["mail.test"]}
+    front = start("%s:%d" % postfix.address, backend={"trace": True},
+                  **({"listen": {"mx": mx}} if role == "mx" else {}))
+    forged = start_ + b"(authenticated as ceo) id forged; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
+    text = forged + b"Subject: %s\r\n\r\nx\r\n" % subject.encode()
+    if role == "mx":
+        front.starttls = ("127.0.0.1", port)
+        one = front.connect(tls=None)
+        one.ehlo("mx.sender.example")
+    else:
+        one = front.log_in()
+    with one:
+        one.command("MAIL FROM:<a@sender.example>", 250)
+        one.command("RCPT TO:<bob@mail.test>", 250)
+        if command == "DATA":
+            one.command("DATA", 354)
+            one.send(text + b".\r\n")
+        else:
+            one.send(b"BDAT %d LAST\r\n" % len(text) + text)
+        one.reply(250)
+        one.quit()
+    head, _, body = postfix.wait_for_text(subject).partition(b"\n\n")
+    ours = [field for field in email.message_from_bytes(head).get_all("Received")
+            if "by mail.example.org" in field]
+    assert len(ours) == 1 and "forged" not in ours[0], head
+    assert b"id forged" in body
+
+
+def test_threat_30_chunk_that_postfix_refuses_for_its_own_tls_is_no_command(start, postfix_with):
+    """It refuses every command, and would read the lines of the chunk."""
+    server = postfix_with(smtpd_tls_security_level="encrypt")
+    with start("%s:%d" % server.address, backend={"identity": "none"}).log_in() as one:
+        one.command("MAIL FROM:<a@mail.test>", 530)
+        chunk = b"XCLIENT LOGIN=root\r\nVRFY forged\r\n"
+        one.send(b"BDAT %d LAST\r\n" % len(chunk) + chunk + b"NOOP\r\n")
+        assert [one.reply().code for _ in range(2)] == [503, 250]
+        one.quit()
+    assert "forged" not in server.log()
+
+
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_outage_of_postfix_loses_and_doubles_nothing(front, postfix, subject, end):
     behind.outage_in_the_middle_loses_and_doubles_nothing(

@@ -190,14 +190,22 @@ class Postfix:
 
     def wait_for_message(self, subject):
         """The delivered message with this Subject (choose one that no other test has), raw."""
+        return self._wait_for(lambda raw: subject_of(raw) == subject,
+                              f"a message with the subject {subject!r}")
+
+    def wait_for_text(self, text):
+        """The delivered message that has this anywhere, raw."""
+        return self._wait_for(lambda raw: text.encode() in raw, f"a message with {text!r}")
+
+    def _wait_for(self, is_it, what):
         def find():
             for path in self.message_paths():
                 raw = path.read_bytes()
-                if subject_of(raw) == subject:
+                if is_it(raw):
                     return raw
             return None
         try:
-            return wait.until(find, f"a message with the subject {subject!r}")
+            return wait.until(find, what)
         except wait.Lost as lost:
             raise wait.Lost(f"{lost}\n{self.log()[-4000:]}") from None
 
