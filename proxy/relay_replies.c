@@ -18,7 +18,8 @@ static void nonsense(struct relay *relay, const char *cause)
 /* Replies of our own whose turn has come. */
 static void say_local(struct relay *relay)
 {
-    while (relay->queue_count > 0 && relay_queue_first(relay) & EXPECT_LOCAL) {
+    while (!relay->end.over && relay->queue_count > 0 &&
+           relay_queue_first(relay) & EXPECT_LOCAL) {
         const struct reply_text *text =
             reply_text((enum reply)(relay_queue_first(relay) & ~EXPECT_LOCAL));
         relay_queue_pop(relay);
@@ -275,9 +276,9 @@ static void end_reply(struct relay *relay, uint8_t expectation, unsigned code)
                                        : "backend refused a chunk");
     else
         take_reply(relay, expectation, code);
-    say_local(relay);
     if (code == 421 && !relay->silenced)
         relay_finish(relay, REPLY_NONE, said_421);
+    say_local(relay);
 }
 
 static void take_line(struct relay *relay, char *bytes, size_t length)

@@ -383,6 +383,16 @@ def test_threat_44_session_ends_with_a_421_that_stays(postern, backend, command)
     assert postern.session_record(one)["end"] == "backend said 421"
 
 
+@pytest.mark.parametrize("command", ["XCLIENT LOGIN=root", "EHLO", "FOO"])
+def test_threat_44_nothing_of_ours_is_said_after_a_421(postern, backend, command):
+    """Not even the answer to a command that came together with the one that got it."""
+    backend.on("MAIL", "421 4.3.2 Going down some day")
+    with postern.log_in() as one:
+        one.send("MAIL FROM:<a@b.test>\r\n" + command + "\r\n")
+        one.reply(421)
+        one.expect_closed()
+
+
 def test_threat_44_session_ends_with_an_unasked_421_that_stays(postern, backend):
     with postern.log_in() as one:
         backend.session().say("421 4.3.2 Going down\n421 4.3.2 some day")
