@@ -27,6 +27,7 @@ void relay_refuse(struct relay *relay, enum reply reply)
 void relay_forward(struct relay *relay, const char *line, size_t length, uint8_t expectation)
 {
     relay_queue_push(relay, expectation);
+    relay->reads_chunks = false;
     stream_write(relay->backend, line, length);
     stream_write(relay->backend, "\r\n", 2);
 }
@@ -156,13 +157,13 @@ static const struct {
     [SMTP_VERB_FOREIGN] = {.handler = close_foreign},
 };
 
-/* How a message in chunks begins depends on its first byte. */
+/* How a message in chunks begins, or goes on after another command, depends on a first byte. */
 static bool lacks_first_byte(const struct relay *relay, const struct smtp_command *command)
 {
     uint64_t size;
     bool last;
     return command->verb == SMTP_VERB_BDAT && relay->chunking && relay->next_byte < 0 &&
-           relay_expects_chunk(relay) && !relay->in_chunks &&
+           relay_expects_chunk(relay) && !relay->reads_chunks &&
            smtp_bdat_parse(command->arguments, command->arguments_length, &size, &last) &&
            size > 0;
 }

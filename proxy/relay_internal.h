@@ -69,6 +69,7 @@ struct relay {
     bool message_unanswered : 1; /* complete, and what follows it waits for the reply */
     bool alone : 1;              /* the next command waits until all before it is answered */
     bool in_chunks : 1;          /* a message in chunks has begun, with its trace field */
+    bool reads_chunks : 1;  /* … and the backend was sent nothing else since its last chunk */
     bool after_trace : 1;   /* the next byte of the message is its first, after the field */
     bool has_recipient : 1; /* of this transaction, accepted by the backend */
     bool is_binary : 1;     /* so was MAIL with BODY=BINARYMIME */

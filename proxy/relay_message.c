@@ -7,6 +7,7 @@
  * A server may refuse BDAT without reading the chunk, whose lines would be commands to it. So
  * the first chunk of a message is preceded by one without a line that could be a command, its
  * opening: the Received field, or the first byte alone. A server that accepts it reads chunks.
+ * So is a chunk after another command, as some servers forget a message when they refuse one.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -158,12 +159,15 @@ static void send_bdat(struct relay *relay, uint64_t size, bool last, const char 
 static void send_chunk(struct relay *relay, const char *trace, size_t traced)
 {
     bool last = relay->is_last_chunk;
+    bool has_bytes = relay->chunk_left_bytes > 0;
+    bool reads_chunks = relay->reads_chunks || has_bytes;
     uint64_t size = relay->chunk_left_bytes - relay->chunk_ahead_bytes;
     send_bdat(relay, size + traced, last, trace, traced,
               last ? EXPECT_LAST_CHUNK : EXPECT_CHUNK);
-    relay->in_chunks |= relay->chunk_left_bytes > 0;
-    relay->mode = relay->chunk_left_bytes > 0 ? RELAY_CHUNK : RELAY_COMMANDS;
-    relay->message_unanswered = relay->mode == RELAY_COMMANDS;
+    relay->reads_chunks = reads_chunks;
+    relay->in_chunks |= has_bytes;
+    relay->mode = has_bytes ? RELAY_CHUNK : RELAY_COMMANDS;
+    relay->message_unanswered = !has_bytes;
 }
 
 void relay_chunk_is_open(struct relay *relay)
@@ -171,12 +175,12 @@ void relay_chunk_is_open(struct relay *relay)
     send_chunk(relay, NULL, 0);
 }
 
-/* The first chunk that has something in it. A single byte is no line, and goes without an
- * opening. */
+/* The first chunk that has something in it, or the first after another command. A single byte
+ * is no line, and goes without an opening. */
 static void open_message(struct relay *relay)
 {
     char opening[SMTP_TRACE_SIZE + HEADER_END_LENGTH];
-    size_t length = relay_trace(relay, opening);
+    size_t length = relay->in_chunks ? 0 : relay_trace(relay, opening);
     unsigned char first = (unsigned char)relay->next_byte;
 
     if (length == 0 && relay->chunk_left_bytes == 1) {
@@ -211,7 +215,7 @@ void relay_begin_chunk(struct relay *relay, uint64_t size, bool last)
 
     if (size == 0 && last && !relay->is_binary && !smtp_chunk_may_end(&relay->chunk))
         relay_finish(relay, REPLY_BARE_NEWLINE, "bare line end in a message");
-    else if (relay->in_chunks || (size == 0 && !last))
+    else if (relay->reads_chunks || (size == 0 && (!last || relay->in_chunks)))
         send_chunk(relay, NULL, 0);
     else if (size == 0)
         send_empty_message(relay);

@@ -34,7 +34,8 @@ bool relay_expects_chunk(const struct relay *relay)
 
 static void forget_envelope(struct relay *relay)
 {
-    relay->in_transaction = relay->in_chunks = relay->has_recipient = false;
+    relay->in_transaction = relay->has_recipient = false;
+    relay->in_chunks = relay->reads_chunks = false;
 }
 
 static void begin_envelope(struct relay *relay, bool is_binary)

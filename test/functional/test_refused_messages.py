@@ -99,6 +99,46 @@ def test_threat_30_refused_chunk_is_the_last_that_the_backend_hears(postern, bac
     assert session.verbs[-1] == "BDAT"
 
 
+@pytest.mark.parametrize("trace", [False, True])
+@pytest.mark.parametrize("between", ["DATA", "NOOP", "RCPT TO:<e@d.test>", "MAIL FROM:<a@b.test>"])
+def test_threat_30_backend_that_forgets_a_message_gets_no_line_of_its_rest(
+        start, backend, between, trace):
+    """Some forget the recipients at a command that they refuse in the middle of a message."""
+    forgotten = []
+
+    def chunk(connection, line):
+        if forgotten:
+            connection.say("503 5.5.1 No recipients")
+        else:
+            connection.take_chunk(line)
+            connection.say("250 2.0.0 Ok")
+    backend.on("BDAT", chunk)
+    with start(backend, backend={"trace": trace}).log_in() as one:
+        envelope(one)
+        one.send(b"BDAT 6\r\ntext\r\n")
+        one.reply(250)
+
+        def forget(connection, _):
+            forgotten.append(True)
+            connection.say("503 5.5.1 Not now")
+        backend.on(between[:4], forget)
+        one.command(between, 503)
+        one.send(b"BDAT %d LAST\r\n%s" % (len(COMMANDS), COMMANDS))
+        one.reply(503)
+        one.expect_closed()
+    backend.wait(lambda: backend.session().ended, "the end of the backend's session")
+    assert_nothing_forged(backend)
+
+
+def test_command_between_two_chunks_changes_nothing_in_the_message(postern, backend):
+    with postern.log_in() as one:
+        envelope(one)
+        for chunk, last in ((b"one\r\n", b""), (b"two\r\n", b""), (b"3", b""), (b"", b" LAST")):
+            one.send(b"BDAT %d%s\r\n%sNOOP\r\n" % (len(chunk), last, chunk))
+            assert [one.reply().code for _ in range(2)] == [250, 250]
+    assert backend.session().chunked == [b"one\r\ntwo\r\n3"]
+
+
 def test_recipient_that_was_refused_makes_no_chunk(postern, backend):
     backend.on("RCPT", "550 5.1.1 Nobody")
     with postern.log_in() as one:
