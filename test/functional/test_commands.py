@@ -91,6 +91,8 @@ RUNNERS = {
     "sh etc/quickstart": No("test/run does, with --once: its part try"),
     "sh test/run": No("runs this"),
     "sh test/run flaky 5": "test_unsteady_tests_are_found_by_running_all_often",
+    "sh test/run model --seconds 1800 --seed 7": No("test/run does, for two minutes"),
+    "sh test/run model mutants": No("builds a Postern for each of its faults"),
     "ssh -N -L 8025:/run/postern/control mail.example.org":
         "test_page_comes_through_ssh_as_the_manual_says",
     "systemctl edit postern": No("is an editor"),
