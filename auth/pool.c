@@ -90,20 +90,17 @@ static void on_slot(evutil_socket_t socket, short what, void *context)
         slot_fault(slot, "the worker has gone");
 }
 
-static bool is_of(const struct auth_request *request, const struct address_key *client)
-{
-    return request->client_key.high == client->high && request->client_key.low == client->low;
-}
-
 /* What counts for the share of an address: what a worker has, and what is held after that. */
 static unsigned share_taken(const struct auth_pool *pool, const struct address_key *client)
 {
     const struct auth_request *request;
     unsigned taken = 0;
     for (unsigned i = 0; i < pool->options.workers; i++)
-        taken += pool->slots[i].request && is_of(pool->slots[i].request, client);
+        taken += pool->slots[i].request &&
+                 address_key_equal(&pool->slots[i].request->client_key, client);
     TAILQ_FOREACH(request, &pool->held, held_entry)
-    taken += request->asked_ms > 0 && !request->is_with_worker && is_of(request, client);
+    taken += request->asked_ms > 0 && !request->is_with_worker &&
+             address_key_equal(&request->client_key, client);
     return taken;
 }
 

@@ -58,7 +58,7 @@ static struct connection_peer *find_peer(const struct connections *connections,
 {
     struct connection_peer *peer;
     LIST_FOREACH(peer, &connections->buckets[bucket_of(connections, key)], link)
-    if (peer->key.high == key->high && peer->key.low == key->low)
+    if (address_key_equal(&peer->key, key))
         return peer;
     return NULL;
 }

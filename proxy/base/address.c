@@ -241,3 +241,8 @@ struct address_key address_key(const struct address *address)
     }
     return key;
 }
+
+bool address_key_equal(const struct address_key *one, const struct address_key *other)
+{
+    return one->high == other->high && one->low == other->low;
+}

@@ -65,5 +65,6 @@ struct address_key {
     uint64_t high, low;
 };
 struct address_key address_key(const struct address *address);
+bool address_key_equal(const struct address_key *one, const struct address_key *other);
 
 #endif
