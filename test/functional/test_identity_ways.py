@@ -147,16 +147,16 @@ def test_trace_goes_into_the_first_chunk_of_each_message(start, backend):
     postern = start(backend, backend={"trace": True})
     with postern.log_in(source="127.0.0.33") as one:
         for sizes in ((5, 3), (0, 4), (4,)):
-            envelope(one)
+            one.envelope()
             for place, size in enumerate(sizes):
                 last = " LAST" if place == len(sizes) - 1 else ""
                 one.send(f"BDAT {size}{last}\r\n" + "x" * size)
                 one.reply(250)
-        envelope(one)
+        one.envelope()
         one.send("BDAT 2\r\nab")
         one.reply(250)
         one.command("RSET", 250)
-        envelope(one)
+        one.envelope()
         one.send("BDAT 2 LAST\r\ncd")
         one.reply(250)
         one.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nBDAT 0 LAST\r\n")
@@ -203,11 +203,6 @@ def test_refused_chunk_takes_no_trace_from_the_message_after_it(start, backend):
 CONTINUED = b" (authenticated as boss); Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\nx\r\n"
 
 
-def envelope(client):
-    client.command("MAIL FROM:<a@b.test>", 250)
-    client.command("RCPT TO:<c@d.test>", 250)
-
-
 #: Beginnings of a line that one server or another may take for a part of the field above it.
 CONTINUATIONS = (b" ", b"\t", b".", b". ", b".\t", b"..", b":", b"\x7f", b"\xa0", b"\x0b", b"\x0c",
                  b"\x1b")
@@ -218,7 +213,7 @@ def test_threat_33_nothing_that_may_be_a_continuation_follows_the_trace_field(st
     """A dot is taken away by the server that reads the message, and then a blank begins it."""
     postern = start(backend, backend={"trace": True})
     with postern.log_in(source="127.0.0.33") as one:
-        envelope(one)
+        one.envelope()
         one.command("DATA", 354)
         for byte in start_:
             one.send(bytes([byte]))
@@ -265,7 +260,7 @@ def test_chunk_cannot_continue_the_trace_field(start, backend):
     postern = start(backend, backend={"trace": True})
     chunk = b" " + CONTINUED
     with postern.log_in(source="127.0.0.33") as one:
-        envelope(one)
+        one.envelope()
         one.send("BDAT 0\r\n")
         one.reply(250)
         one.send(b"BDAT %d LAST\r\n" % len(chunk))
@@ -281,7 +276,7 @@ def test_empty_line_is_not_put_where_the_message_has_one(start, backend):
     postern = start(backend, backend={"trace": True})
     with postern.log_in(source="127.0.0.33") as one:
         one.send_message("a@b.test", ["c@d.test"], b"\r\nbody\r\n")
-        envelope(one)
+        one.envelope()
         one.send(b"BDAT 8 LAST\r\n\r\nbody\r\n")
         one.reply(250)
         one.quit()

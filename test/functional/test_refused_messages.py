@@ -27,11 +27,6 @@ def unread(reply):
     return lambda connection, _: connection.say(reply)
 
 
-def envelope(client):
-    client.command("MAIL FROM:<a@b.test>", 250)
-    client.command("RCPT TO:<c@d.test>", 250)
-
-
 # Threat 30: a chunk that the backend does not read
 
 @pytest.mark.parametrize("identity", ["xclient", "auth-param", "trace"])
@@ -66,7 +61,7 @@ def test_threat_30_backend_that_never_reads_chunks_gets_no_line_of_one(start, ba
     backend.on("BDAT", unread(reply))
     postern = start(backend, backend={"trace": trace})
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         one.send(b"BDAT %d LAST\r\n%s" % (len(COMMANDS), COMMANDS))
         answer = one.reply(int(reply[:3]))
         assert "\n".join(f"{answer.code} {line}" for line in answer.lines) == reply.replace("-", " ")
@@ -79,7 +74,7 @@ def test_threat_30_backend_that_never_reads_chunks_gets_no_line_of_one(start, ba
 def test_threat_30_silent_backend_gets_no_line_of_a_chunk(start, backend):
     backend.on("BDAT", lambda connection, _: None)
     with start(backend, timeouts={"backend_reply": 1}).log_in() as one:
-        envelope(one)
+        one.envelope()
         one.send(b"BDAT %d LAST\r\n%s" % (len(COMMANDS), COMMANDS))
         one.reply(421)
         one.expect_closed()
@@ -90,7 +85,7 @@ def test_threat_30_refused_chunk_is_the_last_that_the_backend_hears(postern, bac
     """It may have read all of the chunk, or none: nothing that follows is sent to find out."""
     backend.on("chunk", "552 5.3.4 Too large")
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         one.send(b"BDAT 12 LAST\r\nXCLIENT A=B\nRSET\r\nNOOP\r\n".replace(b"B\n", b"BC"))
         one.reply(552)
         one.expect_closed()
@@ -114,7 +109,7 @@ def test_threat_30_backend_that_forgets_a_message_gets_no_line_of_its_rest(
             connection.say("250 2.0.0 Ok")
     backend.on("BDAT", chunk)
     with start(backend, backend={"trace": trace}).log_in() as one:
-        envelope(one)
+        one.envelope()
         one.send(b"BDAT 6\r\ntext\r\n")
         one.reply(250)
 
@@ -132,7 +127,7 @@ def test_threat_30_backend_that_forgets_a_message_gets_no_line_of_its_rest(
 
 def test_command_between_two_chunks_changes_nothing_in_the_message(postern, backend):
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         for chunk, last in ((b"one\r\n", b""), (b"two\r\n", b""), (b"3", b""), (b"", b" LAST")):
             one.send(b"BDAT %d%s\r\n%sNOOP\r\n" % (len(chunk), last, chunk))
             assert [one.reply().code for _ in range(2)] == [250, 250]
@@ -151,7 +146,7 @@ def test_recipient_that_was_refused_makes_no_chunk(postern, backend):
 @pytest.mark.parametrize("command", ["RSET", "EHLO again.example", "HELO again.example"])
 def test_envelope_that_was_taken_back_makes_no_chunk(postern, backend, command):
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         one.command(command, 250)
         one.send(b"BDAT 4 LAST\r\nxxxx")
         one.reply(503)
@@ -185,7 +180,7 @@ def early(reply, lines=1):
 def test_threat_31_rest_of_a_refused_message_goes_nowhere(postern, backend, reply, tls):
     backend.on("DATA", early(reply, 3))
     with postern.log_in(tls=tls) as one:
-        envelope(one)
+        one.envelope()
         one.command("DATA", 354)
         one.send(b"one\r\ntwo\r\nthree\r\n")
         answer = one.reply(int(reply[:3]))
@@ -204,7 +199,7 @@ def test_threat_31_client_that_listens_late_still_hears_the_refusal(postern, bac
     """Most read nothing before they have sent all of the message."""
     backend.on("DATA", early("552 5.3.4 Enough"))
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         one.command("DATA", 354)
         one.send(b"Subject: x\r\n")
         backend.wait(lambda: backend.session().ended, "the end of the backend's session")
@@ -220,16 +215,11 @@ def test_threat_31_answer_in_pieces_lets_nothing_through(postern, backend):
         connection.say("354 Go ahead")
         connection._line()
         connection.send(b"552-5.3.4 Enough\r\n")
-        connection.socket.settimeout(1)
-        try:
-            connection.received += connection.socket.recv(1000)
-        except TimeoutError:
-            pass
-        connection.socket.settimeout(None)
+        connection.received += connection.sent_ahead(1)
         connection.send(b"552 5.3.4 of that\r\n")
     backend.on("DATA", in_two)
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         one.command("DATA", 354)
         one.send(b"one\r\n")
         assert one.line() == b"552-5.3.4 Enough"
@@ -242,7 +232,7 @@ def test_threat_31_answer_in_pieces_lets_nothing_through(postern, backend):
 def test_threat_31_flood_after_a_refusal_is_bounded(start, backend):
     backend.on("DATA", early("552 5.3.4 Enough"))
     with start(backend).log_in() as one:
-        envelope(one)
+        one.envelope()
         one.command("DATA", 354)
         one.send(b"x\r\n")
         one.reply(552)
@@ -263,7 +253,7 @@ def test_threat_32_only_354_begins_a_message(start, backend, reply, role):
         one.command("RCPT TO:<bob@example.org>", 250)
     else:
         one = start(backend).log_in()
-        envelope(one)
+        one.envelope()
     with one:
         one.send(b"DATA\r\n")
         one.reply(421)
@@ -289,7 +279,7 @@ def test_threat_34_bare_line_end_in_a_chunk_is_refused(start, backend, name, mod
         pieces = 1999
     postern = start(backend, bare_newline=mode)
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         stream = b"BDAT %d LAST\r\n" % len(chunk) + chunk
         try:
             for start_ in range(0, len(stream), pieces or len(stream)):
@@ -309,7 +299,7 @@ def test_client_that_listens_late_still_hears_what_was_wrong(start, backend, com
     """The rest of its message is read, as it listens to nothing before it has sent that."""
     text = b"a\nb\r\n" + (b"x" * 998 + b"\r\n") * 20_000
     with start(backend, bare_newline="reject").log_in() as one:
-        envelope(one)
+        one.envelope()
         if command == "DATA":
             one.command("DATA", 354)
         else:
@@ -324,7 +314,7 @@ def test_client_that_listens_late_still_hears_what_was_wrong(start, backend, com
 @pytest.mark.parametrize("chunks", [(b"a\r", b"b\n"), (b"a\r", b""), (b"a\0", b""), (b"a", b"\n")])
 def test_threat_34_bare_line_end_between_chunks_is_refused(postern, backend, chunks):
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         first, last = chunks
         one.send(b"BDAT %d\r\n%sBDAT %d LAST\r\n%s" % (len(first), first, len(last), last))
         codes = [one.reply().code]
@@ -337,7 +327,7 @@ def test_threat_34_bare_line_end_between_chunks_is_refused(postern, backend, chu
 
 def test_line_end_may_lie_between_two_chunks(postern, backend):
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         for chunk, last in ((b"a\r\nb\r", b""), (b"\nc\r\n.\r\n", b""), (b"", b" LAST")):
             one.send(b"BDAT %d%s\r\n%s" % (len(chunk), last, chunk))
             one.reply(250)
@@ -397,12 +387,7 @@ def test_threat_44_chunk_waits_for_each_reply_before_it(postern, backend):
     seen = []
 
     def late(connection, _):
-        connection.socket.settimeout(0.2)
-        try:
-            seen.append(connection.socket.recv(100))
-        except TimeoutError:
-            seen.append(b"")
-        connection.socket.settimeout(None)
+        seen.append(connection.sent_ahead(0.2))
         connection.say("250 2.1.5 Ok")
     backend.on("RCPT", late)
     with postern.log_in() as one:
@@ -446,7 +431,7 @@ def test_threat_44_half_reply_gets_no_second_code_by_nonsense(postern, backend):
     backend.on("message", lambda connection, _: connection.send(
         b"250-2.0.0 queued as 17\r\nnonsense\r\n"))
     with postern.log_in() as one:
-        envelope(one)
+        one.envelope()
         one.command("DATA", 354)
         one.send("x\r\n.\r\n")
         assert one.line() == b"250-2.0.0 queued as 17"

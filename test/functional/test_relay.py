@@ -201,13 +201,7 @@ def test_nothing_is_sent_behind_data_before_its_reply(one, backend, session):
     seen = []
 
     def late(connection, _):
-        # A moment in which what was sent ahead would arrive.
-        connection.socket.settimeout(0.2)
-        try:
-            seen.append(connection.socket.recv(100))
-        except TimeoutError:
-            seen.append(b"")
-        connection.socket.settimeout(None)
+        seen.append(connection.sent_ahead(0.2))
         connection.say("354 Go ahead")
         connection.take_message()
     backend.on("DATA", late)

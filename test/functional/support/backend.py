@@ -104,6 +104,16 @@ class Connection:
     def verbs(self):
         return [line.split(b" ")[0].upper().decode("latin-1") for line in self.commands]
 
+    def sent_ahead(self, moment_s):
+        """What has been sent before its time, and so arrives within this moment; b"": nothing."""
+        self.socket.settimeout(moment_s)
+        try:
+            return self.socket.recv(1000)
+        except TimeoutError:
+            return b""
+        finally:
+            self.socket.settimeout(None)
+
     @property
     def chunked(self):
         """The messages that came in chunks, each whole; the last one as far as it came."""

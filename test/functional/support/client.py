@@ -219,11 +219,14 @@ class Client:
         """AUTH PLAIN with an initial response."""
         return self.command(f"AUTH PLAIN {plain_response(user, password)}", *(expected or (235,)))
 
-    def send_message(self, sender, recipients, message, *expected):
-        """`message` is dot-stuffed by the caller and ends with CRLF."""
+    def envelope(self, sender="a@b.test", recipients=("c@d.test",)):
         self.command(f"MAIL FROM:<{sender}>", 250)
         for recipient in recipients:
             self.command(f"RCPT TO:<{recipient}>", 250)
+
+    def send_message(self, sender, recipients, message, *expected):
+        """`message` is dot-stuffed by the caller and ends with CRLF."""
+        self.envelope(sender, recipients)
         self.command("DATA", 354)
         self.send(message + b".\r\n")
         return self.reply(*(expected or (250,)))
