@@ -26,10 +26,13 @@ static const char header_end[] = "\r\n";
 /*
  * Could a line that begins so be a part of the field above it, for one server or another?
  * Blanks and control characters could, and a dot that the server takes away from before one.
- * The first byte decides, as the second may not have come.
+ * The first byte decides, as the second may not have come. Where no CR is bare, one is the
+ * beginning of an empty line, which is none.
  */
-static bool may_continue_field(unsigned char first)
+static bool may_continue_field(unsigned char first, bool has_bare_cr)
 {
+    if (first == '\r')
+        return has_bare_cr;
     return first <= ' ' || first >= 0x7f || first == '.' || first == ':';
 }
 
@@ -85,12 +88,11 @@ static bool rejects(const struct relay *relay)
            relay->service->config->bare_newline == CONFIG_BARE_NEWLINE_REJECT;
 }
 
-/* Keeps the message's first line from being a part of the trace field above it. A CR is one
- * half of CRLF here: an empty line. */
+/* Keeps the message's first line from being a part of the trace field above it. */
 static int separate(struct relay *relay, char first, struct iovec *out)
 {
     relay->after_trace = false;
-    if (first == '\r' || !may_continue_field((unsigned char)first))
+    if (!may_continue_field((unsigned char)first, false))
         return 0;
     *out = (struct iovec){(void *)(uintptr_t)header_end, HEADER_END_LENGTH};
     return 1;
@@ -190,7 +192,7 @@ static void open_message(struct relay *relay)
     relay->chunk_ahead_bytes = length == 0;
     if (length == 0) {
         opening[length++] = (char)first;
-    } else if ((first != '\r' || relay->is_binary) && may_continue_field(first)) {
+    } else if (may_continue_field(first, relay->is_binary)) {
         memcpy(opening + length, header_end, HEADER_END_LENGTH);
         length += HEADER_END_LENGTH;
     }
@@ -233,23 +235,17 @@ static bool has_bare_line_end(struct relay *relay, const char *bytes, size_t len
            (is_end && !smtp_chunk_may_end(&relay->chunk));
 }
 
-static void drop_chunk(struct relay *relay, size_t length)
-{
-    if (relay->swallows && relay->chunk_left_bytes == 0)
-        relay->swallows = relay->message_unanswered = false;
-    drop(relay, length);
-}
-
 size_t relay_take_chunk(struct relay *relay, const char *bytes, size_t length)
 {
     size_t piece = length < relay->chunk_left_bytes ? length : (size_t)relay->chunk_left_bytes;
     relay->chunk_left_bytes -= piece;
     if (relay->chunk_left_bytes == 0) {
         relay->mode = RELAY_COMMANDS;
-        relay->message_unanswered = true;
+        relay->message_unanswered = !relay->swallows;
     }
     if (is_dropped(relay)) {
-        drop_chunk(relay, piece);
+        drop(relay, piece);
+        relay->swallows &= relay->chunk_left_bytes > 0;
     } else if (has_bare_line_end(relay, bytes, piece)) {
         refuse_message(relay, REPLY_BARE_NEWLINE, "bare line end in a message");
     } else {
