@@ -204,9 +204,9 @@ bool abuse_login_undecided(struct abuse *abuse, struct abuse_client client, cons
 {
     if (client.is_exempt)
         return false;
-    bool counts = is_undecided(abuse, client.address, user);
     struct abuse_level address = level_of(abuse, ABUSE_UNDECIDED_ADDRESS, client.address, user);
     struct abuse_level name = level_of(abuse, ABUSE_UNDECIDED_USER, client.address, user);
+    bool counts = is_over(abuse, &address) || is_over(abuse, &name);
     (void)count_here(abuse, &address);
     (void)count_here(abuse, &name);
     for (size_t i = 0; counts && i < FAILED_KINDS; i++) {
