@@ -28,7 +28,7 @@ struct module {
 struct service {
     const char *directory; /* of the configuration; NULL: the system's */
     bool has[2];           /* by DOCTOR_PAM_AUTH and _ACCOUNT: a line of that type */
-    bool cannot_refuse[2]; /* likewise: one whose module calls a refusal a system error */
+    bool cannot_refuse[2]; /* by the same: one whose module calls a refusal a system error */
     struct module modules[MODULES_LIMIT];
     size_t count;
     char fault[FILE_PATH_SIZE + 128]; /* empty: none */

@@ -32,7 +32,7 @@ struct generation_environment {
     const struct listeners *listeners;
     struct tally *tally;                   /* which all reactors share */
     struct permits *permits;               /* likewise */
-    struct ticket_periods *ticket_periods; /* likewise; used without a secret file */
+    struct ticket_periods *ticket_periods; /* of all reactors; used without a secret file */
     int log;                               /* the reactors' end of the log socket */
     bool refusing;                         /* new connections */
     /* A reactor asks for something that is not its generation's alone: CONTROL_RELOAD,

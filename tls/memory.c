@@ -27,7 +27,7 @@ static struct {
     unsigned count;
 } kept[CLASSES];
 
-/* Buffers: for one record, and for as many as one read brings. */
+/* Buffers: for one record, and for those that OpenSSL reads at once where it has the socket. */
 static struct shelf {
     size_t from, to; /* usable bytes */
     unsigned places;

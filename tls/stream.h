@@ -138,8 +138,8 @@ size_t stream_queued(const struct stream *stream);
 void stream_end_output(struct stream *stream);
 
 /*
- * From now on messages come instead of passwords: OpenSSL reads further ahead, and does not
- * overwrite what it has delivered.
+ * From now on messages come instead of passwords: OpenSSL does not overwrite what it has
+ * delivered, and reads further ahead where it has the socket itself.
  */
 void stream_expect_bulk(struct stream *stream);
 

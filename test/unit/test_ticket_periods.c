@@ -1,4 +1,4 @@
-/* Whoever takes what a machine keeps cannot read what was said in an earlier period: each
+/* A thief of what a machine keeps cannot read what was said in an earlier period: each
  * period's secret is random by itself, gone with its period, and the same in all processes. */
 #include <setjmp.h>
 #include <stdarg.h>
