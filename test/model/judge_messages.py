@@ -60,8 +60,14 @@ class Chunks:
         self.reset()
 
     def reset(self):
-        self._field = b""
         self._body = self._said = b""
+        self._announced = False
+
+    def announce(self, mail):
+        """The MAIL of the next message. Whether a backend with one reply too many agreed to its
+        BODY=BINARYMIME, nobody can know."""
+        shifted = self._session.backend.shifted is not None
+        self._announced = shifted and b"BODY=BINARYMIME" in mail.line.upper()
 
     def take(self, exchange, seen):
         """A chunk that the backend has read; returns whether it completes the message whole."""
@@ -78,7 +84,7 @@ class Chunks:
         if not exchange.whole:
             self._found("a chunk that the client did not end was ended")
             return False
-        if not seen.binary and self._is_bare(seen):
+        if not seen.binary and not self._announced and self._is_bare(seen):
             self._found(f"a chunk with bare line ends was passed on: {seen.body[:200]!r}")
         fault = None
         if seen.last:
@@ -114,6 +120,8 @@ def judge(session, aligned, found):
         if seen.verb in ("MAIL", "RSET", "EHLO", "HELO", "DATA") and \
                 exchange.reply and exchange.reply.code // 100 in (2, 3):
             chunks.reset()
+        if seen.verb == "MAIL":
+            chunks.announce(exchange)
         if seen.verb == "DATA" and seen.body is not None:
             _judge_data(session, exchange, seen, found)
             if seen.whole and exchange.data and exchange.data.whole:
