@@ -308,6 +308,7 @@ def test_the_level_of_the_log_is_changed(pair):
     postern, clients = pair
     assert control.post(postern, "/log?level=error")["log_level"] == "error"
     clients["alice"].pop().quit()
+    wait.until(lambda: sessions(postern)["total"] == 15, "its end, of which no line tells")
     assert control.post(postern, "/log?level=info")["log_level"] == "info"
     left = clients["alice"].pop()
     left.quit()
