@@ -248,7 +248,8 @@ def test_client_that_reads_nothing_while_its_login_waits_keeps_nobody_busy(
     if waits_for == "backend":
         user, password = "alice", "wonderland"
         backend.on("XCLIENT", late)
-    postern, calls = traced(auth={"pam_service": "gated", "failure_delay": 2})
+    postern, calls = traced(
+        auth={"pam_service": "gated", "failure_delay": 2, "timeout": 600})
     with KeyUpdates(postern.implicit) as one:
         assert one.line().startswith("220 ")
         one.send("EHLO client.example")
