@@ -106,6 +106,7 @@ RUNNERS = {
     "test/lint --list": "test_lint_names_its_checks",
     "test/run": No("runs this"),
     "test/soak/run": No("takes ten minutes"),
+    "test/soak/run --faults": No("takes ten minutes"),
     "useradd --system --no-create-home --shell /usr/sbin/nologin postern":
         "test_readme_has_a_user_and_a_service",
 }
