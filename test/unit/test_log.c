@@ -115,6 +115,20 @@ static void test_escape_is_never_cut_in_two(void **state)
     }
 }
 
+/* What stands without quotes in a line ends at the first blank, and has one equals sign. */
+static void test_word_is_one_from_its_first_byte_to_its_last(void **state)
+{
+    (void)state;
+    assert_true(escape_is_word("a", 1));
+    assert_true(escape_is_word("!~", 2));
+    assert_false(escape_is_word("", 0));
+    for (const char *bad = " =\"\\\n\x7f\xc3"; *bad; bad++) {
+        assert_false(escape_is_word((const char[]){*bad, 'a', 'b'}, 3));
+        assert_false(escape_is_word((const char[]){'a', *bad, 'b'}, 3));
+        assert_false(escape_is_word((const char[]){'a', 'b', *bad}, 3));
+    }
+}
+
 static void test_field_cannot_be_forged(void **state)
 {
     static const char evil[] = "x user=root\n2026 level=error msg=\"no\" \\";
@@ -412,6 +426,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_dangerous_character_is_escaped),
         cmocka_unit_test(test_escape_is_never_cut_in_two),
+        cmocka_unit_test(test_word_is_one_from_its_first_byte_to_its_last),
         cmocka_unit_test(test_field_cannot_be_forged),
         cmocka_unit_test(test_json_has_the_same_fields),
         cmocka_unit_test(test_below_the_level_nothing_is_written),
