@@ -19,8 +19,10 @@ _NOT = re.compile(r"!(?=[\w(])")
 _NUMBER = re.compile(r"(?<![\w.])(0[xX][0-9a-fA-F]+|\d+)(?=[uUlL]*\b)(?!\.)")
 #: A character that a range begins or ends with.
 _BOUND = re.compile(r"(?<=[<>] )'[ -~]'|(?<=[<>]= )'[ -~]'|'[ -~]'(?= [<>]=? )")
+#: A little more room is nothing that a test could see.
+_ROOM = re.compile(r"\b(?:char|int|unsigned|u?int\d+_t|size_t|struct \w+) \w+\[$")
 _RETURN = re.compile(r"\breturn ([^;]+);")
-_NO_CODE = re.compile(r"""/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|^[ ]*\#(?:\\\n|[^\n])*""",
+_NO_CODE = re.compile(r"""'"'|/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|^[ ]*\#(?:\\\n|[^\n])*""",
                       re.DOTALL | re.MULTILINE | re.VERBOSE)
 #: What only the compiler looks at.
 _ASSERTION = re.compile(r"\b_Static_assert\(.*?;", re.DOTALL)
@@ -53,6 +55,8 @@ class Mutant:
 
 
 def _blank(match):
+    if match[0] == "'\"'":
+        return match[0]
     return re.sub(r"[^\n]", " ", match[0])
 
 
@@ -90,13 +94,14 @@ def _numbers(code, start, end):
     for found in _NUMBER.finditer(code, start, end):
         digits = found[1]
         value = int(digits, 8 if re.fullmatch(r"0[0-7]+", digits) else 0)
-        for other in (value + 1, value - 1):
+        room = _ROOM.search(code, code.rfind("\n", 0, found.start()) + 1, found.start())
+        for other in (value - 1,) if room else (value + 1, value - 1):
             if other >= 0:
                 shape = hex(other) if digits[:2] in ("0x", "0X") else str(other)
                 yield found.start(1), digits, shape
 
 
-def _inside(code, bare, start, end, kind):
+def _inside(text, code, bare, start, end, kind):
     for found in _BINARY.finditer(bare, start, end):
         yield found.start(), found[0], _OPERATORS[found[0]]
     for found in _STEP.finditer(bare, start, end):
@@ -109,7 +114,7 @@ def _inside(code, bare, start, end, kind):
             shape = chr(other).replace("\\", "\\\\").replace("'", "\\'")
             yield found.start(), found[0], f"'{shape}'"
     for found in _RETURN.finditer(bare, start, end):
-        value = code[found.start(1):found.end(1)]
+        value = text[found.start(1):found.end(1)]
         new = _returned(value, kind)
         if new:
             yield found.start(1), value, new
@@ -123,7 +128,7 @@ def changes(file, text):
     for function in _FUNCTION.finditer(bare):
         name, kind = _head(bare, function.start())
         functions.append((function.start(), function.end(), name))
-        found += _inside(code, bare, function.start(), function.end(), kind)
+        found += _inside(text, code, bare, function.start(), function.end(), kind)
     found += _numbers(bare, 0, len(bare))
     found += _constants(text)
     return _mutants(file, text, functions, sorted(set(found)))
