@@ -54,6 +54,7 @@ static void test_impossible_size_is_refused(void **state)
     assert_true(buffer_append(&buffer, "x", 1));
     assert_null(buffer_reserve(&buffer, SIZE_MAX));
     assert_null(buffer_reserve(&buffer, SIZE_MAX / 2));
+    assert_null(buffer_reserve(&buffer, (size_t)1 << 30));
     assert_int_equal(buffer.length, 1);
     assert_int_equal(*buffer_bytes(&buffer), 'x');
     buffer_release(&buffer);

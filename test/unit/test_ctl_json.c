@@ -68,6 +68,22 @@ static void test_members_are_found(void **state)
     assert_int_equal(ctl_json_member(all, "n").length, 0);
     assert_int_equal(ctl_json_member(ctl_json_member(all, "a"), "x").length, 0);
 
+    all = parse(
+        "[9223372036854775807, -9223372036854775808, 92233720368547758070000, true, \"7\"]");
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), INT64_MAX);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), INT64_MIN);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), INT64_MAX);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), 0);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), 0);
+    all = parse("[1000000000000000000000000, 3]");
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), 0);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), 3);
+}
+
+static void test_list_is_gone_through(void **state)
+{
+    (void)state;
+    struct ctl_value all = parse("{\"list\": [1, {\"n\": 22}, 3]}");
     struct ctl_value rest = ctl_json_member(all, "list");
     assert_true(ctl_json_is_list(rest));
     assert_int_equal(ctl_json_number(ctl_json_next(&rest, NULL)), 1);
@@ -108,6 +124,7 @@ int main(void)
         cmocka_unit_test(test_what_is_json_is_taken),
         cmocka_unit_test(test_what_is_not_json_is_refused),
         cmocka_unit_test(test_members_are_found),
+        cmocka_unit_test(test_list_is_gone_through),
         cmocka_unit_test(test_strings_are_decoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

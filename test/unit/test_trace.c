@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <ctype.h>
 #include <string.h>
 #include <time.h>
 
@@ -169,6 +170,8 @@ static void test_every_byte_stays_in_its_place(void **state)
         format_well(&trace, &read);
         assert_int_equal(strlen(read.from), 3);
         assert_int_equal(read.comments, 3);
+        bool plain = byte < 0x80 && (isalnum((int)byte) || strchr(".-_", (int)byte));
+        assert_int_equal(read.from[1], plain ? byte : '?');
     }
 }
 
