@@ -111,6 +111,8 @@ def _inside(text, code, bare, start, end, kind):
     for found in _BOUND.finditer(code, start, end):
         character = found[0][1]
         for other in (ord(character) + 1, ord(character) - 1):
+            if not chr(other).isprintable():
+                continue
             shape = chr(other).replace("\\", "\\\\").replace("'", "\\'")
             yield found.start(), found[0], f"'{shape}'"
     for found in _RETURN.finditer(bare, start, end):

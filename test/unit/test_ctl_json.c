@@ -68,6 +68,14 @@ static void test_members_are_found(void **state)
     assert_int_equal(ctl_json_member(all, "n").length, 0);
     assert_int_equal(ctl_json_member(ctl_json_member(all, "a"), "x").length, 0);
 
+    all = parse("{\"x\": 1, \"y\": 2, \"yes\": true, \"no\": false, \"word\": \"true\"}");
+    assert_int_equal(ctl_json_number(ctl_json_member(all, "y")), 2);
+    assert_true(ctl_json_is_true(ctl_json_member(all, "yes")));
+    assert_false(ctl_json_is_true(ctl_json_member(all, "no")));
+    assert_false(ctl_json_is_true(ctl_json_member(all, "word")));
+    assert_false(ctl_json_is_true(ctl_json_member(all, "none")));
+    all = parse("[null]");
+    assert_false(ctl_json_is_true(ctl_json_next(&all, NULL)));
     all = parse(
         "[9223372036854775807, -9223372036854775808, 92233720368547758070000, true, \"7\"]");
     assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), INT64_MAX);

@@ -193,6 +193,8 @@ static void test_garbage_in_the_shared_memory_hurts_nobody(void **state)
         assert_int_equal(permits_descriptor(permits), descriptor);
         size_t count = permits_list(permits, NOW, list);
         assert_true(count <= PERMITS_LIMIT);
+        if (byte % 2) /* half written, by somebody who never came back */
+            assert_int_equal(count, 0);
         if (find(PERMIT_ALLOW, "192.0.2.7", NOW, &found))
             assert_true(strlen(found.user) < sizeof found.user);
         (void)!add(PERMIT_DENY, "192.0.2.7", "", 5000);

@@ -177,11 +177,16 @@ static void test_every_byte_stays_in_its_place(void **state)
 
 static void test_ordinary_names_are_told_as_they_are(void **state)
 {
-    static const char *const names[] = {"laptop",         "pc_1.local",
-                                        "[192.168.1.2]",  "a-b.example",
-                                        "[IPv6:fe80::1]", "xn--mnchen-3ya.example"};
+    static const char *const names[] = {"laptop",
+                                        "pc_1.local",
+                                        "[1]",
+                                        "[192.168.1.2]",
+                                        "a-b.example",
+                                        "[IPv6:fe80::1]",
+                                        "xn--mnchen-3ya.example"};
     static const char *const logins[] = {
-        "alice", "alice@example.org", "alice+mail@example.org", "o'neil", "{a|b}~", "a=b/c"};
+        "alice",  "al",   "alice@example.org", "alice+mail@example.org", "o'neil",
+        "{a|b}~", "a=b/c"};
     (void)state;
     for (size_t i = 0; i < COUNT(names); i++) {
         struct smtp_trace trace = alice;
