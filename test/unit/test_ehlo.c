@@ -335,6 +335,31 @@ static void test_each_keyword_that_is_lacking_is_noticed(void **state)
     }
 }
 
+static void test_limit_that_is_no_number_is_none(void **state)
+{
+    static const struct {
+        const char *line;
+        uint64_t limit;
+    } cases[] = {
+        {"SIZE", 0},
+        {"SIZE 0", 0},
+        {"SIZE 10240000", 10240000},
+        {"SIZE 10x", 0},
+        {"SIZE x", 0},
+        {"SIZE 10 20", 0},
+        {"SIZE 1:", 0},
+        {"SIZE 1/", 0},
+        {"SIZE 1234567890", 1234567890},
+        {"SIZE 99999999999999999999999999", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct smtp_ehlo ehlo = {0};
+        learn(&ehlo, cases[i].line);
+        assert_int_equal(smtp_ehlo_size_limit(&ehlo), cases[i].limit);
+    }
+}
+
 static void test_smaller_limit_is_less(void **state)
 {
     static const struct {
@@ -398,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_the_largest_reply_has_room),
         cmocka_unit_test(test_mechanisms_are_left_out_whole),
         cmocka_unit_test(test_each_keyword_that_is_lacking_is_noticed),
+        cmocka_unit_test(test_limit_that_is_no_number_is_none),
         cmocka_unit_test(test_smaller_limit_is_less),
         cmocka_unit_test(test_equal_means_the_same_reply),
     };

@@ -146,6 +146,16 @@ static void test_only_what_hides_or_reorders_is_escaped(void **state)
         if (!is_in(code, blanks, COUNT(blanks)) && same == is_in(code, hidden, COUNT(hidden)))
             fail_msg("U+%04x", (unsigned)code);
     }
+    for (int byte = 0x80; byte < 0x100; byte++) {
+        char out[32], wanted[32], in[] = {(char)byte, '\x80', '\x80', '\x80'};
+        size_t written;
+        if (byte >= 0xc2 && byte <= 0xf4)
+            continue;
+        (void)!escape(ESCAPE_LOGFMT, in, sizeof in, out, sizeof out, &written);
+        snprintf(wanted, sizeof wanted, "\\x%02x\\x80\\x80\\x80", (unsigned)byte);
+        assert_int_equal(written, strlen(wanted));
+        assert_memory_equal(out, wanted, written);
+    }
 }
 
 static void test_escape_is_never_cut_in_two(void **state)

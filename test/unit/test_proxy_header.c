@@ -413,7 +413,18 @@ static void test_header_with_a_checksum_is_as_it_was_sent(void **state)
         assert_int_equal(take_block(&block, &header), PROXY_HEADER_BAD);
         block.bytes[changed[i]] ^= 1;
     }
-    add_tlv(&block, PROXY_HEADER_CRC32C, block.bytes + at, 4);
+}
+
+/* Both of these are right: each is that of the header with zeros in its own place. */
+static void test_second_checksum_is_refused(void **state)
+{
+    struct block block;
+    struct proxy_header header;
+    (void)state;
+    begin(&block, 0x21, 0x11);
+    add(&block, ipv4, sizeof ipv4);
+    add_tlv(&block, PROXY_HEADER_CRC32C, "\x3e\x8e\x80\x30", 4);
+    add_tlv(&block, PROXY_HEADER_CRC32C, "\x24\x35\x2f\x10", 4);
     assert_int_equal(take_block(&block, &header), PROXY_HEADER_BAD);
 }
 
@@ -434,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_oversized_header_is_refused_at_once),
         cmocka_unit_test(test_checksum_of_known_bytes),
         cmocka_unit_test(test_header_with_a_checksum_is_as_it_was_sent),
+        cmocka_unit_test(test_second_checksum_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
