@@ -30,7 +30,7 @@ MODULES = {
     "proxy/doctor_pam_line.c": (("doctor_pam_line",), ()),
     "proxy/failures.c": (("failures",), ("test_admin",)),
     "proxy/fingerprints.c": (("fingerprints",), ("test_client_certificates",)),
-    "proxy/identity.c": (("config_faults", "config"), ("test_identity_ways", "test_identity")),
+    "proxy/identity.c": (("identity", "config_faults", "config"), ("test_identity_ways", "test_identity")),
     "proxy/offer.c": (("offer",), ("test_offer",)),
     "proxy/opener_ends.c": (("opener_ends",), ("test_opener",)),
     "proxy/opener_message.c": (("opener_message", "opener_client"), ("test_opener",)),
