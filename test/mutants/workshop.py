@@ -17,7 +17,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-BUILD = pathlib.Path(os.environ.get("POSTERN_TEST_BUILD", ROOT / "build-test")).resolve() / "mutants"
+BUILD = pathlib.Path(os.environ.get("POSTERN_TEST_BUILD", ROOT / "build-test")).resolve() / "changes"
 SOURCE = BUILD / "source"
 #: What a build needs of the tree.
 _PARTS = ("meson.build", "meson_options.txt", "proxy", "auth", "tls", "etc", "test/meson.build",
