@@ -189,7 +189,7 @@ static bool take_verdict(struct cursor *in, struct auth_message_verdict *out)
 {
     uint64_t result = 0, delay = 0;
     if (!take_header(in, TYPE_VERDICT, &out->id) || !take_number(in, 1, &result) ||
-        !take_number(in, 4, &delay) || result >= AUTH_RESULT_COUNT)
+        !take_number(in, 4, &delay))
         return false;
     out->result = (enum auth_result)result;
     out->delay_ms = (uint32_t)delay;

@@ -93,6 +93,7 @@ RUNNERS = {
     "sh test/run flaky 5": "test_unsteady_tests_are_found_by_running_all_often",
     "sh test/run model --seconds 1800 --seed 7": No("test/run does, for two minutes"),
     "sh test/run model mutants": No("builds a Postern for each of its faults"),
+    "sh test/run mutants": No("builds a Postern for each of its changes"),
     "ssh -N -L 8025:/run/postern/control mail.example.org":
         "test_page_comes_through_ssh_as_the_manual_says",
     "systemctl edit postern": No("is an editor"),
@@ -105,6 +106,7 @@ RUNNERS = {
     "test/lint --list": "test_lint_names_its_checks",
     "test/run": No("runs this"),
     "test/soak/run": No("takes ten minutes"),
+    "test/soak/run --faults": No("takes ten minutes"),
     "useradd --system --no-create-home --shell /usr/sbin/nologin postern":
         "test_readme_has_a_user_and_a_service",
 }

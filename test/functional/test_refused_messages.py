@@ -92,6 +92,7 @@ def test_threat_30_refused_chunk_is_the_last_that_the_backend_hears(postern, bac
     session = backend.session()
     backend.wait(lambda: session.ended, "the end of the backend's session")
     assert session.verbs[-1] == "BDAT"
+    assert postern.session_record(one)["end"] == "backend refused a chunk"
 
 
 @pytest.mark.parametrize("trace", [False, True])
@@ -193,6 +194,8 @@ def test_threat_31_rest_of_a_refused_message_goes_nowhere(postern, backend, repl
     record = postern.session_record(one)
     assert record["messages"] == "0" and record["backend_refused"] == "1"
     assert record["backend_reply"].startswith(reply[:9])
+    assert record["end"] == ("backend said 421" if reply.startswith("421")
+                             else "backend refused a message before its end")
 
 
 def test_threat_31_client_that_listens_late_still_hears_the_refusal(postern, backend):

@@ -158,6 +158,7 @@ static void test_one_client_has_one_key(void **state)
         struct address_key key_a = address_key(&a), key_b = address_key(&b);
         bool same = key_a.high == key_b.high && key_a.low == key_b.low;
         assert_int_equal(same, cases[i].same);
+        assert_int_equal(address_key_equal(&key_a, &key_b), cases[i].same);
     }
 }
 

@@ -123,9 +123,12 @@ static void test_only_its_own_header_is_believed(void **state)
         bytes[i] ^= 0x40;
     }
     assert_true(auth_message_read_request(bytes, length, &request));
+    char type = bytes[3];
     verdict = make_verdict(AUTH_ACCEPTED);
     length = auth_message_write_verdict(&verdict, bytes);
     assert_false(auth_message_read_request(bytes, length, &request));
+    bytes[3] = type;
+    assert_false(auth_message_read_verdict(bytes, length, &verdict));
 }
 
 /* A verdict's bytes with one of them changed. */

@@ -54,6 +54,7 @@ static void test_impossible_size_is_refused(void **state)
     assert_true(buffer_append(&buffer, "x", 1));
     assert_null(buffer_reserve(&buffer, SIZE_MAX));
     assert_null(buffer_reserve(&buffer, SIZE_MAX / 2));
+    assert_null(buffer_reserve(&buffer, (size_t)1 << 30));
     assert_int_equal(buffer.length, 1);
     assert_int_equal(*buffer_bytes(&buffer), 'x');
     buffer_release(&buffer);
@@ -103,6 +104,22 @@ static void test_slow_reader_costs_a_bounded_block(void **state)
     }
     assert_in_range(buffer.capacity, BUFFER_BLOCK_SIZE, 2 * BUFFER_BLOCK_SIZE);
     buffer_release(&buffer);
+}
+
+/* So that what is copied stays in proportion to what comes. */
+static void test_block_that_is_full_behind_a_short_gap_doubles(void **state)
+{
+    static char filler[BUFFER_BLOCK_SIZE];
+    (void)state;
+    for (size_t gap = 1; gap < BUFFER_BLOCK_SIZE / 4; gap += 100) {
+        struct buffer buffer = BUFFER_EMPTY;
+        assert_true(buffer_append(&buffer, filler, sizeof filler));
+        buffer_take(&buffer, gap);
+        assert_true(buffer_append(&buffer, filler, gap)); /* needs just the size of the block */
+        assert_int_equal(buffer.capacity, 2 * BUFFER_BLOCK_SIZE);
+        assert_int_equal(buffer.length, BUFFER_BLOCK_SIZE);
+        buffer_release(&buffer);
+    }
 }
 
 static void test_taken_secret_is_overwritten(void **state)
@@ -163,6 +180,7 @@ int main(void)
         cmocka_unit_test(test_impossible_size_is_refused),
         cmocka_unit_test(test_bytes_come_out_as_they_went_in),
         cmocka_unit_test(test_slow_reader_costs_a_bounded_block),
+        cmocka_unit_test(test_block_that_is_full_behind_a_short_gap_doubles),
         cmocka_unit_test(test_taken_secret_is_overwritten),
         cmocka_unit_test(test_wiped_buffer_leaves_a_clean_block),
         cmocka_unit_test(test_secret_that_moves_leaves_no_copy),

@@ -174,6 +174,37 @@ static void test_list_that_is_emptied_is_empty(void **state)
     config_free(config);
 }
 
+/* As long as a path to a socket may be, with ".new" behind it. */
+static void test_longest_path_of_a_socket_is_taken(void **state)
+{
+    char text[512], name[102], errors[8192];
+    (void)state;
+    memset(name, 'x', sizeof name - 1);
+    name[0] = '/';
+    name[100] = '\0';
+    snprintf(text, sizeof text, TLS "admin { socket = \"%s\" }\n", name);
+    struct config *config = load_good(text);
+    assert_string_equal(config->admin.socket, name);
+    config_free(config);
+
+    name[100] = 'x';
+    name[101] = '\0';
+    snprintf(text, sizeof text, TLS "admin { socket = \"%s\" }\n", name);
+    assert_null(load_text(text, strlen(text), errors, sizeof errors));
+    assert_non_null(strstr(errors, "is longer than 100 characters"));
+}
+
+static void test_figures_are_for_this_host(void **state)
+{
+    static const char *const addresses[] = {"127.0.0.1:9125", "127.9.9.9:1", "[::1]:9125"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(addresses); i++) {
+        char text[256];
+        snprintf(text, sizeof text, TLS "admin { metrics = \"%s\" }\n", addresses[i]);
+        config_free(load_good(text));
+    }
+}
+
 static void test_environment_is_not_looked_at(void **state)
 {
     (void)state;
@@ -191,6 +222,8 @@ int main(void)
         cmocka_unit_test(test_everything_that_is_written_arrives),
         cmocka_unit_test(test_backends_have_names_and_listeners_choose_among_them),
         cmocka_unit_test(test_list_that_is_emptied_is_empty),
+        cmocka_unit_test(test_longest_path_of_a_socket_is_taken),
+        cmocka_unit_test(test_figures_are_for_this_host),
         cmocka_unit_test(test_environment_is_not_looked_at),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -46,6 +46,14 @@ static const struct {
     {TLS "admin { metrics = \"192.0.2.1:9125\" }",
      E("2: admin: metrics: \"192.0.2.1:9125\" is not an address of this host alone, such as "
        "\"127.0.0.1:9125\"")},
+    {TLS "log { file = \"postern.log\" }",
+     E("2: log: file: \"postern.log\" is not a path from the root")},
+    {TLS "admin { metrics = \"[2001:db8::1]:9125\" }",
+     E("2: admin: metrics: \"[2001:db8::1]:9125\" is not an address of this host alone, such "
+       "as \"127.0.0.1:9125\"")},
+    {TLS "admin { metrics = \"unix:/m\" }",
+     E("2: admin: metrics: \"unix:/m\" is not an address of this host alone, such as "
+       "\"127.0.0.1:9125\"")},
     {TLS "backend \"\" { }", E("2: backend \"\": the name is empty")},
     {TLS "certificate \"x\" {\n key = \"/k\" }",
      E("3: certificate \"x\": certificate: must be given")},

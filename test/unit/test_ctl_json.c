@@ -56,6 +56,13 @@ static void test_what_is_not_json_is_refused(void **state)
             fail_msg("%s was taken", cases[i]);
 }
 
+static void test_values_nest_so_deep(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("[[[[[[[[1]]]]]]]]").length, 17);
+    assert_int_equal(parse("[[[[[[[[[1]]]]]]]]]").length, 0);
+}
+
 static void test_members_are_found(void **state)
 {
     struct ctl_value all =
@@ -68,8 +75,35 @@ static void test_members_are_found(void **state)
     assert_int_equal(ctl_json_member(all, "n").length, 0);
     assert_int_equal(ctl_json_member(ctl_json_member(all, "a"), "x").length, 0);
 
+    all = parse("{\"x\": 1, \"y\": 2, \"yes\": true, \"no\": false, \"word\": \"true\"}");
+    assert_int_equal(ctl_json_number(ctl_json_member(all, "y")), 2);
+    assert_true(ctl_json_is_true(ctl_json_member(all, "yes")));
+    assert_false(ctl_json_is_true(ctl_json_member(all, "no")));
+    assert_false(ctl_json_is_true(ctl_json_member(all, "word")));
+    assert_false(ctl_json_is_true(ctl_json_member(all, "none")));
+    all = parse("[null]");
+    assert_false(ctl_json_is_true(ctl_json_next(&all, NULL)));
+    all = parse(
+        "[9223372036854775807, -9223372036854775808, 92233720368547758070000, true, \"7\"]");
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), INT64_MAX);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), INT64_MIN);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), INT64_MAX);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), 0);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), 0);
+    all = parse("[1000000000000000000000000, 3]");
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), 0);
+    assert_int_equal(ctl_json_number(ctl_json_next(&all, NULL)), 3);
+}
+
+static void test_list_is_gone_through(void **state)
+{
+    (void)state;
+    struct ctl_value all = parse("{\"list\": [1, {\"n\": 22}, 3]}");
     struct ctl_value rest = ctl_json_member(all, "list");
     assert_true(ctl_json_is_list(rest));
+    assert_false(ctl_json_is_list(all));
+    assert_int_equal(ctl_json_member(rest, "n").length, 0);
+    assert_int_equal(ctl_json_member((struct ctl_value){0}, "n").length, 0);
     assert_int_equal(ctl_json_number(ctl_json_next(&rest, NULL)), 1);
     assert_int_equal(ctl_json_number(ctl_json_member(ctl_json_next(&rest, NULL), "n")), 22);
     assert_int_equal(ctl_json_number(ctl_json_next(&rest, NULL)), 3);
@@ -107,7 +141,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_json_is_taken),
         cmocka_unit_test(test_what_is_not_json_is_refused),
+        cmocka_unit_test(test_values_nest_so_deep),
         cmocka_unit_test(test_members_are_found),
+        cmocka_unit_test(test_list_is_gone_through),
         cmocka_unit_test(test_strings_are_decoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

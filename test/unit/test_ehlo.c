@@ -317,6 +317,70 @@ static void test_mechanisms_are_left_out_whole(void **state)
     assert_string_equal(reply, "250-h\r\n250 AUTH PLAIN\r\n");
 }
 
+/* A client that was offered a keyword may use it: a backend that lacks it is noticed. */
+static void test_each_keyword_that_is_lacking_is_noticed(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SMTP_EXT_COUNT; i++) {
+        struct smtp_ehlo offer = {0}, none = {0}, other = {0};
+        const char *keyword = smtp_ehlo_keyword((enum smtp_extension)i);
+        char line[64];
+        learn(&offer, keyword);
+        assert_int_equal(smtp_ehlo_lacks(&none, &offer), 1u << i);
+        assert_int_equal(smtp_ehlo_lacks(&offer, &offer), 0);
+        assert_int_equal(smtp_ehlo_lacks(&offer, &none), 0);
+        snprintf(line, sizeof line, "%s 9", keyword);
+        learn(&other, line);
+        assert_int_equal(smtp_ehlo_lacks(&other, &offer), 1u << i);
+    }
+}
+
+static void test_limit_that_is_no_number_is_none(void **state)
+{
+    static const struct {
+        const char *line;
+        uint64_t limit;
+    } cases[] = {
+        {"SIZE", 0},
+        {"SIZE 0", 0},
+        {"SIZE 10240000", 10240000},
+        {"SIZE 10x", 0},
+        {"SIZE x", 0},
+        {"SIZE 10 20", 0},
+        {"SIZE 1:", 0},
+        {"SIZE 1/", 0},
+        {"SIZE 1234567890", 1234567890},
+        {"SIZE 99999999999999999999999999", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct smtp_ehlo ehlo = {0};
+        learn(&ehlo, cases[i].line);
+        assert_int_equal(smtp_ehlo_size_limit(&ehlo), cases[i].limit);
+    }
+}
+
+static void test_smaller_limit_is_less(void **state)
+{
+    static const struct {
+        const char *has, *offered;
+        bool lacks;
+    } cases[] = {
+        {"SIZE 10", "SIZE 10", false}, {"SIZE 11", "SIZE 10", false},
+        {"SIZE 9", "SIZE 10", true},   {"SIZE", "SIZE 10", false},
+        {"SIZE 0", "SIZE 10", false},  {"SIZE 10", "SIZE 0", true},
+        {"SIZE 1", "SIZE", true},      {"SIZE 0", "SIZE", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct smtp_ehlo has = {0}, offered = {0};
+        learn(&has, cases[i].has);
+        learn(&offered, cases[i].offered);
+        assert_int_equal(smtp_ehlo_lacks(&has, &offered),
+                         cases[i].lacks ? 1u << SMTP_EXT_SIZE : 0);
+    }
+}
+
 static void test_equal_means_the_same_reply(void **state)
 {
     static const struct {
@@ -358,6 +422,9 @@ int main(void)
         cmocka_unit_test(test_a_thousand_lines_are_bounded),
         cmocka_unit_test(test_the_largest_reply_has_room),
         cmocka_unit_test(test_mechanisms_are_left_out_whole),
+        cmocka_unit_test(test_each_keyword_that_is_lacking_is_noticed),
+        cmocka_unit_test(test_limit_that_is_no_number_is_none),
+        cmocka_unit_test(test_smaller_limit_is_less),
         cmocka_unit_test(test_equal_means_the_same_reply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,6 +60,8 @@ static void test_ordinary_recipients(void **state)
         {"TO:<\"alice\"@example.org>", "alice", "example.org"},
         {"TO:<\"a..b.\"@example.org>", "a..b.", "example.org"},
         {"TO:<alice@example>", "alice", "example"},
+        {"TO:<a@b>", "a", "b"},
+        {"TO:<\"a\"@b>", "a", "b"},
         {"TO:<alice@my_host.example>", "alice", "my_host.example"},
         {"TO:<SRS0=xY+z=AB=c.example=bob@example.org>", "SRS0=xY+z=AB=c.example=bob",
          "example.org"},

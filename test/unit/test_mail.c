@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,6 +129,19 @@ static void test_what_can_be_read_in_two_ways_is_refused(void **state)
         check(lines[i], strlen(lines[i]), NULL);
     check("FROM:<a@b> SIZE=1\0AUTH=bob", sizeof "FROM:<a@b> SIZE=1\0AUTH=bob" - 1, NULL);
     check("FROM:<a\0>", sizeof "FROM:<a\0>" - 1, NULL);
+    for (int byte = 0; byte < 256; byte++) {
+        char line[] = "FROM:<a@b> X=.y";
+        bool control = byte < ' ' || byte == 0x7f;
+        line[sizeof line - 3] = (char)byte;
+        if (byte != '>' && byte != '"' && byte != '\\')
+            check(line, sizeof line - 1, control ? NULL : line);
+    }
+    for (int byte = '!'; byte < 0x7f; byte++) {
+        char line[] = "FROM:<a@b> X=.AUTH=bob"; /* of a keyword such as XAUTH? */
+        bool word = isalnum(byte) || byte == '-';
+        line[sizeof "FROM:<a@b> X=" - 1] = (char)byte;
+        check(line, sizeof line - 1, word ? line : NULL);
+    }
     check("FROM:a\0 AUTH=bob", sizeof "FROM:a\0 AUTH=bob" - 1, NULL);
 }
 

@@ -94,6 +94,27 @@ static void test_less_counts_when_a_second_client_is_shown_it_and_more_in_a_row(
     FOLLOW(ALL, steps);
 }
 
+/* Of so many clients some are kept in the place of the first. */
+static void test_every_second_client_is_believed(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3000; i++) {
+        char text[64];
+        struct offer *offer = offer_new();
+        struct smtp_ehlo probe = ehlo_of(ALL), less = ehlo_of("SIZE=900"), offered = probe;
+        struct address first = client_of("192.0.2.1:1");
+        snprintf(text, sizeof text, "10.0.%u.%u:1", i / 250, i % 250 + 1);
+        struct address second = client_of(text);
+        assert_non_null(offer);
+        (void)!offer_learn(offer, &probe, &first, &probe);
+        (void)!offer_learn(offer, &probe, &first, &less);
+        (void)!offer_learn(offer, &probe, &second, &less);
+        offer_restrict(offer, &offered);
+        assert_true(smtp_ehlo_equal(&offered, &less));
+        offer_free(offer);
+    }
+}
+
 static void test_row_is_what_all_of_it_were_shown(void **state)
 {
     static const struct step steps[] = {
@@ -192,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_a_probe_is_shown_is_offered_before_a_session),
         cmocka_unit_test(test_less_counts_when_a_second_client_is_shown_it_and_more_in_a_row),
+        cmocka_unit_test(test_every_second_client_is_believed),
         cmocka_unit_test(test_row_is_what_all_of_it_were_shown),
         cmocka_unit_test(test_client_who_is_known_to_be_shown_less_says_nothing_of_others),
         cmocka_unit_test(test_smaller_limit_of_size_is_less),

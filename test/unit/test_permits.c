@@ -193,11 +193,37 @@ static void test_garbage_in_the_shared_memory_hurts_nobody(void **state)
         assert_int_equal(permits_descriptor(permits), descriptor);
         size_t count = permits_list(permits, NOW, list);
         assert_true(count <= PERMITS_LIMIT);
+        if (byte % 2) /* half written, by somebody who never came back */
+            assert_int_equal(count, 0);
         if (find(PERMIT_ALLOW, "192.0.2.7", NOW, &found))
             assert_true(strlen(found.user) < sizeof found.user);
         (void)!add(PERMIT_DENY, "192.0.2.7", "", 5000);
     }
     munmap(memory, (size_t)status.st_size);
+}
+
+/* Threat 22. */
+static void test_network_that_cannot_be_holds_nobody(void **state)
+{
+    struct permit list[PERMITS_LIMIT], found;
+    struct network network;
+    struct stat status;
+    const char *why;
+    int descriptor = permits_descriptor(permits);
+    (void)state;
+    assert_true(network_parse("192.0.2.7", &network, &why));
+    add(PERMIT_DENY, "192.0.2.7", "", NOW);
+    assert_int_equal(fstat(descriptor, &status), 0);
+    size_t size = (size_t)status.st_size;
+    char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    struct network *there = memmem(memory, size, &network, sizeof network);
+    assert_non_null(there);
+    assert_int_equal(permits_list(permits, NOW, list), 1);
+    there->bits = 129;
+    assert_int_equal(permits_list(permits, NOW, list), 0);
+    assert_false(find(PERMIT_DENY, "192.0.2.7", NOW, &found));
+    munmap(memory, size);
 }
 
 int main(void)
@@ -213,6 +239,7 @@ int main(void)
         WITH_TABLE(test_processes_share_it),
         WITH_TABLE(test_next_program_takes_it_over),
         WITH_TABLE(test_garbage_in_the_shared_memory_hurts_nobody),
+        WITH_TABLE(test_network_that_cannot_be_holds_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,30 @@ static void test_lines_of_version_1(void **state)
                "1111:2222:3333:4444:5555:6666:7777:9999", 65535);
 }
 
+/* A byte too few costs a call of the system, and one too many is waited for in vain. */
+static void test_shortest_lines_are_asked_for_to_the_byte(void **state)
+{
+    static const struct {
+        const char *start, *rest;
+    } lines[] = {
+        {"PROXY TCP4 ", "0.0.0.0 0.0.0.0 0 0\r\n"},
+        {"PROXY TCP6 ", ":: :: 0 0\r\n"},
+        {"PROXY UNKNOWN", "\r\n"},
+    };
+    enum { SHORTEST = sizeof "PROXY UNKNOWN\r\n" - 1 };
+    (void)state;
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        char line[64];
+        snprintf(line, sizeof line, "%s%s", lines[i].start, lines[i].rest);
+        size_t length = strlen(line);
+        for (size_t cut = strlen(lines[i].start); cut < length; cut++) {
+            struct proxy_header header;
+            assert_int_equal(read_exactly(line, cut, &header), PROXY_HEADER_MORE);
+            assert_int_equal(header.wanted, (cut < SHORTEST ? SHORTEST : length) - cut);
+        }
+    }
+}
+
 /* Nobody gets a second face, and a second share of what one address may have. */
 static void test_an_ipv4_client_is_one_client(void **state)
 {
@@ -364,10 +388,51 @@ static void test_checksum_of_known_bytes(void **state)
     assert_int_equal(proxy_header_crc32c(0, (const uint8_t *)"123456789", 9), 0xe3069283);
 }
 
+/* Threat 19. What comes after the checksum is part of it, and so is what comes before. */
+static void test_header_with_a_checksum_is_as_it_was_sent(void **state)
+{
+    struct block block;
+    struct proxy_header header;
+    (void)state;
+    begin(&block, 0x21, 0x11);
+    add(&block, ipv4, sizeof ipv4);
+    add_tlv(&block, PROXY_HEADER_NOOP, "one", 3);
+    add_tlv(&block, PROXY_HEADER_CRC32C, "\0\0\0", 4);
+    size_t at = block.length - 4;
+    add_tlv(&block, PROXY_HEADER_NOOP, "another", 7);
+    end(&block);
+    uint32_t sum = proxy_header_crc32c(0, block.bytes, block.length);
+    for (size_t i = 0; i < 4; i++)
+        block.bytes[at + i] = (uint8_t)(sum >> (24 - 8 * i));
+    assert_int_equal(take_block(&block, &header), PROXY_HEADER_DONE);
+    assert_int_equal(header.length, block.length);
+
+    const size_t changed[] = {16, at - 8, at, at + 3, block.length - 1};
+    for (size_t i = 0; i < COUNT(changed); i++) {
+        block.bytes[changed[i]] ^= 1;
+        assert_int_equal(take_block(&block, &header), PROXY_HEADER_BAD);
+        block.bytes[changed[i]] ^= 1;
+    }
+}
+
+/* Both of these are right: each is that of the header with zeros in its own place. */
+static void test_second_checksum_is_refused(void **state)
+{
+    struct block block;
+    struct proxy_header header;
+    (void)state;
+    begin(&block, 0x21, 0x11);
+    add(&block, ipv4, sizeof ipv4);
+    add_tlv(&block, PROXY_HEADER_CRC32C, "\x3e\x8e\x80\x30", 4);
+    add_tlv(&block, PROXY_HEADER_CRC32C, "\x24\x35\x2f\x10", 4);
+    assert_int_equal(take_block(&block, &header), PROXY_HEADER_BAD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_of_version_1),
+        cmocka_unit_test(test_shortest_lines_are_asked_for_to_the_byte),
         cmocka_unit_test(test_an_ipv4_client_is_one_client),
         cmocka_unit_test(test_unknown_announces_nobody),
         cmocka_unit_test(test_lines_that_are_none_are_refused),
@@ -379,6 +444,8 @@ int main(void)
         cmocka_unit_test(test_tlvs_fill_the_header),
         cmocka_unit_test(test_oversized_header_is_refused_at_once),
         cmocka_unit_test(test_checksum_of_known_bytes),
+        cmocka_unit_test(test_header_with_a_checksum_is_as_it_was_sent),
+        cmocka_unit_test(test_second_checksum_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,20 @@ static void test_values_are_decoded(void **state)
     }
 }
 
+static void test_each_parameter_is_taken_where_it_may_be(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ADMIN_PARAMETERS; i++) {
+        char text[64];
+        struct admin_query query;
+        snprintf(text, sizeof text, "%s=7", admin_parameter_name((enum admin_parameter)i));
+        assert_null(admin_query_parse(text, strlen(text), 1u << i, &query));
+        assert_true(query.given[i]);
+        assert_string_equal(query.value[i], "7");
+        assert_non_null(admin_query_parse(text, strlen(text), ~(1u << i), &query));
+    }
+}
+
 /* "?usr=bob" must not end everybody's session. */
 static void test_what_is_not_understood_is_refused(void **state)
 {
@@ -85,6 +99,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_are_decoded),
+        cmocka_unit_test(test_each_parameter_is_taken_where_it_may_be),
         cmocka_unit_test(test_what_is_not_understood_is_refused),
         cmocka_unit_test(test_a_value_has_a_longest_length),
         cmocka_unit_test(test_every_parameter_has_a_name),

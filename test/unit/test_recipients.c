@@ -14,6 +14,27 @@
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
+/* So many allocations succeed, and those after them fail. */
+static unsigned allocations_left = UINT32_MAX;
+
+static bool may_allocate(void)
+{
+    return allocations_left > 0 && allocations_left--;
+}
+
+/* In place of the C library's. */
+void *reallocarray(void *memory, size_t count, size_t size)
+{
+    return may_allocate() ? realloc(memory, count * size) : NULL;
+}
+
+char *strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = may_allocate() ? malloc(size) : NULL;
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
 static struct recipients *listed(const char *const *words, size_t count)
 {
     char error[RECIPIENTS_ERROR_SIZE] = "";
@@ -71,6 +92,23 @@ static void test_who_is_ours(void **state)
             fail_msg("%s", cases[i].address);
     assert_int_equal(recipients_count(recipients), COUNT(words));
     recipients_free(recipients);
+}
+
+/* Mail for those who are not on it would be refused for good. */
+static void test_list_that_memory_has_no_room_for_is_refused(void **state)
+{
+    (void)state;
+    for (unsigned left = 0; left < 3; left++) {
+        char error[RECIPIENTS_ERROR_SIZE] = "";
+        struct recipients *recipients = recipients_new();
+        assert_non_null(recipients);
+        allocations_left = left;
+        bool added = recipients_add(recipients, "example.org", error);
+        allocations_left = UINT32_MAX;
+        assert_int_equal(added, left == 2);
+        assert_string_equal(error, added ? "" : "\"example.org\": out of memory");
+        recipients_free(recipients);
+    }
 }
 
 static void test_empty_list_is_nobody(void **state)
@@ -222,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_is_ours),
+        cmocka_unit_test(test_list_that_memory_has_no_room_for_is_refused),
         cmocka_unit_test(test_empty_list_is_nobody),
         cmocka_unit_test(test_entries_count_once),
         cmocka_unit_test(test_many_entries_are_all_found),

@@ -86,6 +86,7 @@ static const struct {
     {"escape in the name", RAW("\0\x1b[2J\0secret"), SASL_MALFORMED},
     {"delete in the name", RAW("\0ali\x7f\0secret"), SASL_MALFORMED},
     {"control in the identity", RAW("alice\n\0alice\0secret"), SASL_MALFORMED},
+    {"identity that is a control", RAW("\n\0alice\0secret"), SASL_MALFORMED},
     {"other identity and no password", RAW("bob\0alice\0"), SASL_MALFORMED},
 };
 

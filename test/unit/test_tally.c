@@ -180,6 +180,23 @@ static void test_garbage_in_the_shared_memory_hurts_nobody(void **state)
     tally_free(tally);
 }
 
+/* A daemon may have been started without a standard input. */
+static void test_descriptor_0_is_one_like_any_other(void **state)
+{
+    (void)state;
+    int kept = dup(0);
+    close(0);
+    struct tally *tally = tally_new(64);
+    int descriptor = tally ? tally_descriptor(tally) : -1;
+    if (tally)
+        tally_free(tally);
+    if (kept >= 0) {
+        dup2(kept, 0);
+        close(kept);
+    }
+    assert_int_equal(descriptor, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +209,7 @@ int main(void)
         cmocka_unit_test(test_processes_count_together),
         cmocka_unit_test(test_next_program_takes_it_over),
         cmocka_unit_test(test_garbage_in_the_shared_memory_hurts_nobody),
+        cmocka_unit_test(test_descriptor_0_is_one_like_any_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

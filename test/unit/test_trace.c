@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <ctype.h>
 #include <string.h>
 #include <time.h>
 
@@ -169,16 +170,23 @@ static void test_every_byte_stays_in_its_place(void **state)
         format_well(&trace, &read);
         assert_int_equal(strlen(read.from), 3);
         assert_int_equal(read.comments, 3);
+        bool plain = byte < 0x80 && (isalnum((int)byte) || strchr(".-_", (int)byte));
+        assert_int_equal(read.from[1], plain ? byte : '?');
     }
 }
 
 static void test_ordinary_names_are_told_as_they_are(void **state)
 {
-    static const char *const names[] = {"laptop",         "pc_1.local",
-                                        "[192.168.1.2]",  "a-b.example",
-                                        "[IPv6:fe80::1]", "xn--mnchen-3ya.example"};
+    static const char *const names[] = {"laptop",
+                                        "pc_1.local",
+                                        "[1]",
+                                        "[192.168.1.2]",
+                                        "a-b.example",
+                                        "[IPv6:fe80::1]",
+                                        "xn--mnchen-3ya.example"};
     static const char *const logins[] = {
-        "alice", "alice@example.org", "alice+mail@example.org", "o'neil", "{a|b}~", "a=b/c"};
+        "alice",  "al",   "alice@example.org", "alice+mail@example.org", "o'neil",
+        "{a|b}~", "a=b/c"};
     (void)state;
     for (size_t i = 0; i < COUNT(names); i++) {
         struct smtp_trace trace = alice;
@@ -210,6 +218,26 @@ static void test_over_long_values_are_cut(void **state)
     value[sizeof value - 2] = ']';
     format_well(&trace, &read);
     assert_int_equal(strlen(read.from), SMTP_TRACE_NAME_LIMIT);
+}
+
+/* Brackets are kept only where they are both there. */
+static void test_longest_literal_is_told_as_it_is(void **state)
+{
+    char name[SMTP_TRACE_NAME_LIMIT + 2] = "[";
+    struct smtp_trace trace = alice;
+    struct trace_read read;
+    (void)state;
+    memset(name + 1, '1', SMTP_TRACE_NAME_LIMIT - 2);
+    name[SMTP_TRACE_NAME_LIMIT - 1] = ']';
+    trace.helo = name;
+    format_well(&trace, &read);
+    assert_string_equal(read.from, name);
+
+    name[SMTP_TRACE_NAME_LIMIT] = ']';
+    format_well(&trace, &read);
+    assert_int_equal(strlen(read.from), SMTP_TRACE_NAME_LIMIT);
+    assert_int_equal(read.from[0], '?');
+    assert_int_equal(read.from[SMTP_TRACE_NAME_LIMIT - 1], '?');
 }
 
 /* Each line has 78 bytes at most, as long as a word is not longer by itself. */
@@ -289,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_every_byte_stays_in_its_place),
         cmocka_unit_test(test_ordinary_names_are_told_as_they_are),
         cmocka_unit_test(test_over_long_values_are_cut),
+        cmocka_unit_test(test_longest_literal_is_told_as_it_is),
         cmocka_unit_test(test_lines_are_folded),
         cmocka_unit_test(test_dates),
         cmocka_unit_test(test_dates_out_of_range_are_dates),
