@@ -154,6 +154,21 @@ def test_expired_certificate_is_told(doctor, certificates):
     check_fault(findings, "certificate-validity", "error", "expired", "renew")
 
 
+@pytest.mark.parametrize("option, attribute, check, said", [
+    ("certificate", "expired_certificate", "certificate-validity", "expired"),
+    ("certificate", "directory", "certificate", "no certificate can be read"),
+    ("key", "other_key", "certificate", "does not belong"),
+])
+def test_bad_certificate_of_another_name_is_told(doctor, certificates, option, attribute, check,
+                                                 said):
+    """Threat 38: nothing stops for it."""
+    pair = {"certificate": certificates.certificate, "key": certificates.key}
+    findings = doctor(certificate={"bad": {**pair, option: getattr(certificates, attribute)}})
+    assert sorted(findings.severities(check)) == ["error", "ok"], findings.text
+    found, = [each for each in findings.of(check) if each["severity"] == "error"]
+    assert said in found["message"] and str(getattr(certificates, attribute)) in found["message"]
+
+
 def test_certificate_of_tomorrow_is_told(doctor, certificates):
     findings = doctor(tls={"certificate": certificates.future_certificate,
                            "key": certificates.key})

@@ -69,7 +69,7 @@ def test_everything_is_there_at_a_glance(postern, opened):
     assert column(page, "failures", 4) == ["mallory"]
     assert column(page, "backends", 2) == ["up"]
     (certificate,) = page.rows("certificates")
-    assert int(certificate[2]) > 0
+    assert int(certificate[3]) > 0
     assert page.rows("listeners")
     assert page.text("hostname") == "mail.example.org" and "mail.example.org" in page.driver.title
     assert page.run("return document.querySelectorAll('#charts svg').length") == 4

@@ -57,8 +57,9 @@ const COLUMNS = {
   ],
   certificates: [
     ["File", (c) => c.file],
-    ["Ends", (c) => new Date(c.not_after).toLocaleDateString(), "fixed"],
-    ["Days left", (c) => chip(c.days_left, c.days_left < 7 ? "bad" : c.days_left < 21 ? "warn" : "good"), "number"],
+    ["State", (c) => chip(c.state, c.state == "used" ? "good" : "bad")],
+    ["Ends", (c) => c.not_after ? new Date(c.not_after).toLocaleDateString() : "", "fixed"],
+    ["Days left", (c) => c.not_after === undefined ? "" : chip(c.days_left, c.days_left < 7 ? "bad" : c.days_left < 21 ? "warn" : "good"), "number"],
   ],
   sessions: [
     ["Client", (s) => s.client, "fixed"],

@@ -6,6 +6,10 @@ import tempfile
 
 HOSTNAME = "mail.example.org"
 
+#: Begin and end, as openssl-ca(1) takes them.
+PAST = ("20200101000000Z", "20200201000000Z")
+FUTURE = ("20900101000000Z", "20910101000000Z")
+
 _CA = """
 [ca]
 default_ca = own
@@ -15,6 +19,7 @@ new_certs_dir = {work}
 default_md = sha256
 policy = any
 rand_serial = yes
+copy_extensions = copy
 [any]
 commonName = supplied
 """
@@ -37,8 +42,8 @@ class Certificates:
         self.private_certificate = self.directory / "private-certificate.pem"
         self.private_certificate.write_bytes(self.certificate.read_bytes())
         self.private_certificate.chmod(0o600)
-        self.expired_certificate = self._dated("expired", "20200101000000Z", "20200201000000Z")
-        self.future_certificate = self._dated("future", "20900101000000Z", "20910101000000Z")
+        self.expired_certificate = self.dated("expired", *PAST)
+        self.future_certificate = self.dated("future", *FUTURE)
 
     def _pair(self, name, host=HOSTNAME):
         certificate = self.directory / f"{name}.pem"
@@ -49,14 +54,16 @@ class Certificates:
         key.chmod(0o600)
         return certificate, key
 
-    def _dated(self, name, start, end):
-        """A certificate for the good key that is valid at another time."""
+    def dated(self, name, start, end, host=HOSTNAME):
+        """A certificate for the good key that is valid at another time. Its common name is the
+        host's, and so is its alternative name where that is not HOSTNAME."""
         certificate = self.directory / f"{name}.pem"
         with tempfile.TemporaryDirectory() as work:
             configuration, request = pathlib.Path(work, "cnf"), pathlib.Path(work, "request")
             configuration.write_text(_CA.format(work=work))
             pathlib.Path(work, "index").touch()
-            _openssl("req", "-new", "-key", self.key, "-subj", f"/CN={HOSTNAME}", "-out", request)
+            _openssl("req", "-new", "-key", self.key, "-subj", f"/CN={host}", "-out", request,
+                     *(() if host == HOSTNAME else ("-addext", f"subjectAltName=DNS:{host}")))
             _openssl("ca", "-batch", "-notext", "-config", configuration, "-selfsign",
                      "-keyfile", self.key, "-startdate", start, "-enddate", end,
                      "-in", request, "-out", certificate)
