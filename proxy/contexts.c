@@ -79,7 +79,8 @@ static bool make_backends(struct contexts *contexts)
         const struct config_backend *backend = &config->backends[i];
         if (backend->tls == CONFIG_BACKEND_TLS_OFF)
             continue;
-        contexts->backends[i] = tls_client_context_new(*backend->ca ? backend->ca : NULL);
+        contexts->backends[i] =
+            tls_client_context_new(*backend->ca ? backend->ca : NULL, backend->tls_common_name);
         if (!contexts->backends[i]) {
             log_error("%s:%u: backend \"%s\": its TLS settings cannot be used", config->path,
                       backend->line, backend->name);

@@ -186,6 +186,13 @@ def test_wrong_name_is_told(doctor, authority):
     check_fault(doctor(tls=pair), "certificate-name", "error", "mail.example.org")
 
 
+def test_common_name_is_no_name_for_mail_programs(doctor, certificates):
+    pair = certificates.dated("common-doctor", "20200101000000Z", "20900101000000Z",
+                              alternatives=False)
+    check_fault(doctor(tls={"certificate": pair, "key": certificates.key}), "certificate-name",
+                "error", "mail.example.org")
+
+
 def test_name_in_a_further_certificate_will_do(doctor, authority, server_pair):
     findings = doctor(tls=authority.server("shop.example.org"),
                       certificate={"mail": server_pair})

@@ -54,16 +54,16 @@ class Certificates:
         key.chmod(0o600)
         return certificate, key
 
-    def dated(self, name, start, end, host=HOSTNAME):
-        """A certificate for the good key that is valid at another time. Its common name is the
-        host's, and so is its alternative name where that is not HOSTNAME."""
+    def dated(self, name, start, end, host=HOSTNAME, alternatives=True):
+        """A certificate for the good key that is valid at another time, with the host's name as its
+        common name and among its alternatives, or as the former alone."""
         certificate = self.directory / f"{name}.pem"
         with tempfile.TemporaryDirectory() as work:
             configuration, request = pathlib.Path(work, "cnf"), pathlib.Path(work, "request")
             configuration.write_text(_CA.format(work=work))
             pathlib.Path(work, "index").touch()
             _openssl("req", "-new", "-key", self.key, "-subj", f"/CN={host}", "-out", request,
-                     *(() if host == HOSTNAME else ("-addext", f"subjectAltName=DNS:{host}")))
+                     *(("-addext", f"subjectAltName=DNS:{host}") if alternatives else ()))
             _openssl("ca", "-batch", "-notext", "-config", configuration, "-selfsign",
                      "-keyfile", self.key, "-startdate", start, "-enddate", end,
                      "-in", request, "-out", certificate)
