@@ -1,7 +1,5 @@
 """Which certificate a client gets, and which versions a listener speaks."""
 
-import os
-import pathlib
 import re
 import socket
 import ssl
@@ -110,14 +108,6 @@ def bad(request, scratch, pairs, certificates):
             "key": certificates.key}, "expired"
 
 
-def told_by_posternctl(postern):
-    program = os.environ.get("POSTERNCTL_BINARY") \
-        or pathlib.Path(posterns.BINARY).parent / "posternctl"
-    return subprocess.run([program, "--socket", control.path_of(postern), "status"],
-                          env={**os.environ, **posterns.SANITIZERS}, capture_output=True,
-                          text=True, check=True, timeout=wait.PATIENCE).stdout
-
-
 def check_that_the_others_are_served(postern, pair, why):
     """Threat 38: who asks for the bad one's name gets the default one, and everybody hears it."""
     assert shown(postern, "bad.example") == "mail.example.org"
@@ -133,7 +123,7 @@ def check_that_the_others_are_served(postern, pair, why):
                if name.startswith("postern_certificate_usable")) == 2
     status = control.get(postern, "/status")["certificates"]
     assert [each["state"] for each in status] == ["used", "not used", "used"]
-    assert re.search(rf"^{pair['certificate']} +not used ", told_by_posternctl(postern), re.MULTILINE)
+    assert re.search(rf"^{pair['certificate']} +not used ", control.posternctl(postern, "status"), re.MULTILINE)
 
 
 def test_threat_38_bad_certificate_of_another_name_stops_no_start(start, backend, pairs, bad):

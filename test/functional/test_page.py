@@ -80,6 +80,13 @@ def test_everything_is_there_at_a_glance(postern, opened):
     wait.until(lambda: page.text("sessions") == "Nobody is here.", "the end of both")
 
 
+def test_blanks_and_marks_in_a_name_are_seen(postern, opened):
+    """What shows as nothing, or turns the text around, would make a name look like another's."""
+    fail(postern, "alice\u3164\u202e")
+    page = opened(postern)
+    assert column(page, "failures", 4) == ["alice\\u{3164}\\u{202e}"]
+
+
 def test_charts_show_what_happens_now(postern, opened):
     page = opened(postern)
     with visit(postern, 5) as one:

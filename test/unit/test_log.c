@@ -63,6 +63,17 @@ static void assert_escaped(enum escape_style style, const char *in, size_t lengt
     assert_string_equal(out, wanted);
 }
 
+/* UTF-8 (RFC 3629 section 3) of a code point above 0x7f, and its NUL. */
+static void encode(uint32_t code, char out[static 8])
+{
+    int following = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    static const uint32_t leads[] = {0, 0xc0, 0xe0, 0xf0};
+    out[0] = (char)(leads[following] | code >> (6 * following));
+    for (int i = 1; i <= following; i++)
+        out[i] = (char)(0x80 | (code >> (6 * (following - i)) & 0x3f));
+    out[following + 1] = '\0';
+}
+
 static void test_every_dangerous_character_is_escaped(void **state)
 {
     static const struct {
@@ -98,6 +109,29 @@ static void test_every_dangerous_character_is_escaped(void **state)
     assert_escaped(ESCAPE_LOGFMT, "a\0b", 3, "a\\x00b");
     assert_escaped(ESCAPE_JSON, "a\0b", 3, "a\\u0000b");
     assert_escaped(ESCAPE_PROSE, "say \"hi\"\n", 9, "say \"hi\"\\n");
+}
+
+/* What shows as nothing, or as a blank, would end a name for whoever reads it. */
+static void test_every_blank_but_the_space_is_escaped(void **state)
+{
+    static const uint32_t blanks[] = {
+        0xa0,   0xad,   0x34f,  0x115f, 0x1160, 0x1680, 0x17b4,  0x17b5,  0x180b,
+        0x180e, 0x180f, 0x2000, 0x200a, 0x202f, 0x205f, 0x2800,  0x3000,  0x3164,
+        0xfe00, 0xfe0f, 0xffa0, 0xfff0, 0xfff8, 0xfffb, 0x1bca0, 0x1d173, 0xe0001,
+    };
+    static const uint32_t shown[] = {0x1161, 0x2801, 0x27ff, 0x3163, 0x3165,    0xff9f,
+                                     0xffa1, 0x2010, 0x3001, 0xfffd, 0x1160 - 2};
+    (void)state;
+    for (size_t i = 0; i < COUNT(blanks) + COUNT(shown); i++) {
+        bool is_blank = i < COUNT(blanks);
+        uint32_t code = is_blank ? blanks[i] : shown[i - COUNT(blanks)];
+        char in[8] = "", wanted[16];
+        encode(code, in);
+        if (is_blank)
+            snprintf(wanted, sizeof wanted, code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
+        assert_escaped(ESCAPE_LOGFMT, in, strlen(in), is_blank ? wanted : in);
+        assert_escaped(ESCAPE_MASK, in, strlen(in), is_blank ? "?" : in);
+    }
 }
 
 static void test_escape_is_never_cut_in_two(void **state)
@@ -411,6 +445,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_dangerous_character_is_escaped),
+        cmocka_unit_test(test_every_blank_but_the_space_is_escaped),
         cmocka_unit_test(test_escape_is_never_cut_in_two),
         cmocka_unit_test(test_field_cannot_be_forged),
         cmocka_unit_test(test_json_has_the_same_fields),
