@@ -36,6 +36,7 @@ class Certificates:
         self.directory = pathlib.Path(directory)
         self.certificate, self.key = self._pair("good")
         self.other_certificate, self.other_key = self._pair("other")
+        self.rsa_certificate, self.rsa_key = self._pair("rsa", kind=("rsa:2048",))
         self.readable_key = self.directory / "readable-key.pem"
         self.readable_key.write_bytes(self.key.read_bytes())
         self.readable_key.chmod(0o644)
@@ -45,11 +46,11 @@ class Certificates:
         self.expired_certificate = self.dated("expired", *PAST)
         self.future_certificate = self.dated("future", *FUTURE)
 
-    def _pair(self, name, host=HOSTNAME):
+    def _pair(self, name, host=HOSTNAME, kind=("ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
         certificate = self.directory / f"{name}.pem"
         key = self.directory / f"{name}-key.pem"
-        _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                 "-keyout", key, "-out", certificate, "-days", "90", "-subj", f"/CN={host}",
+        _openssl("req", "-x509", "-newkey", *kind, "-nodes", "-keyout", key, "-out", certificate,
+                 "-days", "90", "-subj", f"/CN={host}",
                  "-addext", f"subjectAltName=DNS:{host},IP:127.0.0.1")
         key.chmod(0o600)
         return certificate, key
@@ -70,9 +71,10 @@ class Certificates:
         return certificate
 
     def pair(self, name):
-        """Certificate and key: "good", "other" (of the same name), "expired"."""
+        """Certificate and key: "good", "other" and "rsa" (of the same name), "expired"."""
         return {"good": (self.certificate, self.key),
                 "other": (self.other_certificate, self.other_key),
+                "rsa": (self.rsa_certificate, self.rsa_key),
                 "expired": (self.expired_certificate, self.key)}[name]
 
     def install(self, name, directory):
