@@ -12,8 +12,14 @@
 #include "proxy/session_internal.h"
 #include "proxy/smtp/proxy_header.h"
 
-/* ContentType handshake (RFC 8446 section 5.1): no SMTP command begins so. */
-#define TLS_FIRST_BYTE 0x16
+/*
+ * ContentType handshake (RFC 8446 section 5.1), or the highest bit of a ClientHello in the form
+ * of SSL 2.0, as old Java sends it (RFC 5246 appendix E.2). No SMTP command begins so.
+ */
+static bool begins_tls(char first)
+{
+    return first == 0x16 || ((unsigned char)first & 0x80u);
+}
 
 static enum config_tls_mode tls_mode(const struct session *session)
 {
@@ -194,7 +200,7 @@ static void take_first_byte(struct session *session)
     size_t got;
     switch (stream_peek(session->client, &first, sizeof first, &got)) {
     case STREAM_OK:
-        if (tls_mode(session) == CONFIG_TLS_IMPLICIT || first == TLS_FIRST_BYTE)
+        if (tls_mode(session) == CONFIG_TLS_IMPLICIT || begins_tls(first))
             begin_handshake(session);
         else
             begin_dialogue(session);

@@ -128,11 +128,12 @@ struct config_backend {
                           refused */
     enum config_backend_tls tls;
     char *ca; /* file or directory of certificates that are believed; empty: the system's */
-    char *tls_name;    /* that its certificate must have; empty: its address */
-    bool resolve;      /* the client's name is looked up */
-    bool trace;        /* a Received field on each message, also with other ways */
-    bool hide_login;   /* from that field */
-    uint32_t check_ms; /* between two probes of one that shares a listener; 0: none */
+    char *tls_name;       /* that its certificate must have; empty: its address */
+    bool tls_common_name; /* counts where its certificate has no other name */
+    bool resolve;         /* the client's name is looked up */
+    bool trace;           /* a Received field on each message, also with other ways */
+    bool hide_login;      /* from that field */
+    uint32_t check_ms;    /* between two probes of one that shares a listener; 0: none */
 };
 
 struct config_limits {

@@ -325,6 +325,9 @@ static void check_backend_tls(const struct config_backend *backend)
     if (!encrypted && *backend->tls_name)
         config_fault(backend->line, "backend", backend->name, "tls_name",
                      "is of no use where tls = \"off\"");
+    if (!encrypted && backend->tls_common_name)
+        config_fault(backend->line, "backend", backend->name, "tls_common_name",
+                     "is of no use where tls = \"off\"");
     if (encrypted && local && !*backend->tls_name)
         config_fault(backend->line, "backend", backend->name, "tls_name",
                      "must be given: a unix socket is no name for a certificate");

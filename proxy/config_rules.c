@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "proxy/base/address.h"
+#include "proxy/base/host_name.h"
 #include "proxy/program_line.h"
 #include "proxy/shared_place.h"
 #include "proxy/smtp/command.h"
@@ -36,6 +37,16 @@ const char *config_check_hostname(const void *value)
         return NULL;
     return strspn(name, letters) == length ? NULL
                                            : "is not a host name or an address in brackets";
+}
+
+/* OpenSSL takes one that begins with a dot for all names below it. */
+const char *config_check_tls_name(const void *value)
+{
+    const char *name = value;
+    struct in6_addr any;
+    bool good = !*name || host_name_valid(name, strlen(name)) ||
+                inet_pton(AF_INET, name, &any) == 1 || inet_pton(AF_INET6, name, &any) == 1;
+    return good ? NULL : "is not the name of a host or an IP address";
 }
 
 /* PAM takes it as the name of a file in its directory. */

@@ -4,6 +4,7 @@
 
 const char *config_check_not_empty(const void *value);
 const char *config_check_hostname(const void *value);
+const char *config_check_tls_name(const void *value);
 const char *config_check_pam_service(const void *value);
 const char *config_check_nameserver(const void *value);
 const char *config_check_external(const void *value);

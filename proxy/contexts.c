@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "proxy/base/log.h"
 #include "tls/client_context.h"
@@ -24,6 +25,17 @@ static struct tls_certificates *read_certificates(const struct config *config)
         tls_certificates_new(files, config->certificate_count + 1, config->hostname);
     free(files);
     return certificates;
+}
+
+static void tell_unused(const struct contexts *contexts)
+{
+    const struct config *config = contexts->config;
+    int64_t now = time(NULL);
+    for (size_t i = 0; i < config->certificate_count; i++)
+        if (!tls_certificates_usable(contexts->certificates, i + 1, now))
+            log_error("%s:%u: certificate \"%s\" is not used: clients that ask for its names "
+                      "get another one, as that of section tls",
+                      config->path, config->certificates[i].line, config->certificates[i].name);
 }
 
 static SSL_CTX *listen_context(const struct contexts *contexts,
@@ -67,7 +79,8 @@ static bool make_backends(struct contexts *contexts)
         const struct config_backend *backend = &config->backends[i];
         if (backend->tls == CONFIG_BACKEND_TLS_OFF)
             continue;
-        contexts->backends[i] = tls_client_context_new(*backend->ca ? backend->ca : NULL);
+        contexts->backends[i] =
+            tls_client_context_new(*backend->ca ? backend->ca : NULL, backend->tls_common_name);
         if (!contexts->backends[i]) {
             log_error("%s:%u: backend \"%s\": its TLS settings cannot be used", config->path,
                       backend->line, backend->name);
@@ -101,11 +114,22 @@ struct contexts *contexts_new(const struct config *config)
     look_for_kernel(config);
     contexts->config = config;
     contexts->certificates = read_certificates(config);
+    if (contexts->certificates)
+        tell_unused(contexts);
     if (contexts->certificates && read_ticket_secret(contexts) && make_listens(contexts) &&
         make_backends(contexts))
         return contexts;
     contexts_free(contexts);
     return NULL;
+}
+
+bool contexts_whole(const struct contexts *contexts)
+{
+    int64_t now = time(NULL);
+    bool whole = true;
+    for (size_t i = 0; i < tls_certificates_count(contexts->certificates); i++)
+        whole = whole && tls_certificates_usable(contexts->certificates, i, now);
+    return whole;
 }
 
 void contexts_free(struct contexts *contexts)

@@ -6,6 +6,7 @@
 #define POSTERN_CONTEXTS_H
 
 #include <openssl/ssl.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proxy/base/compiler.h"
@@ -21,8 +22,16 @@ struct contexts {
     SSL_CTX **backends; /* by index into config->backends; NULL: in the clear */
 };
 
-/* NULL, having logged why, if one of them cannot be made. The configuration must outlive it. */
+/*
+ * Returns NULL, having logged why, if one of the contexts cannot be made. A certificate of
+ * another section than "tls" that cannot be used is an error in the log, and the rest goes on
+ * without it. The configuration must outlive the contexts.
+ */
 MUST_USE struct contexts *contexts_new(const struct config *config);
+
+/* Are all certificates given to the clients that ask for their names? Each that is not has been
+ * logged as an error. */
+bool contexts_whole(const struct contexts *contexts);
 
 /* NULL is allowed. */
 void contexts_free(struct contexts *contexts);

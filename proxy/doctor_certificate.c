@@ -142,10 +142,12 @@ static void look_at_days(struct doctor *doctor, const struct doctor_pair *pair,
         doctor_advise(doctor, "have it issued anew");
     } else if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0) {
         doctor_fault(doctor, "%s: not valid yet", pair->certificate);
-        doctor_advise(doctor, "look at this host's clock; Postern does not start with it");
+        doctor_advise(doctor,
+                      "look at this host's clock; most clients refuse such a certificate");
     } else if (days < 0 || seconds < 0) {
         doctor_fault(doctor, "%s: expired %d days ago", pair->certificate, -days);
-        doctor_advise(doctor, "renew it, then reload Postern; it does not start with it");
+        doctor_advise(doctor,
+                      "renew it, then reload Postern; most clients refuse such a certificate");
     } else if (days >= TLS_CERTIFICATE_WARN_DAYS) {
         doctor_good(doctor, "%s: valid for another %d days", pair->certificate, days);
     }
@@ -207,7 +209,8 @@ void doctor_check_names(struct doctor *doctor)
         X509 *certificate = sk_X509_value(chain, 0);
         any = true;
         write_names(certificate, names, sizeof names);
-        if (X509_check_host(certificate, hostname, 0, 0, NULL) == 1) {
+        if (X509_check_host(certificate, hostname, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT,
+                            NULL) == 1) {
             named = true;
             doctor_good(doctor, "%s: names %s", pair.certificate, hostname);
         } else {

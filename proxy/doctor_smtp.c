@@ -101,7 +101,6 @@ static bool wait_for_tls(struct doctor_smtp *smtp, int result)
 /* As the relay does: an address is looked for among the certificate's addresses. */
 static bool expect_name(SSL *ssl, const char *name)
 {
-    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
         return true;
     return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;

@@ -84,7 +84,8 @@ static bool secure(struct doctor_talk *talk)
     char host[ADDRESS_HOST_SIZE];
     talk->step = DOCTOR_STEP_TLS;
     address_host(&backend->address, host);
-    talk->context = tls_client_context_new(*backend->ca ? backend->ca : NULL);
+    talk->context =
+        tls_client_context_new(*backend->ca ? backend->ca : NULL, backend->tls_common_name);
     if (!talk->context)
         return fail(talk, "TLS: its authorities cannot be read");
     return doctor_smtp_secure(&talk->smtp, talk->context,
@@ -247,7 +248,7 @@ const char *doctor_backend_advice(const struct config_backend *backend, enum doc
                                  : "start the mail server, or change \"address\" in section "
                                    "backend: until then everybody who logs in gets 454";
     case DOCTOR_STEP_TLS:
-        return "see \"tls\", \"ca\" and \"tls_name\" in section backend";
+        return "see \"tls\", \"ca\", \"tls_name\" and \"tls_common_name\" in section backend";
     case DOCTOR_STEP_IDENTITY:
         return "let Postern say who its clients are (Postfix: smtpd_authorized_xclient_hosts = "
                "127.0.0.1, then postfix reload), or choose another \"identity\"";

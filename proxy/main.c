@@ -72,7 +72,8 @@ static int check(struct config *config)
     bool good = host_check(config, false);
     good = opener_check(config) && contexts && good;
     if (good)
-        printf("%s: good\n", config->path);
+        printf("%s: good%s\n", config->path,
+               contexts_whole(contexts) ? "" : ", but for a certificate that is not used");
     contexts_free(contexts);
     config_free(config);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -142,19 +142,32 @@ static void put_cells(struct page *page, const struct statistics *sum,
     }
 }
 
-static void put_certificates(struct page *page, const struct statistics_row *row,
-                             const struct metrics_facts *facts)
+static void put_certificate(struct page *page, const struct statistics_row *row,
+                            const char *file, int64_t value)
 {
-    for (size_t i = 0; i < facts->certificate_count; i++) {
-        char piece[WORD_SIZE];
-        const char *rest = facts->certificates[i].file;
-        put(page, "%s{%s=\"", row->name, row->labels[0].name);
-        while (*rest) {
-            rest += escape_word(rest, piece);
-            put(page, "%s", piece);
-        }
-        put(page, "\"} %" PRId64 "\n", facts->certificates[i].not_after);
+    char piece[WORD_SIZE];
+    put(page, "%s{%s=\"", row->name, row->labels[0].name);
+    while (*file) {
+        file += escape_word(file, piece);
+        put(page, "%s", piece);
     }
+    put(page, "\"} %" PRId64 "\n", value);
+}
+
+static void put_ends(struct page *page, const struct statistics_row *row,
+                     const struct metrics_facts *facts)
+{
+    for (size_t i = 0; i < facts->certificate_count; i++)
+        if (facts->certificates[i].not_after)
+            put_certificate(page, row, facts->certificates[i].file,
+                            facts->certificates[i].not_after);
+}
+
+static void put_usable(struct page *page, const struct statistics_row *row,
+                       const struct metrics_facts *facts)
+{
+    for (size_t i = 0; i < facts->certificate_count; i++)
+        put_certificate(page, row, facts->certificates[i].file, facts->certificates[i].usable);
 }
 
 static void put_build(struct page *page, const struct statistics_row *row,
@@ -186,7 +199,8 @@ static const struct {
     void (*put)(struct page *page, const struct statistics_row *row,
                 const struct metrics_facts *facts);
 } uncounted[] = {
-    {"postern_certificate_not_after_timestamp_seconds", put_certificates},
+    {"postern_certificate_not_after_timestamp_seconds", put_ends},
+    {"postern_certificate_usable", put_usable},
     {"postern_build_info", put_build},
     {"postern_accepting", put_accepting},
     {"process_start_time_seconds", put_began},

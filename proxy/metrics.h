@@ -14,7 +14,8 @@
 
 struct metrics_certificate {
     const char *file;
-    int64_t not_after; /* seconds since 1970 */
+    int64_t not_after; /* seconds since 1970; 0: not known, and not shown */
+    bool usable;
 };
 
 /* What is shown and not counted. */

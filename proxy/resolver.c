@@ -1,9 +1,9 @@
 /*
  * Look-ups with libevent's evdns, on the reactor's loop. What the DNS says is hostile: a name
- * is taken only if it is one by its letters, and if its owner agrees. Whoever has addresses has
- * their zone, too, and may let it be silent: no network has more than its share of the
- * questions under way, and one for which nobody waits any more is cancelled. That too ends with
- * evdns's callback, so that nothing is freed under it.
+ * is taken only if it is one of a host (host_name.h), and if its owner agrees. Whoever has
+ * addresses has their zone, too, and may let it be silent: no network has more than its share
+ * of the questions under way, and one for which nobody waits any more is cancelled. That too
+ * ends with evdns's callback, so that nothing is freed under it.
  */
 #include "proxy/resolver.h"
 
@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "proxy/base/host_name.h"
 #include "proxy/base/log.h"
-#include "proxy/smtp/command.h"
 
 /* Under way at once, of all and of one network (/24, and /48 of IPv6). */
 #define QUESTIONS      1000
@@ -34,7 +34,7 @@ struct question {
     struct address address;
     struct evdns_request *asked; /* NULL: no longer */
     LIST_HEAD(, resolver_request) waiting;
-    char name[SMTP_DOMAIN_LIMIT + 1]; /* as the PTR record has it */
+    char name[HOST_NAME_LIMIT + 1]; /* as the PTR record has it */
 };
 
 struct resolver {
@@ -80,13 +80,21 @@ static void on_addresses(int result, char type, int count, int ttl, void *addres
     end_question(question, confirmed ? question->name : NULL);
 }
 
-static bool is_name(const char *text)
+/*
+ * A NUL is part of a name in the DNS, and whoever reads the name as text sees only what stands
+ * before it. libevent 2.1 gives all of it, in an array of this size that was zero before; of
+ * other versions that is not known, and there what stands before the NUL must lead back.
+ */
+#define PTR_SIZE 64
+
+static bool has_nul(const char *name)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789-_.";
-    size_t length = strlen(text);
-    return length > 0 && length <= SMTP_DOMAIN_LIMIT && strspn(text, letters) == length &&
-           text[0] != '.' && text[0] != '-';
+    if (event_get_version_number() >> 16 != 0x0201)
+        return false;
+    for (size_t i = strlen(name); i < PTR_SIZE; i++)
+        if (name[i])
+            return true;
+    return false;
 }
 
 static void on_name(int result, char type, int count, int ttl, void *names, void *argument)
@@ -94,10 +102,11 @@ static void on_name(int result, char type, int count, int ttl, void *names, void
     struct question *question = argument;
     struct evdns_base *dns = question->resolver->dns;
     bool found = result == DNS_ERR_NONE && type == DNS_PTR && count > 0;
-    const char *name = found ? *(char **)names : "";
+    const char *name = found ? *(char **)names : NULL;
     (void)ttl;
 
-    if (!is_name(name) || LIST_EMPTY(&question->waiting)) {
+    if (!found || has_nul(name) || !host_name_valid(name, strlen(name)) ||
+        LIST_EMPTY(&question->waiting)) {
         end_question(question, NULL);
         return;
     }

@@ -211,6 +211,8 @@ static const struct statistics_row rows[] = {
      {{"process", child_word, STATISTICS_CHILDREN}}},
     {"postern_certificate_not_after_timestamp_seconds",
      "When each certificate ends, by its file.", STATISTICS_GAUGE, .labels = {{"certificate"}}},
+    {"postern_certificate_usable", "1, or 0 for a further certificate that clients do not get.",
+     STATISTICS_GAUGE, .labels = {{"certificate"}}},
     {"postern_build_info", "Always 1; the labels tell the versions.", STATISTICS_GAUGE,
      .labels = {{"version"}, {"openssl"}, {"libevent"}}},
     {"postern_accepting", "1, or 0 while new connections are refused.", STATISTICS_GAUGE},

@@ -6,13 +6,17 @@
 #include "tls/certificate.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "proxy/base/log.h"
+
+#define DAY_S 86400
 
 static const char *last_reason(void)
 {
@@ -82,32 +86,51 @@ static bool use_chain(SSL_CTX *context, const char *path)
     return true;
 }
 
-static bool valid_today(const char *path, const X509 *certificate)
+static bool read_time(const ASN1_TIME *time, int64_t *out)
 {
-    if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0) {
-        log_error("%s: the certificate is not valid yet (or this machine's clock is wrong)",
-                  path);
+    struct tm broken_down = {0};
+    if (ASN1_TIME_to_tm(time, &broken_down) != 1)
         return false;
-    }
-    int days = 0, seconds = 0;
-    if (!ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate))) {
-        log_error("%s: the certificate's last day cannot be read", path);
-        return false;
-    }
-    if (days < 0 || seconds < 0) {
-        log_error("%s: the certificate expired %d %s ago", path, -days,
-                  days == -1 ? "day" : "days");
-        return false;
-    }
-    if (days < TLS_CERTIFICATE_WARN_DAYS)
-        log_warning("%s: the certificate expires in %d %s", path, days,
-                    days == 1 ? "day" : "days");
+    *out = timegm(&broken_down);
     return true;
+}
+
+static bool read_dates(const char *path, const X509 *certificate,
+                       struct tls_certificate_dates *dates)
+{
+    if (read_time(X509_get0_notBefore(certificate), &dates->not_before) &&
+        read_time(X509_get0_notAfter(certificate), &dates->not_after))
+        return true;
+    *dates = (struct tls_certificate_dates){0};
+    log_error("%s: the certificate's first or last day cannot be read", path);
+    return false;
+}
+
+bool tls_certificate_is_valid(const struct tls_certificate_dates *dates, int64_t now)
+{
+    return now >= dates->not_before && now <= dates->not_after;
+}
+
+void tls_certificate_tell_dates(const char *path, const struct tls_certificate_dates *dates,
+                                int64_t now, bool is_error)
+{
+    void (*tell)(const char *format, ...) = is_error ? log_error : log_warning;
+    int64_t days = (dates->not_after - now) / DAY_S;
+    if (now < dates->not_before)
+        tell("%s: the certificate is not valid yet (or this machine's clock is wrong)", path);
+    else if (now > dates->not_after)
+        tell("%s: the certificate expired %" PRId64
+             " %s ago (or this machine's clock is wrong)",
+             path, -days, days == -1 ? "day" : "days");
+    else if (days < TLS_CERTIFICATE_WARN_DAYS)
+        log_warning("%s: the certificate expires in %" PRId64 " %s", path, days,
+                    days == 1 ? "day" : "days");
 }
 
 static void warn_other_name(const char *path, X509 *certificate, const char *hostname)
 {
-    if (X509_check_host(certificate, hostname, 0, 0, NULL) != 1)
+    if (X509_check_host(certificate, hostname, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) !=
+        1)
         log_warning(
             "%s: the certificate does not name %s: clients that were told to connect to "
             "that name will refuse it",
@@ -132,15 +155,16 @@ static bool use_key(SSL_CTX *context, const char *certificate_path, const char *
 }
 
 bool tls_certificate_load(SSL_CTX *context, const char *certificate_path, const char *key_path,
-                          const char *hostname)
+                          const char *hostname, struct tls_certificate_dates *dates)
 {
+    *dates = (struct tls_certificate_dates){0};
     if (!use_chain(context, certificate_path))
         return false;
 
     X509 *certificate = SSL_CTX_get0_certificate(context);
-    bool valid = valid_today(certificate_path, certificate);
+    bool dated = read_dates(certificate_path, certificate, dates);
     bool usable = use_key(context, certificate_path, key_path);
-    if (valid && usable && hostname)
+    if (dated && usable && hostname)
         warn_other_name(certificate_path, certificate, hostname);
-    return valid && usable;
+    return dated && usable;
 }

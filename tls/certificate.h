@@ -7,19 +7,38 @@
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "proxy/base/compiler.h"
 
 /* Days before its end from which a certificate is worth a warning. */
 #define TLS_CERTIFICATE_WARN_DAYS 14
 
+/* The time at which a certificate is valid, in seconds since 1970. */
+struct tls_certificate_dates {
+    int64_t not_before, not_after;
+};
+
 /*
  * Loads the chain and the key into `context`. Returns false, having logged each fault as an
- * error with the file's name: missing, not PEM, key readable by others, key of another
- * certificate, expired, not yet valid. A certificate that ends soon or does not name `hostname`
- * (NULL: any will do) is a warning.
+ * error with the file's name: missing, not PEM, dates that cannot be read, key readable by
+ * others, key of another certificate. *dates is set if the certificate could be read, and zero
+ * otherwise. A certificate that does not name `hostname` (NULL: any will do) is a warning. That
+ * today is outside its dates is no fault here.
  */
 MUST_USE bool tls_certificate_load(SSL_CTX *context, const char *certificate_path,
-                                   const char *key_path, const char *hostname);
+                                   const char *key_path, const char *hostname,
+                                   struct tls_certificate_dates *dates);
+
+/* Is it valid at `now`, in seconds since 1970? */
+bool tls_certificate_is_valid(const struct tls_certificate_dates *dates, int64_t now);
+
+/*
+ * Logs that the certificate has expired, is not valid yet, or ends within
+ * TLS_CERTIFICATE_WARN_DAYS: as an error if `is_error` is set and it is not valid now, as a
+ * warning otherwise.
+ */
+void tls_certificate_tell_dates(const char *path, const struct tls_certificate_dates *dates,
+                                int64_t now, bool is_error);
 
 #endif

@@ -23,7 +23,9 @@ struct entry {
     char *file;
     char **names; /* of its subject, in lower case, sorted */
     size_t name_count;
-    int kind; /* of its key: an EVP_PKEY_ number */
+    int kind;    /* of its key: an EVP_PKEY_ number */
+    bool loaded; /* with its key; `names` and `kind` are set */
+    struct tls_certificate_dates dates;
 };
 
 /* Certificates that stand side by side: the client takes the one that it can verify. */
@@ -114,23 +116,37 @@ static void add(struct choice *choice, const struct entry *entry)
 static void choose_first(struct tls_certificates *certificates)
 {
     for (size_t i = 0; i < certificates->count; i++)
-        if (same_names(&certificates->entries[0], &certificates->entries[i]))
+        if (certificates->entries[i].loaded &&
+            same_names(&certificates->entries[0], &certificates->entries[i]))
             add(&certificates->first, &certificates->entries[i]);
 }
 
+/* Of an entry that cannot be used *file is set all the same. False: no memory. */
 static bool load(struct entry *entry, const struct tls_certificate_files *files,
                  const char *hostname)
 {
     entry->holder = SSL_CTX_new(TLS_server_method());
     entry->file = strdup(files->certificate);
-    if (!entry->holder || !entry->file) {
-        log_error("%s: out of memory", files->certificate);
+    if (!entry->holder || !entry->file)
         return false;
-    }
-    if (!tls_certificate_load(entry->holder, files->certificate, files->key, hostname))
-        return false;
+    entry->loaded = tls_certificate_load(entry->holder, files->certificate, files->key,
+                                         hostname, &entry->dates);
+    if (!entry->loaded)
+        return true;
     entry->kind = EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(entry->holder));
     return read_names(entry);
+}
+
+/* What can be said of a date only when the first certificate is known. */
+static void tell_dates(const struct tls_certificates *certificates)
+{
+    int64_t now = time(NULL);
+    for (size_t i = 0; i < certificates->count; i++) {
+        const struct entry *entry = &certificates->entries[i];
+        if (entry->loaded)
+            tls_certificate_tell_dates(entry->file, &entry->dates, now,
+                                       !tls_certificates_usable(certificates, i, now));
+    }
 }
 
 struct tls_certificates *tls_certificates_new(const struct tls_certificate_files *files,
@@ -139,12 +155,15 @@ struct tls_certificates *tls_certificates_new(const struct tls_certificate_files
     struct tls_certificates *certificates =
         calloc(1, sizeof *certificates + count * sizeof certificates->entries[0]);
     bool good = certificates;
-    for (size_t i = 0; certificates && i < count; i++) {
+    for (size_t i = 0; good && i < count; i++) {
         certificates->count++;
-        good &= load(&certificates->entries[i], &files[i], i == 0 ? hostname : NULL);
+        good = load(&certificates->entries[i], &files[i], i == 0 ? hostname : NULL);
+        if (!good)
+            log_error("%s: out of memory", files[i].certificate);
     }
-    if (good) {
+    if (good && certificates->entries[0].loaded) {
         choose_first(certificates);
+        tell_dates(certificates);
         return certificates;
     }
     tls_certificates_free(certificates);
@@ -178,11 +197,15 @@ const char *tls_certificates_file(const struct tls_certificates *certificates, s
 
 int64_t tls_certificates_not_after(const struct tls_certificates *certificates, size_t index)
 {
-    const X509 *certificate = SSL_CTX_get0_certificate(certificates->entries[index].holder);
-    struct tm end = {0};
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1)
-        return 0;
-    return timegm(&end);
+    return certificates->entries[index].dates.not_after;
+}
+
+bool tls_certificates_usable(const struct tls_certificates *certificates, size_t index,
+                             int64_t now)
+{
+    const struct entry *first = certificates->entries, *entry = first + index;
+    return entry == first || (entry->loaded && (tls_certificate_is_valid(&entry->dates, now) ||
+                                                !tls_certificate_is_valid(&first->dates, now)));
 }
 
 static bool has_name(const struct entry *entry, const char *name)
@@ -192,15 +215,16 @@ static bool has_name(const struct entry *entry, const char *name)
 }
 
 static void add_those_named(const struct tls_certificates *certificates, const char *name,
-                            struct choice *choice)
+                            int64_t now, struct choice *choice)
 {
     for (size_t i = 0; i < certificates->count; i++)
-        if (has_name(&certificates->entries[i], name))
+        if (has_name(&certificates->entries[i], name) &&
+            tls_certificates_usable(certificates, i, now))
             add(choice, &certificates->entries[i]);
 }
 
 /* A wildcard stands for the whole of the first label (RFC 6125 section 6.4.3). */
-static void choose(const struct tls_certificates *certificates, const char *asked,
+static void choose(const struct tls_certificates *certificates, const char *asked, int64_t now,
                    struct choice *choice)
 {
     char name[TLSEXT_MAXLEN_host_name + 2];
@@ -211,12 +235,23 @@ static void choose(const struct tls_certificates *certificates, const char *aske
     if (name[length - 1] == '.')
         name[length - 1] = '\0';
     lower(name);
-    add_those_named(certificates, name, choice);
+    add_those_named(certificates, name, now, choice);
     char *dot = strchr(name, '.');
     if (!dot || dot == name)
         return;
     dot[-1] = '*';
-    add_those_named(certificates, dot - 1, choice);
+    add_those_named(certificates, dot - 1, now, choice);
+}
+
+/* The default: those of `first` that are usable now. */
+static void choose_default(const struct tls_certificates *certificates, int64_t now,
+                           struct choice *choice)
+{
+    const struct choice *first = &certificates->first;
+    for (size_t i = 0; i < first->count; i++)
+        if (tls_certificates_usable(certificates,
+                                    (size_t)(first->entries[i] - certificates->entries), now))
+            add(choice, first->entries[i]);
 }
 
 static bool is_same(const struct choice *a, const struct choice *b)
@@ -239,16 +274,19 @@ static bool use_in_handshake(SSL *ssl, const struct choice *choice)
     return good;
 }
 
-/* OpenSSL asks when it has read the name; what it was given before is taken away first. */
+/* OpenSSL asks when it has read the name, or that there is none; what it was given before is
+ * taken away first. */
 static int on_server_name(SSL *ssl, int *alert, void *argument)
 {
     const struct tls_certificates *certificates = argument;
     const char *asked = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    int64_t now = time(NULL);
     struct choice choice = {0};
     if (asked)
-        choose(certificates, asked, &choice);
-    if (choice.count == 0 || is_same(&choice, &certificates->first) ||
-        use_in_handshake(ssl, &choice))
+        choose(certificates, asked, now, &choice);
+    if (choice.count == 0)
+        choose_default(certificates, now, &choice);
+    if (is_same(&choice, &certificates->first) || use_in_handshake(ssl, &choice))
         return SSL_TLSEXT_ERR_OK;
     *alert = SSL_AD_INTERNAL_ERROR;
     return SSL_TLSEXT_ERR_ALERT_FATAL;

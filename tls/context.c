@@ -100,12 +100,22 @@ static int version_of(const char *text)
     return TLS1_2_VERSION;
 }
 
-/* What devices of the last century speak: SHA-1 in handshakes, and CBC. */
+/*
+ * What devices of the last century speak: SHA-1 in handshakes, CBC, key exchange by RSA, and
+ * DHE. That comes last: Java 6 and 7 offer it, and fail with a group of more than 1024 bits.
+ */
 static bool allow_old(SSL_CTX *context, const struct tls_settings *settings)
 {
-    static const char old[] = "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
+    static const char old[] = "ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:"
+                              "ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384:"
+                              "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
                               "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:"
-                              "DHE-RSA-AES128-SHA:AES128-SHA:AES256-SHA";
+                              "AES128-GCM-SHA256:AES256-GCM-SHA384:"
+                              "AES128-SHA256:AES256-SHA256:AES128-SHA:AES256-SHA:"
+                              "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:"
+                              "DHE-RSA-CHACHA20-POLY1305:"
+                              "DHE-RSA-AES128-SHA256:DHE-RSA-AES256-SHA256:"
+                              "DHE-RSA-AES128-SHA:DHE-RSA-AES256-SHA";
     char *ciphers = NULL;
     if (asprintf(&ciphers, "%s:%s", settings->ciphers, old) < 0)
         return false;
@@ -154,7 +164,9 @@ static bool set_up(SSL_CTX *context, const struct tls_settings *settings,
     set_options(context, settings);
     if (!set_algorithms(context, settings) || !ask_for_certificates(context, settings))
         return false;
-    if ((minimum < TLS1_2_VERSION && !allow_old(context, settings)) ||
+    /* The group of DHE is as strong as the certificate's key. */
+    if (SSL_CTX_set_dh_auto(context, 1) != 1 ||
+        (minimum < TLS1_2_VERSION && !allow_old(context, settings)) ||
         SSL_CTX_set_min_proto_version(context, minimum) != 1 ||
         !set_session_context(context, settings->listener) ||
         !tls_certificates_use(certificates, context)) {

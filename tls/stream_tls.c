@@ -49,7 +49,6 @@ bool stream_secure(struct stream *stream, SSL_CTX *context)
 /* An address is looked for among the certificate's addresses, and not asked for by SNI. */
 static bool expect_name(SSL *ssl, const char *name)
 {
-    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
         return true;
     ERR_clear_error();

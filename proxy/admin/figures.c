@@ -1,6 +1,7 @@
 /* GET /metrics and GET /health: what may be read without being one of the group. Says nothing
  * of any client or user. */
 #include <stdlib.h>
+#include <time.h>
 
 #include "proxy/admin/internal.h"
 #include "proxy/metrics.h"
@@ -25,10 +26,12 @@ void admin_show_metrics(struct admin_request *request)
         .began = statistics_began(),
         .certificates = certificates,
     };
+    int64_t now = time(NULL);
     static struct statistics sum;
     for (size_t i = 0; i < tls_certificates_count(all) && i < CERTIFICATES; i++)
         certificates[facts.certificate_count++] = (struct metrics_certificate){
-            tls_certificates_file(all, i), tls_certificates_not_after(all, i)};
+            tls_certificates_file(all, i), tls_certificates_not_after(all, i),
+            tls_certificates_usable(all, i, now)};
     statistics_sum(&sum);
     if (metrics_write(request->body, &sum, &facts))
         admin_reply(request, METRICS_CONTENT_TYPE);

@@ -146,13 +146,17 @@ static void write_backends(struct json *json, const struct admin *admin,
 
 static void write_certificates(struct json *json, const struct tls_certificates *all)
 {
+    int64_t now = time(NULL);
     json_list(json, "certificates");
     for (size_t i = 0; i < tls_certificates_count(all); i++) {
         int64_t end = tls_certificates_not_after(all, i);
         json_object(json, NULL);
         json_text(json, "file", tls_certificates_file(all, i));
-        json_time(json, "not_after", end);
-        json_signed(json, "days_left", (end - time(NULL)) / DAY_S);
+        json_text(json, "state", tls_certificates_usable(all, i, now) ? "used" : "not used");
+        if (end) {
+            json_time(json, "not_after", end);
+            json_signed(json, "days_left", (end - now) / DAY_S);
+        }
         json_object_end(json);
     }
     json_list_end(json);

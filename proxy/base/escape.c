@@ -8,19 +8,30 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Characters beyond ASCII that end lines, reorder them or hide in them. */
+/* Characters beyond ASCII that end lines, reorder them, hide in them, or look like a space. */
 static const struct {
     uint32_t first, last;
 } unsafe_ranges[] = {
-    {0x80, 0x9f},       /* C1 control characters */
+    {0x80, 0xa0},       /* C1 control characters, no-break space */
     {0xad, 0xad},       /* soft hyphen */
+    {0x34f, 0x34f},     /* combining grapheme joiner */
     {0x61c, 0x61c},     /* Arabic letter mark */
-    {0x180e, 0x180e},   /* Mongolian vowel separator */
-    {0x200b, 0x200f},   /* zero width, and marks of direction */
-    {0x2028, 0x202e},   /* line and paragraph separators, embeddings, overrides */
-    {0x2060, 0x206f},   /* word joiner, isolates, deprecated format characters */
+    {0x115f, 0x1160},   /* Hangul fillers */
+    {0x1680, 0x1680},   /* Ogham space */
+    {0x17b4, 0x17b5},   /* Khmer vowels that are not shown */
+    {0x180b, 0x180f},   /* Mongolian variation selectors and vowel separator */
+    {0x2000, 0x200f},   /* spaces, zero width, and marks of direction */
+    {0x2028, 0x202f},   /* line and paragraph separators, embeddings, overrides, a space */
+    {0x205f, 0x206f},   /* a space, word joiner, isolates, deprecated format characters */
+    {0x2800, 0x2800},   /* Braille without a dot */
+    {0x3000, 0x3000},   /* ideographic space */
+    {0x3164, 0x3164},   /* Hangul filler */
+    {0xfe00, 0xfe0f},   /* variation selectors */
     {0xfeff, 0xfeff},   /* byte order mark */
-    {0xfff9, 0xfffb},   /* interlinear annotation */
+    {0xffa0, 0xffa0},   /* Hangul filler of half width */
+    {0xfff0, 0xfffb},   /* not assigned and not shown; interlinear annotation */
+    {0x1bca0, 0x1bca3}, /* shorthand format controls */
+    {0x1d173, 0x1d17a}, /* musical format controls */
     {0xe0000, 0xe0fff}, /* tags, variation selectors */
 };
 

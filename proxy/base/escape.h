@@ -1,7 +1,7 @@
 /*
  * Makes any bytes safe to print inside one field of one log line (threat 17).
  * Pure. What is left as it is: printable ASCII, and valid UTF-8 that neither
- * ends a line nor changes how the rest of it is shown.
+ * ends a line, nor changes how the rest of it is shown, nor shows as nothing or as a blank.
  */
 #ifndef POSTERN_BASE_ESCAPE_H
 #define POSTERN_BASE_ESCAPE_H

@@ -64,6 +64,10 @@ static void format(struct ctl_value object, const struct ctl_column *column,
                    char out[static CTL_CELL_SIZE])
 {
     struct ctl_value value = ctl_json_member(object, column->key);
+    if (value.length == 0) { /* not known */
+        out[0] = '\0';
+        return;
+    }
     switch (column->form) {
     case CTL_TEXT:
         ctl_format_text(value, out);

@@ -110,6 +110,7 @@ void ctl_show_status(struct ctl_value answer)
                                                  {"OPENED", "opened", CTL_NUMBER},
                                                  {"FAILED", "failed", CTL_NUMBER}};
     static const struct ctl_column certificates[] = {{"CERTIFICATE", "file", CTL_TEXT},
+                                                     {"STATE", "state", CTL_TEXT},
                                                      {"ENDS", "not_after", CTL_TEXT},
                                                      {"DAYS LEFT", "days_left", CTL_NUMBER}};
     print_head(answer);

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from support import postern as posterns
 from support.backend import Backend
 
 
@@ -104,6 +105,73 @@ def test_backend_that_does_not_prove_who_it_is_gets_nothing(start, backend, cert
     record = postern.wait_for_record(event="session refused")
     assert re.search(f"no TLS with the backend: .*({why})", record["cause"])
     assert b"alice" not in backend.everything_received()
+
+
+@pytest.fixture
+def common(certificates):
+    """A certificate whose only name is its common name, and its key."""
+    return certificates.dated("common", "20200101000000Z", "20900101000000Z",
+                              alternatives=False), certificates.key
+
+
+def serve_pair(kind, backend, pair):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(*pair)
+    KINDS[kind](backend, made)
+
+
+def test_common_name_is_no_name(start, backend, certificates, kind, common):
+    """RFC 9525 section 2: anybody may have been issued it for anything."""
+    serve_pair(kind, backend, common)
+    postern = start(backend, backend=settings(kind, certificates, ca=common[0]))
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland", 454)
+    assert "hostname mismatch" in postern.wait_for_record(event="session refused")["cause"]
+    assert b"alice" not in backend.everything_received()
+
+
+def test_common_name_of_an_old_server_is_one_where_the_postmaster_says_so(start, backend, kind,
+                                                                          certificates, common):
+    serve_pair(kind, backend, common)
+    postern = start(backend, backend=settings(kind, certificates, ca=common[0],
+                                              tls_common_name=True))
+    message_through(postern)
+    assert len(backend.session().messages) == 1
+
+
+def test_other_common_name_is_none_all_the_same(start, backend, certificates, kind, common):
+    serve_pair(kind, backend, common)
+    postern = start(backend, backend=settings(kind, certificates, ca=common[0],
+                                              tls_common_name=True, tls_name="other.example.org"))
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland", 454)
+    assert "hostname mismatch" in postern.wait_for_record(event="session refused")["cause"]
+
+
+@pytest.mark.parametrize("name", [".example.org", "*.example.org", "mail..example.org", "mail-",
+                                  "[127.0.0.1]"])
+def test_name_that_fits_others_too_stops_a_start(scratch, certificates, name):
+    """OpenSSL takes .example.org for every name below it."""
+    path = scratch / "postern.conf"
+    path.write_text(posterns.configuration({
+        "tls": {"certificate": certificates.certificate, "key": certificates.key},
+        "backend": {"address": "127.0.0.1:25", "tls": "implicit", "tls_name": name}}))
+    result = posterns.run("-c", path, "-n")
+    assert result.returncode == 1
+    assert f'tls_name: "{name}" is not the name of a host or an IP address' in result.stderr
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "::1", "mail.example.org", "localhost"])
+def test_name_of_one_host_is_taken(scratch, certificates, name):
+    path = scratch / "postern.conf"
+    path.write_text(posterns.configuration({
+        "hostname": "mail.example.org", "user": "nobody",
+        "tls": {"certificate": certificates.certificate, "key": certificates.key},
+        "backend": {"address": "127.0.0.1:25", "tls": "implicit", "tls_name": name}}))
+    result = posterns.run("-c", path, "-n")
+    assert result.returncode == 0, result.stderr
 
 
 def test_expired_certificate_is_told_as_such(start, backend, certificates, kind):

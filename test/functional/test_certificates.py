@@ -4,10 +4,12 @@ import re
 import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 
-from support import postern as posterns, wait
+from support import control, postern as posterns, wait
+from support.certificates import FUTURE, PAST
 
 
 def make(directory, name, names, key="ec"):
@@ -87,13 +89,106 @@ def test_session_under_another_name_goes_through(served, backend):
         assert lines.readline().startswith(b"250-")
 
 
-def test_broken_certificate_of_another_name_stops_a_reload_and_is_told(served, scratch, pairs):
-    """Promise 10 holds for each of them."""
-    broken = scratch / "broken.pem"
-    broken.write_text("not a certificate")
-    served.configure(certificate={"broken": {"certificate": broken, "key": pairs["shop"]["key"]}})
-    assert any(str(broken) in each for each in served.reload_refused())
-    assert shown(served, "mail.shop.example") == "shop.cn"
+@pytest.fixture(params=["missing", "not PEM", "key of another", "key for everybody", "expired"])
+def bad(request, scratch, pairs, certificates):
+    """A pair for bad.example that cannot be used, and why, as the log says it."""
+    pair = make(scratch, "bad", ["bad.example"])
+    if request.param == "missing":
+        pair["certificate"].unlink()
+        return pair, "No such file"
+    if request.param == "not PEM":
+        pair["certificate"].write_text("not a certificate")
+        return pair, "no usable certificate"
+    if request.param == "key of another":
+        return {**pair, "key": pairs["shop"]["key"]}, "does not belong to the certificate"
+    if request.param == "key for everybody":
+        pair["key"].chmod(0o644)
+        return pair, "can be read by others"
+    return {"certificate": certificates.dated("bad", *PAST, host="bad.example"),
+            "key": certificates.key}, "expired"
+
+
+def check_that_the_others_are_served(postern, pair, why):
+    """Threat 38: who asks for the bad one's name gets the default one, and everybody hears it."""
+    assert shown(postern, "bad.example") == "mail.example.org"
+    assert shown(postern, "two.wild.example") == "wild.cn"
+    files = {str(path) for path in pair.values()}
+    assert [each for each in postern.find_records(level="error") if why in each["msg"]
+            and any(file in each["msg"] for file in files)]
+    assert [each for each in postern.find_records(level="error")
+            if re.search(r':\d+: certificate "bad" is not used', each["msg"])]
+    figures = control.metrics(postern)
+    assert figures[f'postern_certificate_usable{{certificate="{pair["certificate"]}"}}'] == 0
+    assert sum(value for name, value in figures.items()
+               if name.startswith("postern_certificate_usable")) == 2
+    status = control.get(postern, "/status")["certificates"]
+    assert [each["state"] for each in status] == ["used", "not used", "used"]
+    assert re.search(rf"^{pair['certificate']} +not used ", control.posternctl(postern, "status"), re.MULTILINE)
+
+
+def test_threat_38_bad_certificate_of_another_name_stops_no_start(start, backend, pairs, bad):
+    pair, why = bad
+    postern = start(backend, certificate={"bad": pair, "wild": pairs["wild"]})
+    check_that_the_others_are_served(postern, pair, why)
+
+
+def test_threat_38_bad_certificate_of_another_name_stops_no_reload(start, backend, pairs, bad):
+    """The renewed main one is loaded."""
+    pair, why = bad
+    postern = start(backend)
+    postern.configure(certificate={"bad": pair, "wild": pairs["wild"]})
+    postern.reload()
+    check_that_the_others_are_served(postern, pair, why)
+
+
+def test_check_of_the_configuration_tells_of_a_bad_certificate_and_passes(scratch, certificates,
+                                                                          bad):
+    """The unit's ExecReload runs it first: a reload would not come to pass."""
+    pair, why = bad
+    path = scratch / "postern.conf"
+    path.write_text(posterns.configuration({
+        "hostname": "mail.example.org", "user": "nobody",
+        "tls": {"certificate": certificates.certificate, "key": certificates.key},
+        "certificate": {"bad": pair}, "backend": {"address": "127.0.0.1:25"}}))
+    result = posterns.run("-c", path, "-n")
+    assert result.returncode == 0 and why in result.stderr
+    assert result.stdout == f"{path}: good, but for a certificate that is not used\n"
+
+
+@pytest.mark.parametrize("dates, said", [(PAST, "expired"), (FUTURE, "not valid yet")])
+def test_main_certificate_at_another_time_is_served_as_clients_decide(start, backend, pairs,
+                                                                      certificates, dates, said):
+    """Nobody could log in to renew it otherwise, and a clock without a battery is years off: then
+    none of the others is any better."""
+    def dated(host, name):
+        return {"certificate": certificates.dated(name, *dates, host=host),
+                "key": certificates.key}
+    postern = start(backend, tls=dated("first.example", f"first-{said}"),
+                    certificate={"same": dated("same.example", f"same-{said}"),
+                                 "wild": pairs["wild"]})
+    warnings = [each["msg"] for each in postern.find_records(level="warning")]
+    for name in ("first", "same"):
+        assert any(said in each and f"{name}-{said}.pem" in each for each in warnings), warnings
+    assert not postern.find_records(level="error")
+    assert shown(postern) == shown(postern, "elsewhere.example") == "first.example"
+    assert shown(postern, "same.example") == "same.example"
+    assert shown(postern, "two.wild.example") == "wild.cn"
+    postern.reload()
+    assert shown(postern) == "first.example"
+    with postern.log_in() as one:
+        one.quit()
+
+
+def test_good_certificate_is_taken_for_one_that_ends_while_it_is_served(start, backend, certificates,
+                                                                        pairs):
+    """Another certificate of its names, by exact name or wildcard."""
+    end = time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 4))
+    postern = start(backend, certificate={
+        "short": {"certificate": certificates.dated("short", PAST[0], end, "one.wild.example"),
+                  "key": certificates.key},
+        "wild": pairs["wild"]})
+    wait.until(lambda: shown(postern, "one.wild.example") == "wild.cn", "the other certificate")
+    assert shown(postern, "two.wild.example") == "wild.cn"
 
 
 def test_new_certificate_is_there_after_a_reload(served, pairs):

@@ -154,6 +154,21 @@ def test_expired_certificate_is_told(doctor, certificates):
     check_fault(findings, "certificate-validity", "error", "expired", "renew")
 
 
+@pytest.mark.parametrize("option, attribute, check, said", [
+    ("certificate", "expired_certificate", "certificate-validity", "expired"),
+    ("certificate", "directory", "certificate", "no certificate can be read"),
+    ("key", "other_key", "certificate", "does not belong"),
+])
+def test_bad_certificate_of_another_name_is_told(doctor, certificates, option, attribute, check,
+                                                 said):
+    """Threat 38: nothing stops for it."""
+    pair = {"certificate": certificates.certificate, "key": certificates.key}
+    findings = doctor(certificate={"bad": {**pair, option: getattr(certificates, attribute)}})
+    assert sorted(findings.severities(check)) == ["error", "ok"], findings.text
+    found, = [each for each in findings.of(check) if each["severity"] == "error"]
+    assert said in found["message"] and str(getattr(certificates, attribute)) in found["message"]
+
+
 def test_certificate_of_tomorrow_is_told(doctor, certificates):
     findings = doctor(tls={"certificate": certificates.future_certificate,
                            "key": certificates.key})
@@ -169,6 +184,13 @@ def test_certificate_that_ends_soon_is_a_warning(doctor, authority):
 def test_wrong_name_is_told(doctor, authority):
     pair = authority.server("www.example.org")
     check_fault(doctor(tls=pair), "certificate-name", "error", "mail.example.org")
+
+
+def test_common_name_is_no_name_for_mail_programs(doctor, certificates):
+    pair = certificates.dated("common-doctor", "20200101000000Z", "20900101000000Z",
+                              alternatives=False)
+    check_fault(doctor(tls={"certificate": pair, "key": certificates.key}), "certificate-name",
+                "error", "mail.example.org")
 
 
 def test_name_in_a_further_certificate_will_do(doctor, authority, server_pair):

@@ -2,6 +2,7 @@
 
 import shutil
 import smtplib
+import struct
 import subprocess
 import time
 
@@ -134,7 +135,7 @@ def test_who_says_nothing_is_greeted(either):
     assert postern.session_record(one)["user"] == "alice"
 
 
-@pytest.mark.parametrize("first", [b"EHLO client.example\r\n", b"E", b"\r\n", b"\x80\x2e\x01"])
+@pytest.mark.parametrize("first", [b"EHLO client.example\r\n", b"E", b"\r\n", b"\x7f", b"\x17\x03"])
 def test_who_speaks_plainly_is_greeted_at_once(either, first):
     postern = either(timeouts={"either": 60})
     with Client(postern.port) as one:
@@ -202,6 +203,43 @@ def client_hello():
     with pytest.raises(ssl.SSLWantReadError):
         context().wrap_bio(incoming, outgoing).do_handshake()
     return outgoing.read()
+
+
+def framed_as_sslv2(version, ciphers):
+    """A ClientHello in the form of RFC 5246 appendix E.2, as old Java sends it."""
+    specs = b"".join(b"\0" + each for each in ciphers)
+    hello = b"\x01" + version + struct.pack("!HHH", len(specs), 0, 32) + specs + bytes(range(32))
+    return struct.pack("!H", 0x8000 | len(hello)) + hello
+
+
+#: AES128-SHA; AES128-SHA256.
+HELLOS = {"1.0": framed_as_sslv2(b"\x03\x01", [b"\x00\x2f"]),
+          "1.2": framed_as_sslv2(b"\x03\x03", [b"\x00\x3c"])}
+
+
+@pytest.mark.parametrize("version", HELLOS)
+@pytest.mark.parametrize("mode", ["implicit", "starttls", "either"])
+def test_old_java_gets_the_same_on_every_kind_of_port(start, backend, certificates, mode, version):
+    port = "127.0.0.1", wait.free_port()
+    start(backend, tls=dict(zip(("certificate", "key"), certificates.pair("rsa"))),
+          timeouts={"either": 60}, listen={"one": {
+              "address": "%s:%d" % port, "tls": mode, "tls_minimum": "1.0"}})
+    with Client(port) as one:
+        if mode == "starttls":
+            one.greeting()
+            one.ehlo()
+            one.command("STARTTLS", 220)
+        one.send(HELLOS[version])
+        answer = one.receive()
+        assert answer[:1] == b"\x16" and answer[5:6] == b"\x02", answer  # ServerHello
+
+
+def test_old_java_is_refused_under_tls_where_it_is_too_old(either):
+    """It hears a TLS alert, and no SMTP that it cannot read."""
+    postern = either(timeouts={"either": 60})
+    with Client(postern.port) as one:
+        one.send(HELLOS["1.0"])
+        assert one.receive_rest()[:1] == b"\x15"  # alert
 
 
 def test_handshake_that_stops_is_ended(either):

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from conftest import needs_root
-from support import logfmt, postern as posterns, wait
+from support import control, logfmt, postern as posterns, wait
 from support.client import Client, b64, plain_response
 
 
@@ -172,6 +172,22 @@ def test_threat_17_hostile_names_stay_in_their_field(start, backend, text, style
         assert set(failed) <= {"time", "level", "pid", "process", "event", "id", "listener", "client",
                                "port", "user", "mechanism", "result", "reason"}
     assert all("\x1b" not in line for line in postern.output().splitlines())
+
+
+@pytest.mark.parametrize("blank", ["\u115f", "\u3164", "\uffa0", "\u2800", "\u00a0"])
+def test_blanks_of_unicode_in_a_name_are_seen(start, backend, blank):
+    """In the log, and in posternctl's tables: "alice" with one behind it is not alice."""
+    postern = start(backend)
+    with postern.connect() as one:
+        one.ehlo()
+        one.command("AUTH LOGIN", 334)
+        one.command(b64(f"alice{blank}"), 334)
+        one.command(b64("wrong"), 535)
+    record = postern.wait_for_record(event="login failed")
+    line, = [each for each in postern.output().splitlines() if "login failed" in each]
+    assert blank not in line and f'user="alice\\u{ord(blank):04x}"' in line, record
+    assert blank not in control.posternctl(postern, "failures")
+    assert "alice?" in control.posternctl(postern, "failures")
 
 
 def test_threat_17_no_password_is_logged_at_any_level(start, backend):

@@ -52,6 +52,40 @@ def test_threat_10_name_that_is_none_is_not_told(resolving, backend, nameserver,
     assert backend.session().verbs.count("XCLIENT") == len(backend.session().xclient)
 
 
+@pytest.mark.parametrize("name", [
+    "a-.b.example", "a.-b.example", "a.b-", "-a.example", "1.2.3.4", "12345", "mail.example.123",
+    ["mail\u115fx", "example"], ["\u3164", "example"],
+    ["\uffa0mail", "example"], ["ma\u2800il", "example"]])
+def test_threat_48_name_that_is_no_host_name_is_not_told(resolving, backend, nameserver, name):
+    """Postfix answers XCLIENT NAME with 501 to these, and no login would have come to pass."""
+    nameserver.names["127.0.0.33"] = name
+    nameserver.any_address = "127.0.0.33"
+    told, message = name_told(resolving(), backend)
+    assert told == "[UNAVAILABLE]" and b"client.example ([127.0.0.33])" in message
+    assert not [each for each, kind in nameserver.asked if kind == dns.A]
+
+
+@pytest.mark.parametrize("labels, before", [
+    ([b"laptop\0evil", "example", "org"], "laptop"),
+    (["laptop", "example", b"org\0", "evil", "example"], "laptop.example.org"),
+    ([b"laptop.example.org\0\0 x"], "laptop.example.org"),
+])
+def test_threat_48_name_with_a_nul_in_it_is_no_name(resolving, backend, nameserver, labels, before):
+    """Also where what stands before the NUL leads back."""
+    nameserver.names["127.0.0.33"] = labels
+    nameserver.addresses[before] = "127.0.0.33"
+    told, message = name_told(resolving(), backend)
+    assert told == "[UNAVAILABLE]" and b"laptop" not in message
+
+
+@pytest.mark.parametrize("name", ["a", "1.2.3.a", "1-2-3-4.dsl.example", "x_y.example",
+                                  "xn--mller-kva.example", "a" * 55 + ".example"])
+def test_odd_host_name_is_one(resolving, backend, nameserver, name):
+    nameserver.names["127.0.0.33"] = name
+    nameserver.addresses[name] = "127.0.0.33"
+    assert name_told(resolving(), backend)[0] == name
+
+
 def test_name_server_that_is_silent_delays_neither_greeting_nor_anything_before_the_login(
         resolving, backend, nameserver):
     """The deadline counts from the login."""

@@ -69,7 +69,7 @@ def test_everything_is_there_at_a_glance(postern, opened):
     assert column(page, "failures", 4) == ["mallory"]
     assert column(page, "backends", 2) == ["up"]
     (certificate,) = page.rows("certificates")
-    assert int(certificate[2]) > 0
+    assert int(certificate[3]) > 0
     assert page.rows("listeners")
     assert page.text("hostname") == "mail.example.org" and "mail.example.org" in page.driver.title
     assert page.run("return document.querySelectorAll('#charts svg').length") == 4
@@ -78,6 +78,13 @@ def test_everything_is_there_at_a_glance(postern, opened):
     for one in held:
         one.quit()
     wait.until(lambda: page.text("sessions") == "Nobody is here.", "the end of both")
+
+
+def test_blanks_and_marks_in_a_name_are_seen(postern, opened):
+    """What shows as nothing, or turns the text around, would make a name look like another's."""
+    fail(postern, "alice\u3164\u202e")
+    page = opened(postern)
+    assert column(page, "failures", 4) == ["alice\\u{3164}\\u{202e}"]
 
 
 def test_charts_show_what_happens_now(postern, opened):

@@ -293,8 +293,8 @@ SPOILED = {
     "nonsense": lambda postern, _: postern.write_configuration("{ this is not one"),
     "unknown key": lambda postern, _: postern.configure(surprise=True),
     "missing file": lambda postern, _: postern.configuration_path.unlink(),
-    "expired certificate": lambda postern, certificates: postern.configure(
-        tls={"certificate": certificates.expired_certificate}),
+    "missing certificate": lambda postern, _: postern.configure(
+        tls={"certificate": "/nonexistent/certificate.pem"}),
     "key of another": lambda postern, certificates: postern.configure(
         tls={"key": certificates.other_key}),
     "port of another": lambda postern, _: postern.configure(
@@ -333,7 +333,7 @@ def test_bad_reload_changes_nothing(start, backend, certificates, how):
 def test_bad_reload_that_asks_for_more_workers_leaves_nobody_waiting(start, backend, certificates):
     """Promise 10: no connection goes where nobody serves it, or is cut off."""
     postern = start(backend, workers=1)
-    postern.configure(workers=4, tls={"certificate": certificates.expired_certificate})
+    postern.configure(workers=4, tls={"certificate": certificates.other_certificate})
     with Visitors(postern) as visitors:
         for _ in range(3):
             postern.reload_refused()

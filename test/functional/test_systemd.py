@@ -68,6 +68,20 @@ def test_exposure_is_less_with_the_socket_unit(scratch):
     assert result.returncode == 0, result.stdout
 
 
+def test_start_that_fails_is_tried_again_for_ever():
+    """A certificate or a file system that comes late; systemd gives up after the fifth start within
+    ten seconds (systemd-system.conf(5): DefaultStartLimitBurst, DefaultStartLimitIntervalSec)."""
+    assert systemd.values(systemd.UNIT, "Restart") == ["on-failure"]
+    seconds = float(_only(systemd.values(systemd.UNIT, "RestartSec")))
+    limits = [systemd.values(systemd.UNIT, key) for key in ("StartLimitIntervalSec", "StartLimitBurst")]
+    assert limits == [[], []] and 4 * seconds > 10
+
+
+def _only(found):
+    (one,) = found
+    return one
+
+
 def test_every_client_and_mail_server_may_be_spoken_with():
     """systemd lets pass what is allowed, whatever is denied: that is all but multicast."""
     text = (ETC / "postern.service.in").read_text()

@@ -1,6 +1,8 @@
 """TLS: what is spoken, what is refused, and how connections begin and end."""
 
 import os
+import pathlib
+import re
 import select
 import socket
 import ssl
@@ -13,6 +15,9 @@ import pytest
 
 from support import wait
 from support.client import Client, context
+
+
+ETC = pathlib.Path(__file__).parents[2] / "etc"
 
 
 def versions(version):
@@ -72,6 +77,89 @@ def test_weak_ciphers_are_refused(postern, ciphers):
     weak.set_ciphers(ciphers + ":@SECLEVEL=0")
     with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
         Client(postern.implicit, tls=True, tls_context=weak)
+
+
+@pytest.fixture
+def rsa(certificates):
+    """A certificate with an RSA key, as section tls has it."""
+    return dict(zip(("certificate", "key"), certificates.pair("rsa")))
+
+
+def agreed(address, ciphers, version=ssl.TLSVersion.TLSv1_2):
+    """The cipher that a client with these gets; None: the server has none of them."""
+    made = versions(version)
+    made.set_ciphers(ciphers + ":@SECLEVEL=0")
+    try:
+        with Client(address, tls=True, tls_context=made) as one:
+            one.greeting()
+            return one.tls.cipher()[0]
+    except ssl.SSLError as error:
+        assert "HANDSHAKE_FAILURE" in str(error), error
+        return None
+
+
+@pytest.mark.parametrize("cipher", ["DHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES256-GCM-SHA384",
+                                    "DHE-RSA-CHACHA20-POLY1305"])
+def test_dhe_that_the_postmaster_asks_for_is_spoken(start, backend, rsa, cipher):
+    """A cipher that no client can ever get would be a line that says nothing."""
+    postern = start(backend, tls={**rsa, "ciphers": cipher})
+    assert agreed(postern.implicit, "ALL") == cipher
+
+
+#: What Windows 8.1 and Server 2012 R2 have, in their order.
+WINDOWS = "ECDHE-RSA-AES256-SHA384:ECDHE-RSA-AES128-SHA256:ECDHE-RSA-AES256-SHA:" \
+    "ECDHE-RSA-AES128-SHA:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-AES128-GCM-SHA256:" \
+    "AES256-GCM-SHA384:AES128-GCM-SHA256:AES256-SHA256:AES128-SHA256:AES256-SHA:AES128-SHA:" \
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256"
+
+
+def test_windows_of_2012_gets_in_as_the_manual_says(start, backend, certificates, rsa):
+    """With an RSA certificate it needs what the manual adds; with an ECDSA one it does not."""
+    text = (ETC / "postern.conf.5.in").read_text()
+    default = re.search(r'^Default: "(ECDHE[\w:\\\n-]+)"', text, re.MULTILINE)[1].replace("\\\n", "")
+    added, = re.findall(r"^\.Ql (:[\w:-]+)$", text, re.MULTILINE)
+    assert agreed(start(backend, tls=rsa).implicit, WINDOWS) is None
+    assert agreed(start(backend, tls={**rsa, "ciphers": default + added}).implicit, WINDOWS)
+    both = start(backend, tls=rsa, certificate={
+        "ec": {"certificate": certificates.certificate, "key": certificates.key}})
+    assert agreed(both.implicit, WINDOWS) == "ECDHE-ECDSA-AES128-GCM-SHA256"
+
+
+#: With an RSA certificate, in TLS 1.2; those that TLS 1.0 has as well.
+OLD = ["AES128-SHA", "AES256-SHA", "ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA",
+       "DHE-RSA-AES128-SHA", "DHE-RSA-AES256-SHA"]
+OLD_1_2 = ["AES128-SHA256", "AES256-SHA256", "AES128-GCM-SHA256", "AES256-GCM-SHA384",
+           "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES256-SHA384", "DHE-RSA-AES128-SHA256",
+           "DHE-RSA-AES256-SHA256", "DHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES256-GCM-SHA384"]
+
+
+def for_old_devices(start, backend, **tls):
+    port = wait.free_port()
+    start(backend, tls=tls, listen={"old": {"address": f"127.0.0.1:{port}", "tls": "implicit",
+                                            "tls_minimum": "1.0"}})
+    return "127.0.0.1", port
+
+
+def test_listener_for_old_devices_takes_whatever_such_a_device_has(start, backend, certificates,
+                                                                  rsa):
+    """RSA key exchange, CBC with SHA-1 and SHA-2, DHE."""
+    address = for_old_devices(start, backend, **rsa)
+    for cipher in OLD + OLD_1_2:
+        assert agreed(address, cipher) == cipher
+    for cipher in OLD:
+        assert agreed(address, cipher, ssl.TLSVersion.TLSv1) == cipher
+    address = for_old_devices(start, backend, certificate=certificates.certificate,
+                              key=certificates.key)
+    for cipher in ("ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA384",
+                   "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA"):
+        assert agreed(address, cipher) == cipher
+
+
+def test_device_that_knows_only_short_groups_gets_no_dhe(start, backend, rsa):
+    """Java 6 and 7 offer DHE, and fail with a group of more than 1024 bits."""
+    address = for_old_devices(start, backend, **rsa)
+    java = "DHE-RSA-AES128-SHA:AES128-SHA:DHE-RSA-AES256-SHA:AES256-SHA"
+    assert agreed(address, java, ssl.TLSVersion.TLSv1) == "AES128-SHA"
 
 
 def test_nothing_is_compressed(postern):

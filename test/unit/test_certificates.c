@@ -189,11 +189,72 @@ static void test_last_second_of_each_is_known(void **state)
     }
 }
 
+/* Of three: the first, one with another's key, and one that has expired. `first` ends in so
+ * many seconds from now. */
+static struct tls_certificates *with_bad_ones(struct made *made, long first_ends_s)
+{
+    static const char *const alternatives[] = {"DNS:first.example", "DNS:bad.example",
+                                               "DNS:old.example"};
+    struct tls_certificate_files files[COUNT(alternatives)];
+    static char paths[2 * COUNT(alternatives)][64];
+    for (size_t i = 0; i < COUNT(alternatives); i++) {
+        struct wish wish = {.common_name = "x", .alternatives = alternatives[i]};
+        wish.begins_s = -20 * DAY_S;
+        wish.ends_s = i == 0 ? first_ends_s : i == 2 ? -DAY_S : DAY_S;
+        made[i] = make_certificate(wish);
+        snprintf(paths[2 * i], sizeof paths[0], "%s/bad-%zu", directory, i);
+        snprintf(paths[2 * i + 1], sizeof paths[0], "%s/bad-%zu-key", directory, i);
+        write_certificate(&made[i], paths[2 * i]);
+        write_key(&made[i == 1 ? 0 : i], paths[2 * i + 1]);
+        files[i] = (struct tls_certificate_files){paths[2 * i], paths[2 * i + 1]};
+    }
+    struct tls_certificates *all = tls_certificates_new(files, COUNT(files), "first.example");
+    for (size_t i = 0; i < COUNT(paths); i++)
+        unlink(paths[i]);
+    return all;
+}
+
+static void test_certificate_that_cannot_be_used_leaves_the_others_alone(void **state)
+{
+    static const struct {
+        long first_ends_s;
+        bool old_is_usable;
+    } rows[] = {
+        {90 * DAY_S, false}, {-10, true}, /* the clock may be wrong */
+    };
+    int64_t now = time(NULL);
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct made made[3];
+        struct tls_certificates *all = with_bad_ones(made, rows[i].first_ends_s);
+        assert_non_null(all);
+        assert_int_equal(tls_certificates_count(all), 3);
+        assert_true(tls_certificates_usable(all, 0, now));
+        assert_false(tls_certificates_usable(all, 1, now));
+        assert_int_equal(tls_certificates_usable(all, 2, now), rows[i].old_is_usable);
+        /* Of one with another's key the end is known. */
+        assert_in_range(tls_certificates_not_after(all, 1), now + DAY_S - 600, now + DAY_S);
+        tls_certificates_free(all);
+        for (size_t j = 0; j < COUNT(made); j++)
+            free_certificate(&made[j]);
+    }
+}
+
+static void test_first_certificate_that_cannot_be_used_stops_all(void **state)
+{
+    struct tls_certificate_files files[] = {{"/nonexistent", "/nonexistent"},
+                                            {world.certificate[0], world.key[0]}};
+    (void)state;
+    assert_null(tls_certificates_new(files, COUNT(files), NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_client_gets_a_certificate_of_its_name_that_it_can_verify),
         cmocka_unit_test(test_client_that_knows_both_kinds_gets_the_one_it_likes_better),
+        cmocka_unit_test(test_certificate_that_cannot_be_used_leaves_the_others_alone),
+        cmocka_unit_test(test_first_certificate_that_cannot_be_used_stops_all),
         cmocka_unit_test(test_last_second_of_each_is_known),
     };
     return cmocka_run_group_tests(tests, make_world, remove_world);

@@ -63,6 +63,17 @@ static void assert_escaped(enum escape_style style, const char *in, size_t lengt
     assert_string_equal(out, wanted);
 }
 
+/* UTF-8 (RFC 3629 section 3) of a code point above 0x7f, and its NUL. */
+static void encode(uint32_t code, char out[static 8])
+{
+    int following = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    static const uint32_t leads[] = {0, 0xc0, 0xe0, 0xf0};
+    out[0] = (char)(leads[following] | code >> (6 * following));
+    for (int i = 1; i <= following; i++)
+        out[i] = (char)(0x80 | (code >> (6 * (following - i)) & 0x3f));
+    out[following + 1] = '\0';
+}
+
 static void test_every_dangerous_character_is_escaped(void **state)
 {
     static const struct {
@@ -100,20 +111,6 @@ static void test_every_dangerous_character_is_escaped(void **state)
     assert_escaped(ESCAPE_PROSE, "say \"hi\"\n", 9, "say \"hi\"\\n");
 }
 
-static size_t encode(uint32_t code, char out[static 4])
-{
-    if (code < 0x800) {
-        out[0] = (char)(0xc0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3f));
-        return 2;
-    }
-    size_t length = code < 0x10000 ? 3 : 4;
-    out[0] = (char)(length == 3 ? 0xe0 | code >> 12 : 0xf0 | code >> 18);
-    for (size_t i = 1; i < length; i++)
-        out[i] = (char)(0x80 | (code >> 6 * (length - 1 - i) & 0x3f));
-    return length;
-}
-
 struct range {
     uint32_t first, last;
 };
@@ -126,24 +123,24 @@ static bool is_in(uint32_t code, const struct range *ranges, size_t count)
     return false;
 }
 
-/* All others are shown as they are: names are in many languages. Blanks are left aside here. */
+/* All others are shown as they are: names are in many languages. */
 static void test_only_what_hides_or_reorders_is_escaped(void **state)
 {
     static const struct range hidden[] = {
-        {0x80, 0x9f},     {0xad, 0xad},     {0x61c, 0x61c},     {0x180e, 0x180e},
-        {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},   {0xfeff, 0xfeff},
-        {0xfff9, 0xfffb}, {0xd800, 0xdfff}, {0xe0000, 0xe0fff}, {0x110000, 0x13ffff}};
-    static const struct range blanks[] = {{0xa0, 0xa0},     {0x115f, 0x1160}, {0x1680, 0x1680},
-                                          {0x2000, 0x200a}, {0x202f, 0x202f}, {0x205f, 0x205f},
-                                          {0x2800, 0x2800}, {0x3000, 0x3000}, {0x3164, 0x3164},
-                                          {0xffa0, 0xffa0}};
+        {0x80, 0xa0},       {0xad, 0xad},       {0x34f, 0x34f},      {0x61c, 0x61c},
+        {0x115f, 0x1160},   {0x1680, 0x1680},   {0x17b4, 0x17b5},    {0x180b, 0x180f},
+        {0x2000, 0x200f},   {0x2028, 0x202f},   {0x205f, 0x206f},    {0x2800, 0x2800},
+        {0x3000, 0x3000},   {0x3164, 0x3164},   {0xd800, 0xdfff},    {0xfe00, 0xfe0f},
+        {0xfeff, 0xfeff},   {0xffa0, 0xffa0},   {0xfff0, 0xfffb},    {0x1bca0, 0x1bca3},
+        {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff}, {0x110000, 0x13ffff}};
     (void)state;
     for (uint32_t code = 0x80; code < 0x140000; code++) {
-        char in[4], out[32];
-        size_t length = encode(code, in), written = 0;
+        char in[8], out[32];
+        encode(code, in);
+        size_t length = strlen(in), written = 0;
         (void)!escape(ESCAPE_LOGFMT, in, length, out, sizeof out, &written);
         bool same = written == length && memcmp(in, out, length) == 0;
-        if (!is_in(code, blanks, COUNT(blanks)) && same == is_in(code, hidden, COUNT(hidden)))
+        if (same == is_in(code, hidden, COUNT(hidden)))
             fail_msg("U+%04x", (unsigned)code);
     }
     for (int byte = 0x80; byte < 0x100; byte++) {
@@ -155,6 +152,29 @@ static void test_only_what_hides_or_reorders_is_escaped(void **state)
         snprintf(wanted, sizeof wanted, "\\x%02x\\x80\\x80\\x80", (unsigned)byte);
         assert_int_equal(written, strlen(wanted));
         assert_memory_equal(out, wanted, written);
+    }
+}
+
+/* What shows as nothing, or as a blank, would end a name for whoever reads it. */
+static void test_every_blank_but_the_space_is_escaped(void **state)
+{
+    static const uint32_t blanks[] = {
+        0xa0,   0xad,   0x34f,  0x115f, 0x1160, 0x1680, 0x17b4,  0x17b5,  0x180b,
+        0x180e, 0x180f, 0x2000, 0x200a, 0x202f, 0x205f, 0x2800,  0x3000,  0x3164,
+        0xfe00, 0xfe0f, 0xffa0, 0xfff0, 0xfff8, 0xfffb, 0x1bca0, 0x1d173, 0xe0001,
+    };
+    static const uint32_t shown[] = {0x1161, 0x2801, 0x27ff, 0x3163, 0x3165,    0xff9f,
+                                     0xffa1, 0x2010, 0x3001, 0xfffd, 0x1160 - 2};
+    (void)state;
+    for (size_t i = 0; i < COUNT(blanks) + COUNT(shown); i++) {
+        bool is_blank = i < COUNT(blanks);
+        uint32_t code = is_blank ? blanks[i] : shown[i - COUNT(blanks)];
+        char in[8] = "", wanted[16];
+        encode(code, in);
+        if (is_blank)
+            snprintf(wanted, sizeof wanted, code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
+        assert_escaped(ESCAPE_LOGFMT, in, strlen(in), is_blank ? wanted : in);
+        assert_escaped(ESCAPE_MASK, in, strlen(in), is_blank ? "?" : in);
     }
 }
 
@@ -484,6 +504,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_dangerous_character_is_escaped),
         cmocka_unit_test(test_only_what_hides_or_reorders_is_escaped),
+        cmocka_unit_test(test_every_blank_but_the_space_is_escaped),
         cmocka_unit_test(test_escape_is_never_cut_in_two),
         cmocka_unit_test(test_word_is_one_from_its_first_byte_to_its_last),
         cmocka_unit_test(test_field_cannot_be_forged),

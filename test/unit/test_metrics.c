@@ -39,8 +39,8 @@ static void assert_line(const char *page, const char *line)
 }
 
 static const struct metrics_certificate certificates[] = {
-    {"/etc/a \"b\"\\c\n.pem", 1800000000}};
-static const struct metrics_facts facts = {true, 1700000000, certificates, 1};
+    {"/etc/a \"b\"\\c\n.pem", 1800000000, true}, {"/etc/unreadable.pem", 0, false}};
+static const struct metrics_facts facts = {true, 1700000000, certificates, 2};
 
 static struct statistics *ones(void)
 {
@@ -78,10 +78,22 @@ static void test_a_name_cannot_leave_its_label(void **state)
     free(page);
 }
 
+static void
+test_certificate_that_clients_do_not_get_is_told_and_an_unknown_end_is_not(void **state)
+{
+    char *page = write_page(ones(), &facts);
+    (void)state;
+    assert_line(page,
+                "postern_certificate_usable{certificate=\"/etc/a \\\"b\\\"\\\\c?.pem\"} 1");
+    assert_line(page, "postern_certificate_usable{certificate=\"/etc/unreadable.pem\"} 0");
+    assert_null(strstr(page, "seconds{certificate=\"/etc/unreadable.pem"));
+    free(page);
+}
+
 static void test_long_names_are_told_apart_by_their_ends(void **state)
 {
     static char names[2][4096];
-    struct metrics_certificate some[] = {{names[0], 1}, {names[1], 2}};
+    struct metrics_certificate some[] = {{names[0], 1, true}, {names[1], 2, true}};
     struct metrics_facts of_some = {.certificates = some, .certificate_count = 2};
     (void)state;
     for (size_t i = 0; i < 2; i++) {
@@ -233,6 +245,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_metric_has_a_sample_its_help_and_its_type),
+        cmocka_unit_test(
+            test_certificate_that_clients_do_not_get_is_told_and_an_unknown_end_is_not),
         cmocka_unit_test(test_a_name_cannot_leave_its_label),
         cmocka_unit_test(test_long_names_are_told_apart_by_their_ends),
         cmocka_unit_test(test_labels_are_where_the_counts_are),

@@ -195,7 +195,7 @@ static inline void open_world(struct world *world, const struct made *made, cons
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
                      0);
 
-    world->client_context = tls_client_context_new(ca);
+    world->client_context = tls_client_context_new(ca, false);
     assert_non_null(world->client_context);
     world->loop = stream_loop_new(world->base);
     world->stream = stream_new(world->loop, pair[0], on_client, world);

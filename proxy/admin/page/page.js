@@ -43,6 +43,12 @@ function clock(iso) {
   return today ? when.toLocaleTimeString() : when.toLocaleString();
 }
 
+// What a client said: what shows as nothing, as a blank or backwards is shown as its number.
+function plain(text) {
+  const hidden = /(?! )[\p{Z}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+  return text?.replace(hidden, (each) => `\\u{${each.codePointAt(0).toString(16)}}`);
+}
+
 const chip = (text, kind) => element("span", text, "chip " + kind);
 
 // tables: a column is [heading, what it shows, class]
@@ -57,13 +63,14 @@ const COLUMNS = {
   ],
   certificates: [
     ["File", (c) => c.file],
-    ["Ends", (c) => new Date(c.not_after).toLocaleDateString(), "fixed"],
-    ["Days left", (c) => chip(c.days_left, c.days_left < 7 ? "bad" : c.days_left < 21 ? "warn" : "good"), "number"],
+    ["State", (c) => chip(c.state, c.state == "used" ? "good" : "bad")],
+    ["Ends", (c) => c.not_after ? new Date(c.not_after).toLocaleDateString() : "", "fixed"],
+    ["Days left", (c) => c.not_after === undefined ? "" : chip(c.days_left, c.days_left < 7 ? "bad" : c.days_left < 21 ? "warn" : "good"), "number"],
   ],
   sessions: [
     ["Client", (s) => s.client, "fixed"],
-    ["User", (s) => s.user],
-    ["HELO", (s) => s.helo],
+    ["User", (s) => plain(s.user)],
+    ["HELO", (s) => plain(s.helo)],
     ["TLS", (s) => s.tls],
     ["Mail server", (s) => s.backend],
     ["State", (s) => s.state, "fixed"],
@@ -77,8 +84,8 @@ const COLUMNS = {
     ["What", (f) => f.kind, "fixed"],
     ["Listener", (f) => f.listener, "fixed"],
     ["Client", (f) => f.client, "fixed"],
-    ["User", (f) => f.user],
-    ["Why", (f) => f.reason],
+    ["User", (f) => plain(f.user)],
+    ["Why", (f) => plain(f.reason)],
   ],
   listeners: [
     ["Name", (l) => l.name],

@@ -6,6 +6,10 @@ import tempfile
 
 HOSTNAME = "mail.example.org"
 
+#: Begin and end, as openssl-ca(1) takes them.
+PAST = ("20200101000000Z", "20200201000000Z")
+FUTURE = ("20900101000000Z", "20910101000000Z")
+
 _CA = """
 [ca]
 default_ca = own
@@ -15,6 +19,7 @@ new_certs_dir = {work}
 default_md = sha256
 policy = any
 rand_serial = yes
+copy_extensions = copy
 [any]
 commonName = supplied
 """
@@ -31,41 +36,45 @@ class Certificates:
         self.directory = pathlib.Path(directory)
         self.certificate, self.key = self._pair("good")
         self.other_certificate, self.other_key = self._pair("other")
+        self.rsa_certificate, self.rsa_key = self._pair("rsa", kind=("rsa:2048",))
         self.readable_key = self.directory / "readable-key.pem"
         self.readable_key.write_bytes(self.key.read_bytes())
         self.readable_key.chmod(0o644)
         self.private_certificate = self.directory / "private-certificate.pem"
         self.private_certificate.write_bytes(self.certificate.read_bytes())
         self.private_certificate.chmod(0o600)
-        self.expired_certificate = self._dated("expired", "20200101000000Z", "20200201000000Z")
-        self.future_certificate = self._dated("future", "20900101000000Z", "20910101000000Z")
+        self.expired_certificate = self.dated("expired", *PAST)
+        self.future_certificate = self.dated("future", *FUTURE)
 
-    def _pair(self, name, host=HOSTNAME):
+    def _pair(self, name, host=HOSTNAME, kind=("ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
         certificate = self.directory / f"{name}.pem"
         key = self.directory / f"{name}-key.pem"
-        _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                 "-keyout", key, "-out", certificate, "-days", "90", "-subj", f"/CN={host}",
+        _openssl("req", "-x509", "-newkey", *kind, "-nodes", "-keyout", key, "-out", certificate,
+                 "-days", "90", "-subj", f"/CN={host}",
                  "-addext", f"subjectAltName=DNS:{host},IP:127.0.0.1")
         key.chmod(0o600)
         return certificate, key
 
-    def _dated(self, name, start, end):
-        """A certificate for the good key that is valid at another time."""
+    def dated(self, name, start, end, host=HOSTNAME, alternatives=True):
+        """A certificate for the good key that is valid at another time, with the host's name as its
+        common name and among its alternatives, or as the former alone."""
         certificate = self.directory / f"{name}.pem"
         with tempfile.TemporaryDirectory() as work:
             configuration, request = pathlib.Path(work, "cnf"), pathlib.Path(work, "request")
             configuration.write_text(_CA.format(work=work))
             pathlib.Path(work, "index").touch()
-            _openssl("req", "-new", "-key", self.key, "-subj", f"/CN={HOSTNAME}", "-out", request)
+            _openssl("req", "-new", "-key", self.key, "-subj", f"/CN={host}", "-out", request,
+                     *(("-addext", f"subjectAltName=DNS:{host}") if alternatives else ()))
             _openssl("ca", "-batch", "-notext", "-config", configuration, "-selfsign",
                      "-keyfile", self.key, "-startdate", start, "-enddate", end,
                      "-in", request, "-out", certificate)
         return certificate
 
     def pair(self, name):
-        """Certificate and key: "good", "other" (of the same name), "expired"."""
+        """Certificate and key: "good", "other" and "rsa" (of the same name), "expired"."""
         return {"good": (self.certificate, self.key),
                 "other": (self.other_certificate, self.other_key),
+                "rsa": (self.rsa_certificate, self.rsa_key),
                 "expired": (self.expired_certificate, self.key)}[name]
 
     def install(self, name, directory):

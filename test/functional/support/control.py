@@ -2,10 +2,13 @@
 
 import http.client
 import json
+import os
+import pathlib
 import re
 import socket
+import subprocess
 
-from support import wait
+from support import postern as posterns, wait
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -57,6 +60,14 @@ def raw(postern, data):
         while piece := made.recv(65536):
             received += piece
         return received
+
+
+def posternctl(postern, *arguments):
+    """What the program says, which must succeed."""
+    program = os.environ.get("POSTERNCTL_BINARY") or pathlib.Path(posterns.BINARY).parent / "posternctl"
+    return subprocess.run([program, "--socket", path_of(postern), *arguments],
+                          env={**os.environ, **posterns.SANITIZERS}, capture_output=True,
+                          text=True, check=True, timeout=wait.PATIENCE).stdout
 
 
 _SAMPLE = re.compile(r'^([a-zA-Z_:][\w:]*)(?:\{((?:\w+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (\S+)$')

@@ -25,6 +25,7 @@ class NameServer:
     def __init__(self):
         self.names = {}      # address: name, a text or a list of labels
         self.addresses = {}  # name: address
+        self.any_address = None  # of names that are not in addresses
         self.services = {}   # "_service._tcp.domain": (port, target)
         self.silent = False
         self.silent_zones = ()  # beginnings of addresses: "127.0.1."
@@ -57,7 +58,7 @@ class NameServer:
             found = self.names.get(".".join(reversed(name.split(".")[:4])))
             data = found and _encode(found)
         elif kind == A:
-            found = self.addresses.get(name)
+            found = self.addresses.get(name, self.any_address)
             data = found and socket.inet_aton(found)
         elif kind == SRV and name in self.services:
             port, target = self.services[name]
