@@ -368,6 +368,17 @@ void relay_stop(struct relay *relay)
     settle(relay);
 }
 
+/* Nothing of the client's has gone out after a whole message, so that its reply is the last
+ * that is owed. */
+void relay_finish_after_verdict(struct relay *relay, enum reply reply, const char *cause)
+{
+    if (!relay_awaits_verdict(relay))
+        relay_finish(relay, reply, cause);
+    else if (relay->mode != RELAY_CLOSING)
+        relay_close(relay, reply, cause);
+    settle(relay);
+}
+
 /* Is it the backend that everybody waits for? */
 static bool awaits_backend(const struct relay *relay)
 {

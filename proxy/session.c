@@ -375,6 +375,15 @@ void session_abort(struct session *session, enum reply reply, const char *cause)
     session_settle(session);
 }
 
+void session_end(struct session *session, enum reply reply, const char *cause)
+{
+    if (session->phase == SESSION_RELAY)
+        relay_finish_after_verdict(session->relay, reply, cause);
+    else
+        session_finish(session, reply, cause);
+    session_settle(session);
+}
+
 void session_stop(struct session *session)
 {
     if (session->phase == SESSION_RELAY)

@@ -48,6 +48,10 @@ bool session_awaits_verdict(const struct session *session);
 /* Ends it now: says `reply`, logs `cause` (static text), frees it. */
 void session_abort(struct session *session, enum reply reply, const char *cause);
 
+/* Ends it: now, or when the client has heard whether its message was accepted (threat 49), for
+ * which the backend has its usual time. May free it. */
+void session_end(struct session *session, enum reply reply, const char *cause);
+
 /* SIGTERM: ends it as soon as no transaction is under way. May free it. */
 void session_stop(struct session *session);
 
