@@ -369,6 +369,11 @@ bool session_awaits_verdict(const struct session *session)
     return session->relay && relay_awaits_verdict(session->relay);
 }
 
+bool session_is_opening(const struct session *session)
+{
+    return session->phase == SESSION_OPENING;
+}
+
 void session_abort(struct session *session, enum reply reply, const char *cause)
 {
     session_finish(session, reply, cause);

@@ -62,6 +62,7 @@ WORDS(
     [STATISTICS_LIMIT_FAILED_USER] = "failed_logins_user",
     [STATISTICS_LIMIT_MESSAGES] = "messages_per_hour",
     [STATISTICS_LIMIT_RECIPIENTS] = "recipients_per_hour",
+    [STATISTICS_LIMIT_RATE] = "minimum_rate",
     [STATISTICS_LIMIT_TIME_HANDSHAKE] = "handshake_time",
     [STATISTICS_LIMIT_TIME_GREETING] = "greeting_time",
     [STATISTICS_LIMIT_TIME_LOGIN] = "login_time", [STATISTICS_LIMIT_TIME_IDLE] = "idle_time",
