@@ -1,7 +1,8 @@
 /*
  * accept4() and the limits. One connection in each turn: the loop comes back as long as more
  * are waiting, and asks nobody twice. Without descriptors, the oldest unauthenticated
- * connection gives its own, and the socket rests for a moment instead of spinning.
+ * connection gives its own; where nobody can, the socket rests for a moment instead of
+ * spinning.
  */
 #include "proxy/acceptor.h"
 
@@ -18,15 +19,18 @@
 #include "proxy/connections.h"
 #include "proxy/failures.h"
 #include "proxy/permits.h"
+#include "proxy/room.h"
 #include "proxy/session.h"
 #include "proxy/statistics.h"
 
-#define REST_MS 250
+#define REST_MS       250
+#define TELL_AGAIN_MS 1000u /* that accept4() fails */
 
 struct acceptor {
     struct service *service;
     struct door *door;
     int fd;
+    uint64_t told_ms; /* when the log last heard that accept4() fails */
     struct event readable, rested;
 };
 
@@ -49,22 +53,6 @@ static void refuse(const struct acceptor *acceptor, int fd, const struct address
     log_text(&record, "cause", cause);
     log_end(&record);
     failures_note(FAILURE_CONNECTION, door_listen(acceptor->door)->name, host, NULL, cause);
-}
-
-/* Whose message may have been accepted would send it again. */
-static bool is_spared(struct connection *connection)
-{
-    return session_awaits_verdict(session_of(connection));
-}
-
-static bool make_room(struct service *service)
-{
-    struct connection *oldest = connections_oldest(service->connections, is_spared);
-    if (!oldest)
-        return false;
-    statistics_add(&statistics->limits[STATISTICS_LIMIT_GAVE_WAY], 1);
-    session_abort(session_of(oldest), REPLY_GIVE_WAY, "gave way to a new connection");
-    return true;
 }
 
 static bool has_its_share(const struct service *service, struct abuse_client client)
@@ -91,7 +79,7 @@ static void take(struct acceptor *acceptor, int fd, const struct address *client
         refuse(acceptor, fd, client, REPLY_ADDRESS_BUSY, STATISTICS_LIMIT_PER_MINUTE,
                "too many connections from this address in a minute");
     else if (connections_count(service->connections) >= service->config->limits.connections &&
-             !make_room(service))
+             !room_make(service))
         refuse(acceptor, fd, client, REPLY_FULL, STATISTICS_LIMIT_CONNECTIONS,
                "too many connections");
     else
@@ -105,14 +93,25 @@ static void rest(struct acceptor *acceptor)
     evtimer_add(&acceptor->rested, &wait);
 }
 
-static void accept_failed(struct acceptor *acceptor, int error)
+/* Room is made for many newcomers in a second. */
+static void tell_failure(struct acceptor *acceptor, int error)
 {
-    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
+    uint64_t now_ms = clock_now_ms();
+    if (now_ms - acceptor->told_ms < TELL_AGAIN_MS)
         return;
+    acceptor->told_ms = now_ms;
     log_warning("listen \"%s\": cannot accept: %s", door_listen(acceptor->door)->name,
                 strerrordesc_np(error));
-    make_room(acceptor->service);
-    rest(acceptor); /* the descriptor comes free when the other side has read its 421 */
+}
+
+static void accept_failed(struct acceptor *acceptor, int error)
+{
+    bool lacks_memory = error == ENOBUFS || error == ENOMEM;
+    if (!room_is_lacking(error) && !lacks_memory)
+        return;
+    tell_failure(acceptor, error);
+    if (!room_free_descriptor(acceptor->service) || lacks_memory)
+        rest(acceptor);
 }
 
 static void on_readable(int fd, short what, void *argument)

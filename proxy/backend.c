@@ -13,11 +13,16 @@
 
 #include "proxy/backend_internal.h"
 #include "proxy/backend_socket.h"
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
 #include "proxy/opener_client.h"
+#include "proxy/room.h"
 #include "proxy/service.h"
 
 /* All that a backend may say until it is ready. */
 #define OPENING_LIMIT_BYTES (64 * 1024)
+/* How often a descriptor is looked for where there is none. */
+#define ROOM_AGAIN_MS 50
 
 static void finish(struct backend *backend, const struct backend_result *result)
 {
@@ -128,29 +133,43 @@ static bool is_connected(const struct backend *backend)
            getpeername(stream_descriptor(backend->stream), &peer.any, &length) == 0;
 }
 
-/* First for the connection, then, if there is one, for all the rest. */
-static void on_timer(int fd, short what, void *argument)
+/* The shorter of its two times comes first. */
+static void start_deadline(struct backend *backend)
 {
-    (void)fd, (void)what;
-    struct backend *backend = argument;
-    if (backend->step == STEP_OVER) {
-        settle(backend);
-        return;
-    }
     const struct config_timeouts *timeouts = &backend->service->config->timeouts;
+    uint32_t connect_ms = timeouts->backend_connect_ms;
+    uint32_t identity_ms = timeouts->backend_identity_ms;
+    set_timer(backend, identity_ms < connect_ms ? identity_ms : connect_ms);
+}
 
-    if (!is_connected(backend)) {
-        backend_fail(backend, REPLY_BACKEND_UNREACHABLE, "no connection to the backend in %u s",
-                     timeouts->backend_connect_ms / 1000);
-    } else if (!backend->connected &&
-               timeouts->backend_identity_ms > timeouts->backend_connect_ms) {
-        backend->connected = true;
-        set_timer(backend, timeouts->backend_identity_ms - timeouts->backend_connect_ms);
-    } else {
+static void time_is_over(struct backend *backend, bool connected)
+{
+    const struct config_timeouts *timeouts = &backend->service->config->timeouts;
+    if (connected)
         backend_fail(backend, REPLY_BACKEND_SILENT, "backend was not ready in %u s",
                      timeouts->backend_identity_ms / 1000);
-    }
-    settle(backend);
+    else
+        backend_fail(backend, REPLY_BACKEND_UNREACHABLE, "no connection to the backend in %u s",
+                     timeouts->backend_connect_ms / 1000);
+}
+
+/* The other of the two times goes on; a late connection has its whole time to be ready. */
+static void expire(struct backend *backend)
+{
+    const struct config_timeouts *timeouts = &backend->service->config->timeouts;
+    uint32_t connect_ms = timeouts->backend_connect_ms;
+    uint32_t identity_ms = timeouts->backend_identity_ms;
+    bool connected = is_connected(backend);
+    enum backend_expiry before = backend->expiry;
+    backend->expiry = connected ? EXPIRY_CONNECTED : EXPIRY_UNCONNECTED;
+    if (before == EXPIRY_NONE && connected && identity_ms > connect_ms)
+        set_timer(backend, identity_ms - connect_ms);
+    else if (before == EXPIRY_NONE && !connected && identity_ms < connect_ms)
+        set_timer(backend, connect_ms - identity_ms);
+    else if (before == EXPIRY_UNCONNECTED && connected)
+        set_timer(backend, identity_ms);
+    else
+        time_is_over(backend, connected);
 }
 
 static void say_preamble(struct backend *backend)
@@ -200,10 +219,27 @@ static bool is_of_client(int error)
     return error == EINVAL || error == EAFNOSUPPORT || error == EDQUOT;
 }
 
+/* Room is made from the loop, as this may be another session's turn. */
+static void wait_for_room(struct backend *backend)
+{
+    if (backend->give_up_ms == 0) {
+        log_warning("backend \"%s\": a session waits for a descriptor", backend->config->name);
+        backend->give_up_ms =
+            clock_now_ms() + backend->service->config->timeouts.backend_connect_ms;
+    }
+    backend->waits = true;
+    event_active(&backend->timer, EV_TIMEOUT, 0);
+}
+
 static void on_opened(void *context, int descriptor, int error)
 {
     struct backend *backend = context;
     backend->request = NULL;
+    bool may_wait = backend->give_up_ms == 0 || clock_now_ms() < backend->give_up_ms;
+    if (error == OPENER_NO_ROOM && may_wait) {
+        wait_for_room(backend);
+        return;
+    }
     backend->of_client = descriptor < 0 && is_of_client(error);
     if (descriptor < 0)
         backend_fail(backend, REPLY_BACKEND_UNREACHABLE, "cannot reach the backend: %s",
@@ -219,6 +255,49 @@ static bool begin(struct backend *backend)
                                  backend->probe ? NULL : &backend->identity, on_opened, backend,
                                  &backend->request);
     return fd >= 0 ? use_socket(backend, fd) : backend->request != NULL;
+}
+
+/* False: no descriptor is left for it, and it may be tried again. */
+static bool attempt(struct backend *backend)
+{
+    errno = 0;
+    if (begin(backend))
+        return true;
+    if (room_is_lacking(errno))
+        return false;
+    backend->of_client = is_of_client(errno);
+    backend_fail(backend, REPLY_BACKEND_UNREACHABLE, "cannot reach the backend: %s",
+                 strerrordesc_np(errno));
+    return true;
+}
+
+/* A session comes before connections that are idle; no client gives way to a probe. */
+static void start_again(struct backend *backend)
+{
+    if (!backend->probe)
+        room_free_descriptor(backend->service);
+    if (attempt(backend)) {
+        backend->waits = false;
+        start_deadline(backend);
+    } else if (clock_now_ms() < backend->give_up_ms) {
+        set_timer(backend, ROOM_AGAIN_MS);
+    } else {
+        backend->of_client = true; /* that is no fault of the backend's: a probe decides */
+        backend_fail(backend, REPLY_BACKEND_UNREACHABLE, "cannot reach the backend: %s",
+                     strerrordesc_np(EMFILE));
+    }
+}
+
+/* First for the connection, then, if there is one, for all the rest. */
+static void on_timer(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct backend *backend = argument;
+    if (backend->waits && backend->step != STEP_OVER)
+        start_again(backend);
+    else if (backend->step != STEP_OVER)
+        expire(backend);
+    settle(backend);
 }
 
 static struct backend *make(struct service *service, const struct config_backend *config,
@@ -238,16 +317,12 @@ static struct backend *make(struct service *service, const struct config_backend
 
 static void start(struct backend *backend)
 {
-    errno = 0;
-    if (!begin(backend)) {
-        backend->of_client = is_of_client(errno);
-        backend_fail(backend, REPLY_BACKEND_UNREACHABLE, "cannot reach the backend: %s",
-                     strerrordesc_np(errno));
-    }
-    if (backend->step == STEP_OVER)
+    if (!attempt(backend))
+        wait_for_room(backend);
+    else if (backend->step == STEP_OVER)
         event_active(&backend->timer, EV_TIMEOUT, 0);
     else
-        set_timer(backend, backend->service->config->timeouts.backend_connect_ms);
+        start_deadline(backend);
 }
 
 struct backend *backend_open(struct service *service, const struct config_backend *config,

@@ -27,6 +27,13 @@ enum backend_step {
     STEP_OVER, /* failed; the callback is due */
 };
 
+/* What was found when a deadline had last passed. */
+enum backend_expiry {
+    EXPIRY_NONE, /* none has */
+    EXPIRY_UNCONNECTED,
+    EXPIRY_CONNECTED,
+};
+
 struct backend {
     struct service *service;
     backend_callback *callback;
@@ -39,8 +46,10 @@ struct backend {
     bool probe;
     enum backend_step step;
     enum reply reply;
-    bool of_client; /* see struct backend_result */
-    bool connected; /* as far as the deadlines know */
+    bool of_client;      /* see struct backend_result */
+    bool waits;          /* for a descriptor */
+    uint64_t give_up_ms; /* waiting for one; 0: none was ever missing */
+    enum backend_expiry expiry;
     struct event timer;
     struct buffer input;
     size_t received_bytes;

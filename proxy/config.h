@@ -149,7 +149,8 @@ struct config_limits {
     unsigned failed_logins_user;
     uint32_t forgive_ms; /* after so long one failed login is forgotten */
     unsigned messages_per_hour, recipients_per_hour; /* of one login */
-    unsigned errors; /* bad commands before the connection is closed */
+    unsigned minimum_rate; /* bytes a second of a message, in a full house */
+    unsigned errors;       /* bad commands before the connection is closed */
 };
 
 struct config_timeouts {

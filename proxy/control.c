@@ -21,7 +21,8 @@ bool control_send(int fd, const struct control_message *message, int descriptor)
 enum control_status control_receive(int fd, struct control_message *message, int *descriptor)
 {
     ssize_t got = datagram_receive(fd, message, sizeof *message, descriptor);
-    if (got == (ssize_t)sizeof *message && message->type < CONTROL_TYPE_COUNT)
+    bool is_lost = *descriptor == DATAGRAM_DESCRIPTOR_LOST;
+    if (got == (ssize_t)sizeof *message && message->type < CONTROL_TYPE_COUNT && !is_lost)
         return CONTROL_OK;
     if (got < 0 && errno == EAGAIN)
         return CONTROL_AGAIN;

@@ -38,6 +38,8 @@ enum control_type {
     CONTROL_READY,        /* the listeners are being served */
     CONTROL_WORKER_FAULT, /* number: slot whose worker is to be killed and replaced */
     CONTROL_RELOAD,       /* as by SIGHUP, and CONTROL_RELOADED when that is over */
+    CONTROL_WAITS,        /* the time to stop is over, and clients still await the replies to
+                             whole messages: these have timeouts.backend_reply from now on */
     CONTROL_TYPE_COUNT,
 };
 

@@ -35,6 +35,8 @@ static int take_descriptor(struct msghdr *header, bool *too_many)
 {
     int descriptors[sizeof(union descriptor_room) / sizeof(int)];
     const struct cmsghdr *each = CMSG_FIRSTHDR(header);
+    if (!each && header->msg_flags & MSG_CTRUNC)
+        return DATAGRAM_DESCRIPTOR_LOST;
     *too_many = header->msg_flags & MSG_CTRUNC;
     if (!each || each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS)
         return -1;

@@ -11,13 +11,10 @@
 #include <time.h>
 
 #include "proxy/base/log_journal.h"
+#include "proxy/descriptors.h"
 #include "proxy/doctor_internal.h"
 #include "proxy/doctor_sockets.h"
 #include "proxy/host.h"
-
-/* A session has its client's and its backend's; the rest is for what every process has. */
-#define DESCRIPTORS_PER_SESSION 2
-#define DESCRIPTORS_OF_PROCESS  64
 
 /* An unbelievable year, for clocks that run ahead. */
 #define LAST_PLAUSIBLE 4102444800 /* 2100-01-01 */
@@ -98,7 +95,7 @@ void doctor_check_descriptors(struct doctor *doctor)
     struct rlimit limit;
     pid_t process = running_process(doctor);
     unsigned connections = doctor->config->limits.connections;
-    rlim_t wanted = (rlim_t)connections * DESCRIPTORS_PER_SESSION + DESCRIPTORS_OF_PROCESS;
+    rlim_t wanted = descriptors_needed(doctor->config, connections);
     if (prlimit(process, RLIMIT_NOFILE, NULL, &limit) < 0) {
         doctor_skip(doctor, "process %d's limit of descriptors is for root to read",
                     (int)process);
@@ -110,8 +107,11 @@ void doctor_check_descriptors(struct doctor *doctor)
                     process ? "" : ", where Postern is started as this program was");
         return;
     }
-    doctor_fault(doctor, "%llu descriptors are too few for %u connections, which take %llu",
-                 (unsigned long long)limit.rlim_max, connections, (unsigned long long)wanted);
+    doctor_fault(doctor,
+                 "%llu descriptors are too few for %u connections, which take %llu: each "
+                 "reactor serves %u at once",
+                 (unsigned long long)limit.rlim_max, connections, (unsigned long long)wanted,
+                 descriptors_carry(doctor->config, limit.rlim_max));
     doctor_advise(doctor,
                   "raise the hard limit where Postern is started (systemd: "
                   "LimitNOFILE=%llu), or lower \"connections\" in section limits",

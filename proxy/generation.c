@@ -215,9 +215,17 @@ void generation_leave(struct generation *generation)
 void generation_stop(struct generation *generation, bool lingers)
 {
     end_all(generation, CONTROL_STOP, lingers, 0);
-    if (generation->kill_ms == UINT64_MAX)
-        generation->kill_ms =
-            clock_now_ms() + generation->config->timeouts.drain_ms + GENERATION_KILL_AFTER_MS;
+    if (generation->kill_ms != UINT64_MAX)
+        return;
+    const struct config_timeouts *timeouts = &generation->config->timeouts;
+    generation->kill_ms = clock_now_ms() + timeouts->drain_ms + GENERATION_KILL_AFTER_MS;
+    generation->last_ms =
+        generation->kill_ms + timeouts->backend_reply_ms + GENERATION_KILL_AFTER_MS;
+}
+
+uint64_t generation_kill_ms(const struct generation *generation)
+{
+    return generation->kill_ms;
 }
 
 static void reactor_ended(struct generation *generation, struct reactor_child *reactor,
@@ -280,6 +288,19 @@ static void take_wish(const struct generation *generation, const struct reactor_
         log_error("reactor %d wishes for what does not exist", (int)reactor->process.pid);
 }
 
+/* Never more than once the backend's time after the configured one, whatever a reactor says. */
+static void grant_time(struct generation *generation)
+{
+    uint64_t wanted_ms = clock_now_ms() + generation->config->timeouts.backend_reply_ms +
+                         GENERATION_KILL_AFTER_MS;
+    if (generation->kill_ms == UINT64_MAX)
+        return;
+    if (wanted_ms > generation->last_ms)
+        wanted_ms = generation->last_ms;
+    if (wanted_ms > generation->kill_ms)
+        generation->kill_ms = wanted_ms;
+}
+
 static void take_message(struct generation *generation, struct reactor_child *reactor,
                          const struct control_message *message)
 {
@@ -296,6 +317,9 @@ static void take_message(struct generation *generation, struct reactor_child *re
     case CONTROL_RELOAD:
         reactor->reload = RELOAD_ASKED;
         generation->environment->wish(generation->environment->wish_context, message);
+        break;
+    case CONTROL_WAITS:
+        grant_time(generation);
         break;
     case CONTROL_REFUSE:
     case CONTROL_LOG_LEVEL:

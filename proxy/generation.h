@@ -77,9 +77,12 @@ void generation_drain(struct generation *generation);
 /* The same, and their master is about to be another program, which replaces no helper. */
 void generation_leave(struct generation *generation);
 /* The same, and within the configured time: what has not ended a moment after that is killed by
- * generation_tend(). With `lingers` the first reactor serves the administration interface until
- * this is called again without. */
+ * generation_tend(), but a reactor whose clients await the reply to a whole message (threat 49)
+ * has the time that the backend has for it. With `lingers` the first reactor serves the
+ * administration interface until this is called again without. */
 void generation_stop(struct generation *generation, bool lingers);
+/* When it is killed (clock_now_ms()); UINT64_MAX: it has not been told to stop. */
+uint64_t generation_kill_ms(const struct generation *generation);
 void generation_kill(struct generation *generation);
 
 /* Tells all of its reactors. */

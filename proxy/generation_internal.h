@@ -13,6 +13,7 @@ struct generation {
     unsigned reactor_count;
     struct reactor_child *reactors;
     uint64_t kill_ms; /* when it should have stopped; UINT64_MAX: nothing is to be killed */
+    uint64_t last_ms; /* kill_ms is never put off beyond this */
     bool accepting;   /* told to */
     bool ending;
     bool served; /* all reactors have been ready once */

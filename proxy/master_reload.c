@@ -8,20 +8,32 @@
 #include "proxy/administration.h"
 #include "proxy/base/log.h"
 #include "proxy/base/log_file.h"
+#include "proxy/descriptors.h"
 #include "proxy/host.h"
 #include "proxy/master_internal.h"
 #include "proxy/privileges.h"
 #include "proxy/statistics_memory.h"
 #include "proxy/supervisor.h"
 
-/* What postmasters find out too late: more connections allowed than there are descriptors. */
-static void check_descriptors(const struct config *config)
+/* Each connection may become a session with a backend's socket. What postmasters find out too
+ * late is said at once, and again only where it has changed. */
+static void fit_connections(struct config *config)
 {
+    static unsigned told;
     unsigned have = privileges_raise_descriptors();
-    uint64_t want = 2ull * config->limits.connections + 64;
-    if (have < want)
-        log_warning("limits: connections = %u needs %llu descriptors, but only %u may be open",
-                    config->limits.connections, (unsigned long long)want, have);
+    unsigned carried = descriptors_carry(config, have);
+    unsigned wanted = config->limits.connections;
+    if (wanted <= carried) {
+        told = 0;
+        return;
+    }
+    config->limits.connections = carried;
+    if (told != carried)
+        log_warning("limits: connections = %u needs %llu descriptors, but only %u may be open: "
+                    "%u connections are served at once by each reactor",
+                    wanted, (unsigned long long)descriptors_needed(config, wanted), have,
+                    carried);
+    told = carried;
 }
 
 bool master_start(struct master *master, struct config *config)
@@ -36,7 +48,7 @@ bool master_start(struct master *master, struct config *config)
         return false;
     }
     log_configure(&config->log);
-    check_descriptors(config);
+    fit_connections(config);
     statistics_name(config);
     master->starting = generation_start(&master->environment, config);
     return master->starting != NULL;

@@ -10,14 +10,17 @@
 #include "proxy/master_internal.h"
 #include "proxy/supervisor.h"
 
-static uint64_t longest_drain_ms(const struct master *master)
+/* When the last generation is killed. A reactor of the former program cannot say that it waits
+ * for the reply to a message: one that is left then is taken to do so. */
+static uint64_t latest_kill_ms(const struct master *master)
 {
-    uint64_t longest = 0;
+    uint64_t latest_ms = 0, reply_ms = 0;
     for (size_t i = 0; i < master->ending_count; i++) {
-        uint64_t each = generation_config(master->ending[i])->timeouts.drain_ms;
-        longest = each > longest ? each : longest;
+        uint64_t each_ms = generation_kill_ms(master->ending[i]);
+        latest_ms = each_ms > latest_ms ? each_ms : latest_ms;
+        reply_ms = generation_config(master->ending[i])->timeouts.backend_reply_ms;
     }
-    return longest;
+    return master->former_count > 0 ? latest_ms + reply_ms : latest_ms;
 }
 
 static void kill_all(struct master *master)
@@ -46,7 +49,7 @@ void master_stop(struct master *master)
     for (size_t i = 0; i < master->ending_count; i++)
         generation_stop(master->ending[i], master->ending[i] == master->in_charge);
     master_signal_former(master, SIGTERM);
-    master->kill_ms = clock_now_ms() + longest_drain_ms(master) + GENERATION_KILL_AFTER_MS;
+    master->kill_ms = latest_kill_ms(master);
 }
 
 /* Is the reactor in charge the only one that is left? */
@@ -59,6 +62,8 @@ static bool all_others_have_ended(const struct master *master)
 
 void master_review_stop(struct master *master)
 {
+    if (master->ending_count > 0)
+        master->kill_ms = latest_kill_ms(master);
     if (clock_now_ms() >= master->kill_ms)
         kill_all(master);
     if (!master->in_charge || !generation_has_first(master->in_charge)) {

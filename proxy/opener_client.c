@@ -85,18 +85,19 @@ static void take_answer(struct opener_client *client, const struct opener_answer
 {
     static const struct timeval pause = {0, RETRY_MS * 1000};
     struct opener_request *request = find_sent(client, answer->id);
-    if ((answer->error == 0) != (descriptor >= 0)) {
+    int error = descriptor == DATAGRAM_DESCRIPTOR_LOST ? OPENER_NO_ROOM : answer->error;
+    if ((error == 0) != (descriptor >= 0)) {
         log_error("the opener's answer is at odds with itself");
         request = NULL;
     }
     if (!request) {
         if (descriptor >= 0)
             close(descriptor);
-    } else if (answer->error == EAGAIN) {
+    } else if (error == EAGAIN) {
         request->sent = false;
         evtimer_add(&request->retry, &pause);
     } else {
-        end_request(request, descriptor, answer->error);
+        end_request(request, descriptor, error);
     }
 }
 
@@ -238,6 +239,8 @@ const char *opener_error(int error)
     switch (error) {
     case EUSERS:
         return "as many programs are running as may";
+    case OPENER_NO_ROOM:
+        return strerrordesc_np(EMFILE);
     case EDQUOT:
         return "this client has its share of the programs";
     case EINVAL:

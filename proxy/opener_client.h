@@ -45,6 +45,7 @@ struct opener_session {
  * A stream socket, non-blocking and the receiver's, or -1 and an errno. A transparent one may
  * still be connecting. The request is gone when it returns.
  */
+#define OPENER_NO_ROOM 4096 /* no errno: it was opened, and this process lacks a descriptor */
 typedef void opener_callback(void *context, int descriptor, int error);
 
 /*

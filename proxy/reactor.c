@@ -121,10 +121,22 @@ static void stop_one(struct connection *connection, void *context)
     session_stop(session_of(connection));
 }
 
-static void abort_one(struct connection *connection, void *context)
+/* What waits for the reply to a whole message goes on: its client would send it again. */
+static void end_one(struct connection *connection, void *context)
 {
-    (void)context;
-    session_abort(session_of(connection), REPLY_SHUTTING_DOWN, "shutdown, out of time");
+    bool *waits = context;
+    *waits |= session_awaits_verdict(session_of(connection));
+    session_end(session_of(connection), REPLY_SHUTTING_DOWN, "shutdown, out of time");
+}
+
+static void end_sessions(const struct reactor *reactor)
+{
+    bool waits = false;
+    connections_each(reactor->service.connections, end_one, &waits);
+    if (!waits || reactor->orphaned)
+        return;
+    log_notice("sessions with a message whose reply is awaited go on until it has come");
+    control_client_tell(reactor->service.control, CONTROL_WAITS, 0);
 }
 
 static void stop(struct reactor *reactor, bool lingers)
@@ -146,7 +158,7 @@ static void on_stop_timer(int fd, short what, void *argument)
     (void)fd, (void)what;
     struct reactor *reactor = argument;
     if (reactor->service.stopping)
-        connections_each(reactor->service.connections, abort_one, NULL);
+        end_sessions(reactor);
     else
         stop(reactor, false);
 }

@@ -260,11 +260,24 @@ static bool take_held(struct relay *relay)
     return moved && relay->commands.length > 0 && !relay_is_blocked(relay);
 }
 
+/* Time that the client spends on waiting for the backend is none of its own. */
+static void watch_rate(struct relay *relay)
+{
+    bool sends = relay->mode == RELAY_MESSAGE || relay->mode == RELAY_CHUNK;
+    if (!sends && !relay->in_chunks)
+        rate_forget(&relay->rate);
+    else if (relay->service->config->limits.minimum_rate > 0)
+        rate_watch(&relay->rate, relay->last_activity_ms, relay->counts.bytes_in,
+                   relay->message_unanswered || relay->mode == RELAY_AWAITING ||
+                       is_congested(relay->backend));
+}
+
 /* At the end of every turn: what was held back and may go on, and who may be read. */
 static void settle(struct relay *relay)
 {
     while (take_held(relay))
         continue;
+    watch_rate(relay);
     if (relay_is_blocked(relay) || relay->client_ended)
         stream_pause(relay->client);
     else
@@ -368,44 +381,13 @@ void relay_stop(struct relay *relay)
     settle(relay);
 }
 
-/* Is it the backend that everybody waits for? */
-static bool awaits_backend(const struct relay *relay)
+/* Nothing of the client's has gone out after a whole message, so that its reply is the last
+ * that is owed. */
+void relay_finish_after_verdict(struct relay *relay, enum reply reply, const char *cause)
 {
-    if (relay->client_congested || !relay->backend)
-        return false;
-    bool client_speaks = relay->mode == RELAY_MESSAGE || relay->mode == RELAY_CHUNK;
-    return client_speaks ? stream_queued(relay->backend) > 0 : relay->queue_count > 0;
-}
-
-/* A stranger proves nothing with MAIL: outside of a message it has less time than a user. */
-static bool is_hurried(const struct relay *relay)
-{
-    return relay->party.listen->role == CONFIG_ROLE_MX && relay->mode != RELAY_MESSAGE &&
-           relay->mode != RELAY_CHUNK;
-}
-
-uint64_t relay_deadline_ms(const struct relay *relay)
-{
-    const struct config_timeouts *timeouts = &relay->service->config->timeouts;
-    uint32_t idle_ms = is_hurried(relay) ? timeouts->mx_idle_ms : timeouts->idle_ms;
-    return relay->last_activity_ms +
-           (awaits_backend(relay) ? timeouts->backend_reply_ms : idle_ms);
-}
-
-void relay_expire(struct relay *relay)
-{
-    enum statistics_limit limit = awaits_backend(relay) ? STATISTICS_LIMIT_TIME_BACKEND
-                                  : is_hurried(relay)   ? STATISTICS_LIMIT_TIME_MX_IDLE
-                                                        : STATISTICS_LIMIT_TIME_IDLE;
-    statistics_add(&statistics->limits[limit], 1);
-    if (!relay->backend)
-        relay_finish(relay, REPLY_NONE, relay->closing_cause);
-    else if (relay->client_congested)
-        relay_finish(relay, REPLY_TIMEOUT_IDLE, "client does not read its replies");
-    else if (awaits_backend(relay))
-        relay_finish(relay, REPLY_BACKEND_TIMEOUT, "backend did not answer in time");
-    else if (is_hurried(relay))
-        relay_finish(relay, REPLY_TIMEOUT_GREETING, "no command in time");
-    else
-        relay_finish(relay, REPLY_TIMEOUT_IDLE, "idle for too long");
+    if (!relay_awaits_verdict(relay))
+        relay_finish(relay, reply, cause);
+    else if (relay->mode != RELAY_CLOSING)
+        relay_close(relay, reply, cause);
+    settle(relay);
 }

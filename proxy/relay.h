@@ -103,6 +103,10 @@ void relay_stop(struct relay *relay);
  * it again, although it may have been accepted. */
 bool relay_awaits_verdict(const struct relay *relay);
 
+/* Ends it: now, or once the client has heard the verdict that relay_awaits_verdict() means;
+ * `reply` and `cause` (static text) are said then. The backend has its usual time to answer. */
+void relay_finish_after_verdict(struct relay *relay, enum reply reply, const char *cause);
+
 /* When relay_expire() is due if nothing moves until then (clock_now_ms()). */
 uint64_t relay_deadline_ms(const struct relay *relay);
 void relay_expire(struct relay *relay);

@@ -1,8 +1,8 @@
-/* The relay's struct, shared by relay.c, relay_commands.c, relay_envelope.c, relay_message.c
- * and relay_replies.c only. */
+/* The relay's struct, shared by relay.c and the files relay_*.c only. */
 #ifndef POSTERN_RELAY_INTERNAL_H
 #define POSTERN_RELAY_INTERNAL_H
 
+#include "proxy/rate.h"
 #include "proxy/relay.h"
 #include "proxy/smtp/chunk.h"
 #include "proxy/smtp/command.h"
@@ -95,6 +95,7 @@ struct relay {
     struct smtp_reply_state reply_state;
     struct smtp_ehlo *ehlo; /* during a reply to EHLO only */
     uint64_t last_activity_ms;
+    struct rate rate; /* of the message that is under way */
     struct relay_counts counts;
     char *refusal; /* RELAY_REFUSAL_SIZE bytes; NULL: nothing was refused yet */
     struct relay_end end;

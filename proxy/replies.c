@@ -69,6 +69,7 @@ static const struct reply_text texts[REPLY_COUNT] = {
     ROW(REPLY_TIMEOUT_LOGIN, "421 4.4.2 No authentication came in time"),
     ROW(REPLY_TIMEOUT_MAIL, "421 4.4.2 No MAIL came in time"),
     ROW(REPLY_TIMEOUT_IDLE, "421 4.4.2 Idle for too long"),
+    ROW(REPLY_TOO_SLOW, "421 4.4.2 The message comes too slowly, try again later"),
     ROW(REPLY_FULL, "421 4.3.2 Too many connections, try again later"),
     ROW(REPLY_ADDRESS_DENIED, "554 5.7.1 No connections from your address are accepted now"),
     ROW(REPLY_ADDRESS_FULL, "421 4.7.0 Too many connections from your address"),

@@ -14,6 +14,7 @@
 
 #include "proxy/base/host_name.h"
 #include "proxy/base/log.h"
+#include "proxy/resolver_watch.h"
 
 /* Under way at once, of all and of one network (/24, and /48 of IPv6). */
 #define QUESTIONS      1000
@@ -39,6 +40,7 @@ struct question {
 
 struct resolver {
     struct evdns_base *dns;
+    struct resolver_watch *watch; /* the servers that refuse */
     unsigned count;
     LIST_HEAD(, question) questions;
 };
@@ -167,7 +169,8 @@ static struct question *find_question(struct resolver *resolver, const struct ad
             return each;
         neighbours += memcmp(bytes, wanted, network) == 0;
     }
-    if (resolver->count >= QUESTIONS || neighbours >= NETWORK_SHARE)
+    if (resolver->count >= QUESTIONS || neighbours >= NETWORK_SHARE ||
+        !resolver_watch_may_ask(resolver->watch))
         return NULL;
     return new_question(resolver, address);
 }
@@ -180,6 +183,19 @@ static void leave(struct question *question)
         return;
     question->asked = NULL;
     evdns_cancel_request(question->resolver->dns, asked);
+}
+
+/* No name server is left: those who wait go on without a name, in the next turn. */
+static void on_refused(void *context)
+{
+    struct resolver *resolver = context;
+    struct question *each;
+    LIST_FOREACH(each, &resolver->questions, link)
+    if (each->asked) {
+        struct evdns_request *asked = each->asked;
+        each->asked = NULL;
+        evdns_cancel_request(resolver->dns, asked);
+    }
 }
 
 struct resolver_request *resolver_find_name(struct resolver *resolver,
@@ -255,6 +271,8 @@ struct resolver *resolver_new(struct event_base *base, const struct config_texts
     if (resolver->dns)
         set_options(resolver->dns);
     if (resolver->dns && add_nameservers(resolver->dns, nameservers))
+        resolver->watch = resolver_watch_new(base, resolver->dns, on_refused, resolver);
+    if (resolver->watch)
         return resolver;
     log_error("resolve: no name server can be asked");
     resolver_free(resolver);
@@ -267,6 +285,7 @@ void resolver_free(struct resolver *resolver)
     struct resolver_request *request;
     if (!resolver)
         return;
+    resolver_watch_free(resolver->watch);
     if (resolver->dns)
         evdns_base_free(resolver->dns, 0);
     while ((question = LIST_FIRST(&resolver->questions))) {

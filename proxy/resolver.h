@@ -29,7 +29,7 @@ void resolver_free(struct resolver *resolver);
 typedef void resolver_callback(void *context, const char *name);
 
 /* Never calls back before it returns. NULL: too much is being asked already, of
- * all or of the client's network. */
+ * all or of the client's network, or every name server refuses to be asked. */
 MUST_USE struct resolver_request *resolver_find_name(struct resolver *resolver,
                                                      const struct address *address,
                                                      resolver_callback *callback,

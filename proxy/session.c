@@ -154,6 +154,20 @@ void session_note_failure(const struct session *session, enum failure_kind kind,
     failures_note(kind, door_listen(session->door)->name, host, user, reason);
 }
 
+/* OpenSSL has words of its own for it. */
+static bool lacked_memory(const struct session *session)
+{
+    return strcmp(session->cause, "out of memory") == 0 ||
+           strstr(session->cause, "malloc failure");
+}
+
+static enum log_level level_of_end(const struct session *session)
+{
+    if (lacked_memory(session))
+        return LOG_LEVEL_WARNING;
+    return session->is_check && !session->relay ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+}
+
 static void log_end_of(const struct session *session)
 {
     struct log_record record;
@@ -161,8 +175,7 @@ static void log_end_of(const struct session *session)
     if (session->relay)
         counts = *relay_counts(session->relay);
 
-    bool is_check = session->is_check && !session->relay;
-    log_begin(&record, is_check ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "session ended");
+    log_begin(&record, level_of_end(session), "session ended");
     session_log_client(session, &record);
     log_text(&record, "tls", stream_tls_version(session->client));
     log_text(&record, "cipher", stream_tls_cipher(session->client));
@@ -198,6 +211,7 @@ static void session_free(struct session *session)
 {
     bool at_once = session->relay && relay_end(session->relay)->quit;
     log_end_of(session);
+    statistics_add(&statistics->limits[STATISTICS_LIMIT_MEMORY], lacked_memory(session));
     statistics_add(&statistics->kernel_sessions, stream_tls_in_kernel(session->client));
     statistics_subtract(&statistics->sessions[session->counted_phase], 1);
     connections_remove(session->service->connections, &session->connection);
@@ -310,7 +324,8 @@ void session_begin(struct service *service, struct door *door, int fd,
     struct stream *stream = stream_new(service->streams, fd, on_client, session);
     if (!session || !stream ||
         !connections_add(service->connections, &session->connection, client.address)) {
-        log_error("a connection is closed: out of memory");
+        statistics_add(&statistics->limits[STATISTICS_LIMIT_MEMORY], 1);
+        log_warning("a connection is closed: out of memory");
         stream_free(stream);
         slab_free(session, sizeof *session);
         return;
@@ -369,9 +384,23 @@ bool session_awaits_verdict(const struct session *session)
     return session->relay && relay_awaits_verdict(session->relay);
 }
 
+bool session_is_opening(const struct session *session)
+{
+    return session->phase == SESSION_OPENING;
+}
+
 void session_abort(struct session *session, enum reply reply, const char *cause)
 {
     session_finish(session, reply, cause);
+    session_settle(session);
+}
+
+void session_end(struct session *session, enum reply reply, const char *cause)
+{
+    if (session->phase == SESSION_RELAY)
+        relay_finish_after_verdict(session->relay, reply, cause);
+    else
+        session_finish(session, reply, cause);
     session_settle(session);
 }
 

@@ -45,8 +45,15 @@ void session_view(const struct session *session, struct session_view *out);
 /* Would an end now leave it open whether a message was accepted? */
 bool session_awaits_verdict(const struct session *session);
 
+/* Is its backend's session being opened? */
+bool session_is_opening(const struct session *session);
+
 /* Ends it now: says `reply`, logs `cause` (static text), frees it. */
 void session_abort(struct session *session, enum reply reply, const char *cause);
+
+/* Ends it: now, or when the client has heard whether its message was accepted (threat 49), for
+ * which the backend has its usual time. May free it. */
+void session_end(struct session *session, enum reply reply, const char *cause);
 
 /* SIGTERM: ends it as soon as no transaction is under way. May free it. */
 void session_stop(struct session *session);

@@ -48,25 +48,26 @@ WORDS(
     [STATISTICS_OPEN_NO_IDENTITY] = "no_identity", [STATISTICS_OPEN_OTHER] = "other")
 WORDS(recipient_word, "accepted", "refused")
 WORDS(direction_word, "in", "out")
-WORDS(
-    limit_word, [STATISTICS_LIMIT_CONNECTIONS] = "connections",
-    [STATISTICS_LIMIT_DENIED] = "denied",
-    [STATISTICS_LIMIT_PER_ADDRESS] = "connections_per_address",
-    [STATISTICS_LIMIT_PER_MINUTE] = "connections_per_minute",
-    [STATISTICS_LIMIT_MX_SESSIONS] = "mx_sessions_per_address",
-    [STATISTICS_LIMIT_GAVE_WAY] = "gave_way", [STATISTICS_LIMIT_ERRORS] = "errors",
-    [STATISTICS_LIMIT_ATTEMPTS] = "login_attempts",
-    [STATISTICS_LIMIT_AUTH_QUEUE] = "login_queue",
-    [STATISTICS_LIMIT_FAILED_ADDRESS] = "failed_logins",
-    [STATISTICS_LIMIT_FAILED_NETWORK] = "failed_logins_network",
-    [STATISTICS_LIMIT_FAILED_USER] = "failed_logins_user",
-    [STATISTICS_LIMIT_MESSAGES] = "messages_per_hour",
-    [STATISTICS_LIMIT_RECIPIENTS] = "recipients_per_hour",
-    [STATISTICS_LIMIT_TIME_HANDSHAKE] = "handshake_time",
-    [STATISTICS_LIMIT_TIME_GREETING] = "greeting_time",
-    [STATISTICS_LIMIT_TIME_LOGIN] = "login_time", [STATISTICS_LIMIT_TIME_IDLE] = "idle_time",
-    [STATISTICS_LIMIT_TIME_MX_IDLE] = "mx_idle_time",
-    [STATISTICS_LIMIT_TIME_BACKEND] = "backend_time", [STATISTICS_LIMIT_DRAINING] = "draining")
+WORDS(limit_word, [STATISTICS_LIMIT_CONNECTIONS] = "connections",
+      [STATISTICS_LIMIT_DENIED] = "denied",
+      [STATISTICS_LIMIT_PER_ADDRESS] = "connections_per_address",
+      [STATISTICS_LIMIT_PER_MINUTE] = "connections_per_minute",
+      [STATISTICS_LIMIT_MX_SESSIONS] = "mx_sessions_per_address",
+      [STATISTICS_LIMIT_GAVE_WAY] = "gave_way", [STATISTICS_LIMIT_ERRORS] = "errors",
+      [STATISTICS_LIMIT_ATTEMPTS] = "login_attempts",
+      [STATISTICS_LIMIT_AUTH_QUEUE] = "login_queue",
+      [STATISTICS_LIMIT_FAILED_ADDRESS] = "failed_logins",
+      [STATISTICS_LIMIT_FAILED_NETWORK] = "failed_logins_network",
+      [STATISTICS_LIMIT_FAILED_USER] = "failed_logins_user",
+      [STATISTICS_LIMIT_MESSAGES] = "messages_per_hour",
+      [STATISTICS_LIMIT_RECIPIENTS] = "recipients_per_hour",
+      [STATISTICS_LIMIT_RATE] = "minimum_rate",
+      [STATISTICS_LIMIT_TIME_HANDSHAKE] = "handshake_time",
+      [STATISTICS_LIMIT_TIME_GREETING] = "greeting_time",
+      [STATISTICS_LIMIT_TIME_LOGIN] = "login_time", [STATISTICS_LIMIT_TIME_IDLE] = "idle_time",
+      [STATISTICS_LIMIT_TIME_MX_IDLE] = "mx_idle_time",
+      [STATISTICS_LIMIT_TIME_BACKEND] = "backend_time",
+      [STATISTICS_LIMIT_DRAINING] = "draining", [STATISTICS_LIMIT_MEMORY] = "memory")
 WORDS(sharing_word, [STATISTICS_ALONE] = "alone", [STATISTICS_SHARED] = "shared")
 WORDS(reload_word, [STATISTICS_RELOAD_DONE] = "done", [STATISTICS_RELOAD_REFUSED] = "refused")
 WORDS(child_word, [STATISTICS_CHILD_REACTOR] = "reactor",

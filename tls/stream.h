@@ -47,6 +47,9 @@ void stream_loop_use_kernel(struct stream_loop *loop);
 uint64_t stream_loop_handshakes(const struct stream_loop *loop);
 /* Streams given to stream_finish() that are not closed yet. */
 unsigned stream_loop_finishing(const struct stream_loop *loop);
+/* Closes the one of them that has been finishing longest, which gives its descriptor back; what
+ * it still had to send may be lost. False: there is none. */
+bool stream_loop_close_finishing(struct stream_loop *loop);
 
 enum stream_event {
     STREAM_SECURED,  /* the handshake is done */

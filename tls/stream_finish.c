@@ -32,6 +32,15 @@ void stream_finish_overdue(struct stream_loop *loop)
     arm_timer(loop, now_ms);
 }
 
+bool stream_loop_close_finishing(struct stream_loop *loop)
+{
+    struct stream *oldest = TAILQ_FIRST(&loop->finishing);
+    if (!oldest)
+        return false;
+    stream_free(oldest);
+    return true;
+}
+
 static void begin_finishing(struct stream *stream)
 {
     struct stream_loop *loop = stream->loop;

@@ -99,7 +99,7 @@ static void visit(struct connection *connection, void *context)
         return;
     search->matched++;
     if (search->question->type == ADMIN_END_SESSIONS)
-        session_abort(session, REPLY_ENDED_BY_POSTMASTER, "ended by the postmaster");
+        session_end(session, REPLY_ENDED_BY_POSTMASTER, "ended by the postmaster");
     else if (search->count < search->question->limit && make_room(search))
         describe(&view, &search->sessions[search->count++]);
 }

@@ -206,8 +206,8 @@ static void on_readable(int fd, short what, void *argument)
     ssize_t got = datagram_receive(fd, &answer, sizeof answer, &file);
     if (got < 0 && errno == EAGAIN)
         return;
-    bool good =
-        got > 0 && admin_answer_valid(&answer, (size_t)got) && take_answer(peer, &answer, file);
+    bool good = got > 0 && file != DATAGRAM_DESCRIPTOR_LOST &&
+                admin_answer_valid(&answer, (size_t)got) && take_answer(peer, &answer, file);
     if (file >= 0)
         close(file);
     if (good)

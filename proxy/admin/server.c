@@ -26,12 +26,15 @@
 
 #include "proxy/admin/authority.h"
 #include "proxy/base/log.h"
+#include "proxy/base/slab.h"
+#include "proxy/statistics.h"
 
 #define CONNECTIONS        16
 #define HEADERS_SIZE_LIMIT 8192
 #define BODY_SIZE_LIMIT    1024
 #define TIMEOUT_S          20
 #define LOOK_MS            100
+#define ANSWER_BYTES       ((size_t)4 * 1024 * 1024)
 
 struct place {
     struct bufferevent *events; /* NULL: free */
@@ -97,8 +100,9 @@ static void on_timer(int fd, short what, void *argument)
     struct admin_server *server = argument;
     struct timeval wait = {0, LOOK_MS * 1000};
     unsigned open = admin_server_connections(server);
-    enable(server, open < CONNECTIONS);
-    if (open > 0)
+    bool is_short = slab_is_short();
+    enable(server, open < CONNECTIONS && !is_short);
+    if (open > 0 || is_short)
         evtimer_add(&server->timer, &wait);
 }
 
@@ -141,7 +145,7 @@ static struct bufferevent *make_connection(struct event_base *base, void *argume
     bool is_full = count_open(server) == CONNECTIONS;
     if (is_full)
         let_oldest_give_way(server);
-    enable(server, !is_full);
+    enable(server, !is_full && !slab_is_short());
     if (!evtimer_pending(&server->timer, NULL))
         evtimer_add(&server->timer, &wait);
     return made;
@@ -293,6 +297,22 @@ static void take(struct admin_server *server, struct admin_request *request)
         route->handler(request);
 }
 
+/* Is there too little for a long answer? Sessions need what is left more than a query does, and
+ * evhttp does not survive it. */
+static bool lacks_memory(void)
+{
+    void *volatile trial = slab_is_short() ? NULL : malloc(ANSWER_BYTES);
+    free(trial);
+    return !trial;
+}
+
+static void refuse_for_memory(struct admin_request *request)
+{
+    statistics_add(&statistics->limits[STATISTICS_LIMIT_MEMORY], 1);
+    log_warning("a query of the administration interface is refused: out of memory");
+    admin_reply_error(request, 503, "out of memory");
+}
+
 static void on_request(struct evhttp_request *http, void *argument)
 {
     struct admin_server *server = argument;
@@ -310,7 +330,10 @@ static void on_request(struct evhttp_request *http, void *argument)
     request->server = server;
     request->context = server->context;
     request->body = body;
-    take(server, request);
+    if (lacks_memory())
+        refuse_for_memory(request);
+    else
+        take(server, request);
 }
 
 /* All of them come here, to be told what would be right. */

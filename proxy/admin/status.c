@@ -88,6 +88,7 @@ static void write_limits(struct json *json, const struct config_limits *limits)
     json_number(json, "failed_logins_user", limits->failed_logins_user);
     json_number(json, "messages_per_hour", limits->messages_per_hour);
     json_number(json, "recipients_per_hour", limits->recipients_per_hour);
+    json_number(json, "minimum_rate", limits->minimum_rate);
     json_number(json, "errors", limits->errors);
     json_object_end(json);
 }

@@ -1,44 +1,123 @@
 /*
- * Size classes of 32 bytes, each with a list of free objects, filled a chunk at a time. Chunks
- * are never given back: their number is that of the most sessions there ever were. Under a
- * sanitizer every object is malloc()'s own, so that misuse is seen.
+ * Size classes of 32 bytes. Each takes its objects from chunks of 64 KiB that are aligned to
+ * their size, so that an object's chunk is known by its address. A chunk without an object in
+ * use goes back to the system, but for one of each class, so that a few sessions that come and
+ * go ask the system for nothing. Under a sanitizer every object is malloc()'s own, so that
+ * misuse is seen.
  */
 #include "proxy/base/slab.h"
 
-#include <event2/event.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
 
-#define STEP         32
-#define CLASSES      (SLAB_LIMIT / STEP)
-#define CHUNK_BYTES  ((size_t)64 * 1024)
-#define HEADER_BYTES 16 /* before what libevent gets: its size */
+#define STEP        32
+#define CLASSES     (SLAB_LIMIT / STEP)
+#define CHUNK_BYTES ((size_t)64 * 1024)
 
 struct free_object {
     struct free_object *next;
 };
 
-static struct free_object *free_objects[CLASSES];
+/* At the beginning of each chunk, which is in its class's list while it has a free object. */
+struct chunk {
+    LIST_ENTRY(chunk) link;
+    struct free_object *free;
+    unsigned used;
+    unsigned fresh_from; /* objects from this one on have never been used */
+};
+
+LIST_HEAD(chunk_list, chunk);
+
+static struct class
+{
+    struct chunk_list with_room;
+    unsigned empty; /* chunks in it without an object in use */
+} classes[CLASSES];
 
 static size_t class_of(size_t size)
 {
     return size == 0 ? 0 : (size - 1) / STEP;
 }
 
-/* Cuts a chunk from the system into objects of one class. */
-static void fill(size_t class)
+static size_t size_of(size_t class)
 {
-    size_t size = (class + 1) * STEP;
-    char *chunk =
-        mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (chunk == MAP_FAILED)
-        return;
-    for (size_t at = CHUNK_BYTES / size * size; at > 0; at -= size) {
-        struct free_object *object = (void *)(chunk + at - size);
-        object->next = free_objects[class];
-        free_objects[class] = object;
+    return (class + 1) * STEP;
+}
+
+/* The header takes the place of the first objects. */
+static unsigned first_object(size_t class)
+{
+    return (unsigned)((sizeof(struct chunk) + size_of(class) - 1) / size_of(class));
+}
+
+static unsigned end_of_objects(size_t class)
+{
+    return (unsigned)(CHUNK_BYTES / size_of(class));
+}
+
+static void *map(size_t length)
+{
+    void *mapped =
+        mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return mapped == MAP_FAILED ? NULL : mapped;
+}
+
+static bool is_aligned(const void *address)
+{
+    return (uintptr_t)address % CHUNK_BYTES == 0;
+}
+
+/* What the system gives is mostly aligned once one was; otherwise twice as much is cut. */
+static struct chunk *map_chunk(void)
+{
+    char *mapped = map(CHUNK_BYTES);
+    if (!mapped || is_aligned(mapped))
+        return (void *)mapped;
+    munmap(mapped, CHUNK_BYTES);
+    mapped = map(2 * CHUNK_BYTES);
+    if (!mapped)
+        return NULL;
+    size_t before = CHUNK_BYTES - (uintptr_t)mapped % CHUNK_BYTES;
+    if (before < CHUNK_BYTES) {
+        munmap(mapped, before);
+        munmap(mapped + before + CHUNK_BYTES, CHUNK_BYTES - before);
+        return (void *)(mapped + before);
     }
+    munmap(mapped + CHUNK_BYTES, CHUNK_BYTES);
+    return (void *)mapped;
+}
+
+static struct chunk *add_chunk(size_t class)
+{
+    struct chunk *chunk = map_chunk();
+    if (!chunk)
+        return NULL;
+    chunk->fresh_from = first_object(class);
+    LIST_INSERT_HEAD(&classes[class].with_room, chunk, link);
+    classes[class].empty++;
+    return chunk;
+}
+
+static bool is_full(const struct chunk *chunk, size_t class)
+{
+    return !chunk->free && chunk->fresh_from == end_of_objects(class);
+}
+
+static void *take_object(struct chunk *chunk, size_t class)
+{
+    struct free_object *object = chunk->free;
+    if (object)
+        chunk->free = object->next;
+    else
+        object = (void *)((char *)chunk + chunk->fresh_from++ * size_of(class));
+    if (chunk->used++ == 0)
+        classes[class].empty--;
+    if (is_full(chunk, class))
+        LIST_REMOVE(chunk, link);
+    return object;
 }
 
 void *slab_alloc(size_t size)
@@ -46,13 +125,18 @@ void *slab_alloc(size_t size)
     if (MEMORY_IS_WATCHED || size > SLAB_LIMIT)
         return calloc(1, size);
     size_t class = class_of(size);
-    if (!free_objects[class])
-        fill(class);
-    struct free_object *object = free_objects[class];
-    if (!object)
-        return NULL;
-    free_objects[class] = object->next;
-    return memset(object, 0, size);
+    struct chunk *chunk = LIST_FIRST(&classes[class].with_room);
+    if (!chunk)
+        chunk = add_chunk(class);
+    return chunk ? memset(take_object(chunk, class), 0, size) : NULL;
+}
+
+/* Another chunk of the class is empty already. */
+static void give_back(struct chunk *chunk, size_t class)
+{
+    LIST_REMOVE(chunk, link);
+    classes[class].empty--;
+    munmap(chunk, CHUNK_BYTES);
 }
 
 void slab_free(void *memory, size_t size)
@@ -63,9 +147,15 @@ void slab_free(void *memory, size_t size)
     }
     if (!memory)
         return;
+    size_t class = class_of(size);
+    struct chunk *chunk = (void *)((uintptr_t)memory & ~(uintptr_t)(CHUNK_BYTES - 1));
     struct free_object *object = memory;
-    object->next = free_objects[class_of(size)];
-    free_objects[class_of(size)] = object;
+    if (is_full(chunk, class))
+        LIST_INSERT_HEAD(&classes[class].with_room, chunk, link);
+    object->next = chunk->free;
+    chunk->free = object;
+    if (--chunk->used == 0 && ++classes[class].empty > 1)
+        give_back(chunk, class);
 }
 
 char *slab_text(const char *text, size_t length)
@@ -80,38 +170,4 @@ void slab_free_text(char *text)
 {
     if (text)
         slab_free(text, strlen(text) + 1);
-}
-
-/* libevent does not say how large what it gives back was, so that stands before it. */
-static void *serve_malloc(size_t size)
-{
-    size_t *header = slab_alloc(size + HEADER_BYTES);
-    if (!header)
-        return NULL;
-    *header = size;
-    return (char *)header + HEADER_BYTES;
-}
-
-static void serve_free(void *memory)
-{
-    if (!memory)
-        return;
-    size_t *header = (void *)((char *)memory - HEADER_BYTES);
-    slab_free(header, *header + HEADER_BYTES);
-}
-
-static void *serve_realloc(void *memory, size_t size)
-{
-    void *larger = serve_malloc(size);
-    if (!larger || !memory)
-        return larger;
-    size_t held = *(size_t *)(void *)((char *)memory - HEADER_BYTES);
-    memcpy(larger, memory, held < size ? held : size);
-    serve_free(memory);
-    return larger;
-}
-
-void slab_serve_libevent(void)
-{
-    event_set_mem_functions(serve_malloc, serve_realloc, serve_free);
 }

@@ -208,6 +208,18 @@ def test_backend_that_falls_silent(start, backend, step):
         release.set()
 
 
+def test_time_to_be_ready_may_be_shorter_than_that_to_connect(start, backend):
+    """A backend that is connected has no more than it, however long a connection may take."""
+    postern = start(backend, timeouts={"backend_identity": 1, "backend_connect": 60})
+    backend.wait(lambda: backend.connections and backend.connections[0].has_quit, "the probe")
+    release = threading.Event()
+    backend.on("connect", lambda connection, line: connection.hold(release))
+    try:
+        assert "not ready in 1 s" in refused(postern, backend)["cause"]
+    finally:
+        release.set()
+
+
 GARBAGE = {
     "TLS alert": b"\x16\x03\x03\0\x02\x02\x28",
     "HTTP": b"HTTP/1.1 400 Bad Request\r\n\r\n",

@@ -1,12 +1,17 @@
 """Limits: a full house, greedy addresses, missing descriptors, slow and stubborn clients."""
 
+import os
 import re
+import select
+import subprocess
 import threading
 import time
 
 import pytest
 
-from support import processes, tracing, wait
+from conftest import needs_root
+from support import control, processes, tracing, wait
+from support.backend import Backend
 from support.client import Client, Closed, plain_response
 from support.key_updates import KeyUpdates
 from support.postern import LEAN, SANITIZERS
@@ -103,23 +108,24 @@ def test_out_of_descriptors_is_survived(start, backend):
     postern.log_in().quit()
 
 
+def leave_no_descriptor(pid):
+    """The process has the descriptors that it has, and gets no more."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = next(number for number in range(len(used) + 1) if number not in used)
+    # A reactor's own user may do that, and root only with a capability.
+    subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={free}:"], check=True, user="nobody",
+                   group="nogroup", extra_groups=[])
+
+
+@needs_root
 def test_out_of_descriptors_does_not_spin(start, backend):
     """With nobody who could give way, the listener rests."""
-    postern = start(backend, command=["prlimit", "--nofile=32:32", "--"],
-                    limits={"connections": 10000})
-    users = []
-    waiting = []
-    try:
-        while True:
-            one = postern.connect(timeout=1)
-            one.ehlo()
-            one.login("alice", "wonderland", 235, 454)
-            users.append(one)
-            assert len(users) < 40
-    except (OSError, Closed, AssertionError) as end:
-        assert len(users) > 2, end
-    waiting = [Client(postern.starttls) for _ in range(5)]
+    postern = start(backend)
+    users = [postern.log_in() for _ in range(3)]
     reactor = postern.sole("reactor")
+    leave_no_descriptor(reactor)
+    waiting = [Client(postern.starttls) for _ in range(5)]
+    postern.wait_for_record(level="warning", msg=re.compile("cannot accept: Too many open files"))
     spent = cpu_seconds(reactor)
     began = time.monotonic()
     with Client(postern.starttls, timeout=1) as late:
@@ -129,6 +135,75 @@ def test_out_of_descriptors_does_not_spin(start, backend):
     for one in users + waiting:
         one.close()
     wait.until(lambda: can_log_in(postern), "a new login")
+
+
+def test_users_do_not_lose_to_idle_strangers_where_descriptors_are_few(start, backend):
+    """Each login wants a descriptor for the backend as well."""
+    postern = start(backend, command=["prlimit", "--nofile=200:200", "--"],
+                    limits={"connections_per_address": 0})
+    crowd = [Client(postern.starttls) for _ in range(250)]
+    for one in crowd[-20:]:
+        one.greeting()
+    users = [postern.log_in() for _ in range(40)]
+    for one in users:
+        one.command("NOOP", 250)
+        one.close()
+    for one in crowd:
+        one.close()
+
+
+def test_connections_that_descriptors_do_not_carry_are_told_once(start, backend):
+    postern = start(backend, command=["prlimit", "--nofile=200:200", "--"])
+    told = {"level": "warning", "msg": re.compile("^limits: connections = 10000 needs 20064 .*"
+                                                  "only 200 may be open: 68 connections")}
+    postern.wait_for_record(**told)
+    postern.reload()
+    assert len(postern.find_records(**told)) == 1
+    users = [postern.log_in() for _ in range(68)]
+    with Client(postern.starttls) as late:
+        late.reply(421)
+    for one in users:
+        one.command("NOOP", 250)
+        one.close()
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["TCP", "unix"])
+def test_idle_stranger_gives_its_descriptor_to_a_users_session(start, scratch, kind):
+    """A socket for the backend, made here or by the opener, is worth as much as a connection."""
+    backend = Backend(path=scratch / "backend" if kind == "unix" else None)
+    postern = start(backend)
+    crowd = [postern.connect() for _ in range(5)]
+    users = [postern.connect() for _ in range(3)]
+    for one in users:
+        one.ehlo()
+    leave_no_descriptor(postern.sole("reactor"))
+    for one in users:
+        one.login("alice", "wonderland", 235)
+        one.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+        one.close()
+    crowd[0].reply(421)
+    crowd[-1].command("NOOP", 250)
+    for one in crowd:
+        one.close()
+    backend.close()
+
+
+@needs_root
+def test_login_without_a_descriptor_waits_for_one(start, backend):
+    """All others have logged in: the first of them that goes leaves its own."""
+    postern = start(backend)
+    others = [postern.log_in() for _ in range(3)]
+    with postern.connect() as one:
+        one.ehlo()
+        leave_no_descriptor(postern.sole("reactor"))
+        one.send(f"AUTH PLAIN {plain_response('bob', 'builder')}\r\n")
+        postern.wait_for_record(level="warning", msg=re.compile("waits for a descriptor"))
+        others[0].quit()
+        one.reply(235)
+    for other in others[1:]:
+        other.command("NOOP", 250)
+        other.close()
 
 
 def can_log_in(postern):
@@ -198,6 +273,38 @@ def test_byte_a_second_does_not_hold_a_place_for_ever(start, backend, tls):
         assert time.monotonic() - began < 8
     assert postern.session_record(one)["end"] in ("no command in time",
                                                   "no authentication in time")
+
+
+def test_message_that_trickles_keeps_no_place_in_a_crowded_house(start, backend):
+    """Whoever sends enough stays, and where there is room everybody does. Takes a minute."""
+    crowded, roomy = start(backend, limits={"connections": 3}), start(backend)
+    slow, chunked, fast = (crowded.log_in() for _ in range(3))
+    patient = roomy.log_in()
+    for one in (slow, fast, patient):
+        one.envelope()
+        one.command("DATA", 354)
+    chunked.envelope()
+    chunked.send("BDAT 100000 LAST\r\n")
+    pace = {slow: b"x", chunked: b"x", patient: b"x", fast: b"x" * 70 + b"\r\n" + b"y" * 1000}
+    ended = {}
+    deadline = time.monotonic() + 180
+    while len(ended) < 2 and time.monotonic() < deadline:
+        for one in pace:
+            one.send(pace[one])
+        left = [one.socket for one in (slow, chunked) if one in pace]
+        readable, _, _ = select.select(left, [], [], 0.25)
+        for one in [one for one in (slow, chunked) if one.socket in readable]:
+            ended[one] = one.reply(421)
+            one.expect_closed()
+            del pace[one]
+    assert [reply.status for reply in ended.values()] == ["4.4.2"] * 2
+    assert crowded.session_record(slow)["end"] == "message came too slowly"
+    assert control.metrics(crowded)['postern_limits_hit_total{limit="minimum_rate"}'] == 2
+    for one in (fast, patient):
+        one.send(b"\r\n.\r\n")
+        one.reply(250)
+        one.quit()
+    assert len([1 for one in backend.connections if one.messages]) == 2
 
 
 def test_password_longer_than_the_cap_never_reaches_pam(start, backend, pam, scratch):

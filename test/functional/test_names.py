@@ -1,5 +1,6 @@
 """The client's name from the DNS: told when it is confirmed, never waited for too soon."""
 
+import re
 import time
 
 import pytest
@@ -100,6 +101,48 @@ def test_name_server_that_is_silent_delays_neither_greeting_nor_anything_before_
         assert backend.session().identity["NAME"] == "[UNAVAILABLE]"
         one.quit()
     assert nameserver.asked
+
+
+def test_name_server_that_refuses_costs_a_login_no_time(start, backend):
+    """Nothing listens on its port, which the kernel says at once. Twelve logins would wait for
+    four seconds each."""
+    port = wait.free_port()
+    postern = start(backend, nameservers=[f"127.0.0.1:{port}"], backend={"resolve": True})
+    deadline = time.monotonic() + wait.PATIENCE
+    for _ in range(12):
+        postern.log_in(source="127.0.0.33").quit()
+    assert time.monotonic() < deadline
+    assert len(postern.find_records(level="warning", msg=re.compile("^DNS: .*refuse"))) == 1
+
+
+def test_name_server_that_was_refusing_is_asked_again(start, backend):
+    port = wait.free_port()
+    postern = start(backend, nameservers=[f"127.0.0.1:{port}"], backend={"resolve": True})
+    postern.log_in(source="127.0.0.33").quit()
+    nameserver = dns.NameServer(("127.0.0.1", port))
+    nameserver.names["127.0.0.33"] = "laptop.example.org"
+    nameserver.addresses["laptop.example.org"] = "127.0.0.33"
+
+    def is_named():
+        with postern.log_in(source="127.0.0.33") as one:
+            one.quit()
+        return backend.sessions[-1].identity["NAME"] == "laptop.example.org"
+    wait.until(is_named, "the name")
+    postern.wait_for_record(level="notice", msg=re.compile("^DNS: .*answer again"))
+    nameserver.close()
+
+
+def test_name_server_that_refuses_beside_one_that_answers_is_not_asked(start, backend, nameserver):
+    """Else every other login would wait for it."""
+    nameserver.names["127.0.0.33"] = "laptop.example.org"
+    nameserver.addresses["laptop.example.org"] = "127.0.0.33"
+    postern = start(backend, nameservers=[f"127.0.0.1:{wait.free_port()}", nameserver.address],
+                    backend={"resolve": True})
+    deadline = time.monotonic() + wait.PATIENCE
+    for number in range(24):
+        name, _ = name_told(postern, backend, number)
+        assert name == "laptop.example.org"
+    assert time.monotonic() < deadline
 
 
 def test_client_that_leaves_while_its_name_is_looked_up_harms_nobody(resolving, nameserver):

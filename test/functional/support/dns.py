@@ -6,6 +6,9 @@ import threading
 
 PTR, A, SRV = 12, 1, 33
 
+#: Asked now and then to see that there is a server; the answer is not used.
+IS_THERE = "1.0.0.127.in-addr.arpa"
+
 
 def _encode(name):
     labels = name if isinstance(name, (list, tuple)) else name.rstrip(".").split(".")
@@ -22,7 +25,7 @@ def _question(query):
 
 
 class NameServer:
-    def __init__(self):
+    def __init__(self, address=("127.0.0.1", 0)):
         self.names = {}      # address: name, a text or a list of labels
         self.addresses = {}  # name: address
         self.any_address = None  # of names that are not in addresses
@@ -31,7 +34,7 @@ class NameServer:
         self.silent_zones = ()  # beginnings of addresses: "127.0.1."
         self.asked = []      # (name, type)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind(address)
         self.address = "127.0.0.1:%d" % self._socket.getsockname()[1]
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -44,7 +47,8 @@ class NameServer:
             if not query:
                 return
             name, kind, question = _question(query)
-            self.asked.append((name, kind))
+            if name != IS_THERE:
+                self.asked.append((name, kind))
             if not self.silent and not self._is_silent(name):
                 self._socket.sendto(self._answer(query, name, kind, question), client)
 
