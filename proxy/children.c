@@ -18,6 +18,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/opener_settings.h"
+#include "proxy/statistics_memory.h"
 
 #define QUICK_DEATH_MS   1000
 #define FIRST_RESTART_MS 100
@@ -91,8 +92,10 @@ static _Noreturn void execute(const char *const *arguments, int socket)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (dup2(socket, STDIN_FILENO) >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0)
+    if (dup2(socket, STDIN_FILENO) >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0) {
+        statistics_pass_to_helper();
         execv("/proc/self/exe", (char *const *)(uintptr_t)arguments);
+    }
     log_error("%s cannot be started: %s", arguments[0], strerrordesc_np(errno));
     _exit(EXIT_FAILURE);
 }
@@ -180,6 +183,7 @@ int child_worker_main(int argc, char **argv)
         .configuration_directory = or_null(argv[WORKER_DIRECTORY]),
         .user = or_null(argv[WORKER_USER]),
     };
+    statistics_use_as_helper();
     log_configure(&log);
     log_set_process("auth worker");
     return auth_worker_run(STDIN_FILENO, &options);

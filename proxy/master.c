@@ -26,6 +26,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/log_file.h"
+#include "proxy/base/log_output.h"
 #include "proxy/host.h"
 #include "proxy/master_internal.h"
 #include "proxy/privileges.h"
@@ -244,5 +245,6 @@ int master_run(struct config *config)
     if (started)
         log_notice("ended");
     end(&master);
+    log_output_give_back();
     return master.status;
 }

@@ -44,7 +44,7 @@ bool master_make_environment(struct master *master)
         estate.permits = permits_new();
     if (!estate.tally || !estate.permits ||
         (estate.log[0] < 0 &&
-         socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, estate.log) < 0))
+         socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, estate.log) < 0))
         return false;
     memcpy(master->former, estate.former, sizeof master->former);
     master->former_count = estate.former_count;

@@ -21,6 +21,7 @@
 #include "proxy/opener_socket.h"
 #include "proxy/opener_spawn.h"
 #include "proxy/privileges.h"
+#include "proxy/statistics_memory.h"
 
 /* The first descriptor behind the standard ones. */
 #define SOCKET_DESCRIPTOR 3
@@ -294,6 +295,7 @@ int opener_main(int argc, char **argv)
         log_error("--opener is for the master's own use");
         return EXIT_FAILURE;
     }
+    statistics_use_as_helper();
     set_signals();
     bool good = set_descriptors();
     log_configure(&opener.settings.log);

@@ -5,12 +5,14 @@
 #include <grp.h>
 #include <linux/close_range.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "proxy/base/log.h"
@@ -51,14 +53,51 @@ bool privileges_may_enter_nowhere(void)
 }
 
 /* A removed directory stays empty for ever: nothing can be made in it. */
-bool privileges_enter_nowhere(void)
+static bool enter_removed_directory(void)
 {
     char path[] = "/tmp/postern-XXXXXX";
-    if (!worked(mkdtemp(path) != NULL, "temporary directory"))
+    if (!mkdtemp(path))
         return false;
-    bool entered = worked(chmod(path, 0711) == 0 && chdir(path) == 0, "chdir");
-    bool removed = worked(rmdir(path) == 0, "rmdir");
-    return entered && removed && worked(chroot(".") == 0, "chroot");
+    bool entered = chmod(path, 0711) == 0 && chdir(path) == 0;
+    bool removed = rmdir(path) == 0;
+    return entered && removed && chroot(".") == 0;
+}
+
+static int enter_own_directory(void *unused)
+{
+    (void)unused;
+    return chroot("/proc/self/fdinfo") == 0 && chdir("/") == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/*
+ * Where no directory can be made, as the file systems are read-only: a child that shares its
+ * root with this process enters its own directory of descriptors, and ends. Nothing can be made
+ * in that directory, and nothing is in it any more.
+ */
+static bool enter_directory_of_the_dead(void)
+{
+    _Alignas(16) char stack[16384];
+    int status = 0;
+    pid_t pid = clone(enter_own_directory, stack + sizeof stack, CLONE_FS | SIGCHLD, NULL);
+    if (pid < 0)
+        return false;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return false;
+    errno = EPERM;
+    return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
+}
+
+bool privileges_enter_nowhere(void)
+{
+    if (enter_removed_directory())
+        return true;
+    int error = errno;
+    if (enter_directory_of_the_dead())
+        return true;
+    log_warning("no empty root can be had: /tmp: %s, /proc: %s", strerrordesc_np(error),
+                strerrordesc_np(errno));
+    return false;
 }
 
 static bool change_user(const struct privileges_user *user)

@@ -1,5 +1,5 @@
-/* What a process gives up before it talks to anybody. All fail closed: false means do not go
- * on. */
+/* What a process gives up before it talks to anybody. All but privileges_enter_nowhere() fail
+ * closed: false means do not go on. */
 #ifndef POSTERN_PRIVILEGES_H
 #define POSTERN_PRIVILEGES_H
 
@@ -23,7 +23,8 @@ MUST_USE bool privileges_hide_memory(void);
 /* Is an empty root allowed to this process (CAP_SYS_CHROOT)? */
 bool privileges_may_enter_nowhere(void);
 
-/* An empty directory that has no name any more becomes the root. */
+/* An empty directory that has no name any more becomes the root; no file system needs to be
+ * writable. False, having logged why: the root is as it was. */
 MUST_USE bool privileges_enter_nowhere(void);
 
 /* To another user, for good. Root only. */

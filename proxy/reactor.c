@@ -45,8 +45,7 @@ struct reactor {
     struct admin *admin;
     struct reactor_tickets tickets;
     struct event trim_timer, end_timer, stop_timer, terminated;
-    uint64_t trimmed_at;  /* handshakes there had been */
-    uint64_t lost_before; /* log records, by the master */
+    uint64_t trimmed_at; /* handshakes there had been */
     bool draining;
     bool lingers;  /* until the others have ended: those who ask are answered to the last */
     bool orphaned; /* nobody is left who could replace a worker */
@@ -60,7 +59,6 @@ static void look_at_gauges(const struct reactor *reactor)
     statistics_set(&statistics->auth_workers[STATISTICS_WORKER_BUSY], pool.busy);
     statistics_set(&statistics->auth_workers[STATISTICS_WORKER_ABSENT], pool.absent);
     statistics_set(&statistics->logins_waiting, pool.queued);
-    statistics_set(&statistics->log_lost, log_lost() - reactor->lost_before);
 }
 
 static void on_trim_timer(int fd, short what, void *argument)
@@ -411,7 +409,6 @@ _Noreturn void reactor_run(const struct reactor_settings *settings)
 {
     static struct reactor reactor;
     reactor.settings = settings;
-    reactor.lost_before = log_lost();
     statistics_use(settings->statistics);
     log_become_child();
     log_set_process("reactor");

@@ -66,9 +66,10 @@ bool reactor_process_give_up_privileges(const char *name)
 {
     struct privileges_user user;
     was_root = geteuid() == 0;
-    bool nowhere = was_root && privileges_may_enter_nowhere();
-    if (was_root && (!privileges_find_user(name, &user) ||
-                     (nowhere && !privileges_enter_nowhere()) || !privileges_drop(&user)))
+    if (was_root && !privileges_find_user(name, &user))
+        return false;
+    bool nowhere = was_root && privileges_may_enter_nowhere() && privileges_enter_nowhere();
+    if (was_root && !privileges_drop(&user))
         return false;
     return privileges_no_new() && privileges_hide_memory() &&
            (!was_root || limit_calls(nowhere));

@@ -126,7 +126,7 @@ struct statistics {
     uint64_t repaired;
     uint64_t limits[STATISTICS_LIMITS];
     uint64_t sharing[STATISTICS_SHARINGS]; /* reactors that are to share limits, by success */
-    uint64_t log_lost;
+    uint64_t log_lost;                     /* added to by log.c */
     uint64_t reloads[STATISTICS_RELOADS];
     uint64_t children_lost[STATISTICS_CHILDREN];
 };

@@ -35,36 +35,71 @@ struct shared {
     struct block reactors[STATISTICS_PLACES];
 };
 
-static struct shared *shared; /* NULL: nothing is shared */
+/* In pages of their own, whatever the size of a page is. */
+struct helpers {
+    uint64_t log_lost;
+};
+#define PAGES              ((size_t)65536)
+#define HELPERS_OFFSET     ((sizeof(struct shared) + PAGES - 1) / PAGES * PAGES)
+#define SIZE               (HELPERS_OFFSET + PAGES)
+#define HELPERS_DESCRIPTOR 3 /* the first after the standard ones */
+
+static struct shared *shared;   /* NULL: nothing is shared */
+static struct helpers *helpers; /* NULL likewise */
 static int descriptor = -1;
 
 /* Pages that no process has touched take no memory. NULL: it cannot be. */
-static struct shared *map(int fd)
+static void *map(int fd, size_t offset, size_t size)
 {
     void *memory =
-        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-static void begin(struct shared *memory, int fd)
+static bool has_size(int fd)
 {
-    shared = memory;
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_size == (off_t)SIZE;
+}
+
+/* Both, or nothing. */
+static bool map_all(int fd)
+{
+    shared = map(fd, 0, sizeof *shared);
+    helpers = shared ? map(fd, HELPERS_OFFSET, sizeof *helpers) : NULL;
+    if (shared && !helpers) {
+        munmap(shared, sizeof *shared);
+        shared = NULL;
+    }
+    return shared;
+}
+
+static void unmap_all(void)
+{
+    munmap(shared, sizeof *shared);
+    munmap(helpers, sizeof *helpers);
+    shared = NULL;
+    helpers = NULL;
+}
+
+static void begin(int fd)
+{
     descriptor = fd;
     statistics = &shared->master.cells;
+    log_count_lost_in(&statistics->log_lost);
 }
 
 bool statistics_share(void)
 {
     int fd = memfd_create("postern-statistics", MFD_CLOEXEC);
-    struct shared *memory = fd >= 0 && ftruncate(fd, sizeof *memory) == 0 ? map(fd) : NULL;
-    if (!memory) {
+    if (fd < 0 || ftruncate(fd, (off_t)SIZE) < 0 || !map_all(fd)) {
         if (fd >= 0)
             close(fd);
         return false;
     }
-    memory->shape = statistics_shape();
-    memory->began = time(NULL);
-    begin(memory, fd);
+    shared->shape = statistics_shape();
+    shared->began = time(NULL);
+    begin(fd);
     return true;
 }
 
@@ -77,19 +112,35 @@ int statistics_descriptor(void)
 
 bool statistics_adopt(int fd)
 {
-    struct stat status;
-    bool fits = fstat(fd, &status) == 0 && status.st_size == (off_t)sizeof *shared &&
-                fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
-    struct shared *memory = fits ? map(fd) : NULL;
-    if (memory && memory->shape == statistics_shape()) {
-        begin(memory, fd);
-        statistics_read_names(&memory->names);
+    bool fits = has_size(fd) && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && map_all(fd);
+    if (fits && shared->shape == statistics_shape()) {
+        begin(fd);
+        statistics_read_names(&shared->names);
         return true;
     }
-    if (memory)
-        munmap(memory, sizeof *memory);
+    if (fits)
+        unmap_all();
     close(fd);
     return false;
+}
+
+void statistics_pass_to_helper(void)
+{
+    if (descriptor == HELPERS_DESCRIPTOR)
+        (void)fcntl(descriptor, F_SETFD, 0);
+    else if (descriptor >= 0)
+        (void)dup2(descriptor, HELPERS_DESCRIPTOR);
+}
+
+void statistics_use_as_helper(void)
+{
+    helpers = has_size(HELPERS_DESCRIPTOR)
+                  ? map(HELPERS_DESCRIPTOR, HELPERS_OFFSET, sizeof *helpers)
+                  : NULL;
+    if (!helpers)
+        return;
+    log_count_lost_in(&helpers->log_lost);
+    close(HELPERS_DESCRIPTOR);
 }
 
 uint32_t statistics_take_place(void)
@@ -127,6 +178,7 @@ void statistics_use(uint32_t place)
     static struct statistics own;
     bool has_place = shared && place < STATISTICS_PLACES;
     statistics = has_place ? &shared->reactors[place].cells : &own;
+    log_count_lost_in(&statistics->log_lost);
 }
 
 static void add_row(struct statistics *sum, const struct statistics *block,
@@ -196,6 +248,7 @@ static void add_all(struct statistics *out)
     for (uint32_t i = 0; i < STATISTICS_PLACES; i++)
         if (shared->taken[i])
             add_block(out, &shared->reactors[i].cells, false);
+    out->log_lost += __atomic_load_n(&helpers->log_lost, __ATOMIC_RELAXED);
 }
 
 void statistics_sum(struct statistics *out)

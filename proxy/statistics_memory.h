@@ -47,6 +47,15 @@ void statistics_use(uint32_t place);
 void statistics_turn(uint32_t place);
 uint64_t statistics_turns(uint32_t place);
 
+/*
+ * Processes that are executed anew map nothing but pages of their own, for what they count: log
+ * records that are lost. The descriptor is passed between fork() and execv(), with a fixed
+ * number, and closed by the program when it has mapped them. Without it, nobody sees what that
+ * process counts.
+ */
+void statistics_pass_to_helper(void);
+void statistics_use_as_helper(void);
+
 /* Adds all blocks up; gauges those of living processes. */
 void statistics_sum(struct statistics *out);
 

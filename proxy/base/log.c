@@ -6,12 +6,10 @@
 #include "proxy/base/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -19,6 +17,8 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/escape.h"
 #include "proxy/base/log_journal.h"
+#include "proxy/base/log_output.h"
+#include "proxy/base/log_syslog.h"
 
 #define PROGRAM "postern"
 
@@ -42,40 +42,17 @@ static int relay = -1;
 static int output = STDERR_FILENO;
 static int file = -1;            /* for LOG_TO_FILE */
 static int children_output = -1; /* the same of those that are forked */
-static bool socket_output;       /* `output` is a socket, as under a supervisor */
-static bool torn; /* the last line was written in part: the next begins a new one */
 static uint64_t lost;
-static log_tap *tap; /* NULL: nobody else listens */
+static uint64_t untold;      /* of these, what no line has told yet */
+static uint64_t *lost_count; /* where others see it; NULL: nobody does */
+static log_tap *tap;         /* NULL: nobody else listens */
 static void *tap_context;
-
-/*
- * A pipe whose reader is stuck must not stop the server. Its non-blocking flag is shared with
- * everybody who has the pipe, so it is opened anew, for this process and its children only.
- */
-static void unblock_output(void)
-{
-    struct stat status;
-    if (fstat(STDERR_FILENO, &status) != 0)
-        return;
-    socket_output = S_ISSOCK(status.st_mode);
-    if (!S_ISFIFO(status.st_mode))
-        return;
-    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    dup2(fd, STDERR_FILENO);
-    close(fd);
-}
 
 void log_configure(const struct log_options *wanted)
 {
     options = *wanted;
-    if (options.destination == LOG_TO_SYSLOG)
-        openlog(PROGRAM, LOG_PID | LOG_NDELAY, LOG_MAIL);
-    else
-        unblock_output();
+    log_output_take_stderr();
     output = options.destination == LOG_TO_FILE && file >= 0 ? file : STDERR_FILENO;
-    socket_output = socket_output && output == STDERR_FILENO;
 }
 
 void log_set_file(int fd)
@@ -93,6 +70,7 @@ void log_become_child(void)
 {
     struct log_options own = options;
     log_set_tap(NULL, NULL);
+    untold = 0;
     bool is_master_s =
         options.destination == LOG_TO_FILE || options.destination == LOG_TO_JOURNAL;
     if (!is_master_s || children_output < 0 || dup2(children_output, STDERR_FILENO) < 0)
@@ -135,6 +113,20 @@ void log_set_tap(log_tap *new_tap, void *context)
 uint64_t log_lost(void)
 {
     return lost;
+}
+
+void log_count_lost_in(uint64_t *count)
+{
+    lost_count = count;
+}
+
+/* Libraries may have threads. */
+void log_count_lost(void)
+{
+    __atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&untold, 1, __ATOMIC_RELAXED);
+    if (lost_count)
+        __atomic_fetch_add(lost_count, 1, __ATOMIC_RELAXED);
 }
 
 static bool is_json(void)
@@ -222,16 +214,14 @@ static void put_origin(struct log_record *record)
     log_text(record, "process", process_name);
 }
 
-/* Starts a record with its first field: an event or a message. */
-static void begin(struct log_record *record, enum log_level level, const char *key,
-                  const char *text)
+/* Starts a record of any level with its first field: an event or a message. */
+static void begin_always(struct log_record *record, enum log_level level, const char *key,
+                         const char *text)
 {
     record->level = level;
-    record->wanted = level <= options.level;
+    record->wanted = true;
     record->cut = false;
     record->length = 0;
-    if (!record->wanted)
-        return;
     if (options.format == LOG_FORMAT_PLAIN) {
         begin_plain(record, text);
         return;
@@ -240,6 +230,14 @@ static void begin(struct log_record *record, enum log_level level, const char *k
         put(record, "{", 1, 0);
     put_origin(record);
     put_field(record, key, text, strlen(text), LOG_LINE_LIMIT);
+}
+
+static void begin(struct log_record *record, enum log_level level, const char *key,
+                  const char *text)
+{
+    record->wanted = level <= options.level;
+    if (record->wanted)
+        begin_always(record, level, key, text);
 }
 
 void log_begin(struct log_record *record, enum log_level level, const char *event)
@@ -273,53 +271,6 @@ void log_number(struct log_record *record, const char *key, uint64_t value)
         record->length = before;
 }
 
-/* False: there is no journal. What it has no room for now is lost, as it would be elsewhere. */
-static bool give_to_journal(const char *line, size_t length)
-{
-    if (log_journal_send(line, length))
-        return true;
-    if (errno != EAGAIN && errno != EMSGSIZE)
-        return false;
-    lost++;
-    return true;
-}
-
-static void write_line(const char *line, size_t length)
-{
-    struct iovec parts[] = {{(void *)(uintptr_t) "\n", torn ? 1 : 0},
-                            {(void *)(uintptr_t)line, length}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    size_t whole = length + parts[0].iov_len;
-    ssize_t written;
-    if (options.destination == LOG_TO_JOURNAL && give_to_journal(line, length))
-        return;
-    do {
-        if (socket_output)
-            written = sendmsg(output, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-        else if (torn)
-            written = writev(output, parts, 2);
-        else
-            written = write(output, line, length);
-    } while (written < 0 && errno == EINTR);
-
-    if (written == (ssize_t)whole) {
-        torn = false;
-        return;
-    }
-    lost++;
-    if (written > 0)
-        torn = true;
-}
-
-static void send_to_relay(enum log_level level, const char *text, size_t length)
-{
-    char level_byte = (char)level;
-    struct iovec parts[] = {{&level_byte, 1}, {(void *)(uintptr_t)text, length}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    if (sendmsg(relay, &message, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)length + 1)
-        lost++;
-}
-
 /* Closes the line; put() has kept TAIL_SIZE bytes free for this. */
 static size_t end_line(struct log_record *record)
 {
@@ -330,43 +281,83 @@ static size_t end_line(struct log_record *record)
     return record->length;
 }
 
+static bool send_to_relay(enum log_level level, const char *text, size_t length)
+{
+    char level_byte = (char)level;
+    struct iovec parts[] = {{&level_byte, 1}, {(void *)(uintptr_t)text, length}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    return sendmsg(relay, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)length + 1;
+}
+
+/* What the journal has no room for is lost; without a journal, standard error gets the line. */
+static bool give_to_journal(const char *line, size_t length)
+{
+    if (log_journal_send(line, length))
+        return true;
+    return errno != EAGAIN && errno != EMSGSIZE && log_output_write(output, line, length);
+}
+
+/* A line with its line end leaves this process. False: it is lost. */
+static bool hand_over(enum log_level level, const char *line, size_t length)
+{
+    if (options.destination == LOG_TO_JOURNAL)
+        return give_to_journal(line, length);
+    if (options.destination != LOG_TO_SYSLOG)
+        return log_output_write(output, line, length);
+    if (relay >= 0)
+        return send_to_relay(level, line, length - 1);
+    return log_syslog_send(LOG_MAIL | levels[level].priority, PROGRAM, true, line, length - 1);
+}
+
+bool log_tell_lost(void)
+{
+    struct log_record record;
+    uint64_t count = untold;
+    if (count == 0 || options.format == LOG_FORMAT_PLAIN)
+        return true;
+    begin_always(&record, LOG_LEVEL_WARNING, "event", "log records lost");
+    log_number(&record, "count", count);
+    size_t length = end_line(&record);
+    if (!hand_over(record.level, record.line, length))
+        return false;
+    __atomic_fetch_sub(&untold, count, __ATOMIC_RELAXED);
+    return true;
+}
+
+static void give(enum log_level level, const char *line, size_t length)
+{
+    if (!log_tell_lost() || !hand_over(level, line, length))
+        log_count_lost();
+}
+
 void log_end(struct log_record *record)
 {
     if (!record->wanted)
         return;
-    size_t length = end_line(record);
     record->wanted = false;
-    if (options.destination != LOG_TO_SYSLOG)
-        write_line(record->line, length);
-    else if (relay >= 0)
-        send_to_relay(record->level, record->line, length - 1);
-    else
-        syslog(levels[record->level].priority, "%.*s", (int)length - 1, record->line);
+    size_t length = end_line(record);
+    give(record->level, record->line, length);
+}
+
+/* The text of another process as one harmless line. */
+static void pass_line_on(enum log_level level, const char *text, size_t length)
+{
+    char line[LOG_LINE_LIMIT + 1];
+    size_t written = 0;
+    escape(ESCAPE_MASK, text, length, line, sizeof line - 1, &written);
+    line[written++] = '\n';
+    give(level, line, written);
 }
 
 void log_pass_on(const char *datagram, size_t length)
 {
-    char line[LOG_LINE_LIMIT];
-    size_t written = 0;
     if (length < 2)
         return;
     unsigned level = (unsigned char)datagram[0];
     bool is_line = level >= ' ' && level <= '~'; /* for a file, before the last reload */
     if (level > LOG_LEVEL_DEBUG)
         level = is_line ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING;
-    escape(ESCAPE_MASK, datagram + !is_line, length - !is_line, line, sizeof line, &written);
-    syslog(levels[level].priority, "%.*s", (int)written, line);
-}
-
-static void pass_line_on(const char *text, size_t length)
-{
-    char line[LOG_LINE_LIMIT];
-    size_t written = 0;
-    if (length == 0)
-        return;
-    escape(ESCAPE_MASK, text, length, line, sizeof line - 1, &written);
-    line[written++] = '\n';
-    write_line(line, written);
+    pass_line_on((enum log_level)level, datagram + !is_line, length - !is_line);
 }
 
 void log_pass_lines_on(const char *datagram, size_t length)
@@ -378,7 +369,8 @@ void log_pass_lines_on(const char *datagram, size_t length)
     while (length > 0) {
         const char *end = memchr(datagram, '\n', length);
         size_t line = end ? (size_t)(end - datagram) : length;
-        pass_line_on(datagram, line);
+        if (line > 0)
+            pass_line_on(LOG_LEVEL_NOTICE, datagram, line);
         line += end != NULL;
         datagram += line;
         length -= line;

@@ -11,8 +11,10 @@
  * or the same as a JSON object. Towards syslog(3) (facility mail) there is no
  * time, level or pid, as syslog adds its own; behind a relay the pid stays.
  *
- * One thread. A record that cannot be written is counted, never waited for;
- * the program ignores SIGPIPE.
+ * One thread. No record is waited for: what cannot be written at once is lost
+ * and counted, and the first line that can be written after it is
+ *     … level=warning … event="log records lost" count=12
+ * for what this process has lost. The program ignores SIGPIPE.
  */
 #ifndef POSTERN_BASE_LOG_H
 #define POSTERN_BASE_LOG_H
@@ -53,10 +55,8 @@ struct log_record {
     char line[LOG_LINE_LIMIT];
 };
 
-/*
- * Call it before a chroot: it needs /dev/log, and /proc if standard error is a pipe (which it
- * opens anew, non-blocking).
- */
+/* Call it before a chroot: it needs /proc, as standard error becomes non-blocking
+ * (log_output.h). */
 void log_configure(const struct log_options *options);
 const struct log_options *log_options(void);
 
@@ -69,7 +69,7 @@ void log_set_process(const char *name);
  */
 void log_use_relay(int fd);
 
-/* Gives one datagram of another process to syslog(3), or writes it to where lines of this
+/* Gives one datagram of another process to syslog, or writes it to where lines of this
  * process go, each line of it by itself. Any bytes are safe. */
 void log_pass_on(const char *datagram, size_t length);
 void log_pass_lines_on(const char *datagram, size_t length);
@@ -97,8 +97,15 @@ const char *log_level_name(enum log_level level);
 typedef void log_tap(void *context, enum log_level level, const char *text);
 void log_set_tap(log_tap *tap, void *context);
 
-/* How many records could not be written since the start. */
+/* How many records could not be written since the start. They are also added to *count, which
+ * others may read and must stay (NULL: to none); and counted are those that a library has lost.
+ */
 uint64_t log_lost(void);
+void log_count_lost_in(uint64_t *count);
+void log_count_lost(void);
+/* Every record does this first: tells what this process has lost and not yet told. False: there
+ * is no room for that. */
+bool log_tell_lost(void);
 
 void log_begin(struct log_record *record, enum log_level level, const char *event);
 void log_text(struct log_record *record, const char *key,

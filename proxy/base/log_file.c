@@ -5,20 +5,20 @@
 #include "proxy/base/log_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "proxy/base/log.h"
+#include "proxy/base/log_output.h"
 
 static char current[PATH_MAX];
 static int descriptor = -1;
 
 static bool open_file(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    int fd = log_output_open(path);
     if (fd < 0) {
         log_error("log: file: %s cannot be opened: %s", path, strerrordesc_np(errno));
         return false;

@@ -309,6 +309,65 @@ def test_reactor_has_no_rights_and_an_empty_root(postern):
     assert os.listdir(f"/proc/{reactor}/root/") == []
 
 
+#: All file systems below "$1" are read-only for the program that follows, but for "$2".
+_READ_ONLY_ROOT = """
+mount --make-rprivate / 2>/dev/null || :
+mount --rbind / "$1" && mount --bind "$2" "$1/$2" && mount -o remount,ro,bind "$1" || exit
+grep -q " /tmp " /proc/self/mountinfo && { mount -o remount,ro,bind "$1/tmp" || exit; }
+root=$1
+shift 2
+exec chroot "$root" "$@"
+"""
+
+
+@needs_root
+def test_read_only_root_is_served_from(start, backend, scratch):
+    """As in a container that is started with one; the reactor sees nothing of it."""
+    (scratch / "root").mkdir()
+    (scratch / "own").mkdir()
+    postern = start(backend, admin={"socket": scratch / "own/control"}, command=[
+        "unshare", "--mount", "--propagation", "unchanged", "sh", "-c", _READ_ONLY_ROOT, "sh",
+        scratch / "root", scratch / "own"])
+    for _ in range(2):
+        reactor = postern.sole("reactor")
+        root = pathlib.Path(f"/proc/{reactor}/root")
+        assert not any(os.path.exists(root / name) for name in ("etc", "proc", "tmp", "0"))
+        with pytest.raises(OSError):
+            (root / "made").touch()
+        with postern.log_in() as one:
+            one.quit()
+        postern.reload()
+        wait.until(lambda reactor=reactor: postern.pids("reactor") not in ([reactor], []),
+                   "another reactor")
+    assert not postern.find_records(level="warning", msg=re.compile("empty root"))
+
+
+#: chroot(2) is refused to the program that follows and its children: prctl(PR_SET_SECCOMP) with
+#: a filter that loads the call's number and compares it.
+_NO_CHROOT = """
+import ctypes, os, struct, sys
+number = {"x86_64": 161, "aarch64": 51}[os.uname().machine]
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000)]
+program = b"".join(struct.pack("HBBI", *each) for each in code)
+buffer = ctypes.create_string_buffer(program)
+filter = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))
+assert ctypes.CDLL(None).prctl(22, 2, ctypes.c_char_p(filter), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@needs_root
+@pytest.mark.skipif("libseccomp: yes" not in posterns.run("-V").stdout,
+                    reason="built without libseccomp")
+def test_reactor_without_an_empty_root_serves_under_its_filter_and_says_so(start, backend):
+    postern = start(backend, command=[sys.executable, "-c", _NO_CHROOT])
+    postern.wait_for_record(level="warning", process="reactor",
+                            msg=re.compile("^no empty root can be had: .*Operation not permitted"))
+    assert processes.status(postern.sole("reactor"), "Seccomp") == "2"
+    with postern.log_in() as one:
+        one.quit()
+
+
 @needs_root
 @pytest.mark.skipif("libseccomp: yes" not in posterns.run("-V").stdout,
                     reason="built without libseccomp")
