@@ -122,10 +122,7 @@ void generation_kill(struct generation *generation)
         struct reactor_child *reactor = &generation->reactors[i];
         if (reactor->process.pid > 0)
             privileges_signal(reactor->process.pid, config->user, SIGKILL);
-        if (reactor->workers)
-            reactor_child_end_workers(reactor, config, SIGKILL);
-        if (reactor->opener.pid > 0)
-            privileges_signal(reactor->opener.pid, config->user, SIGTERM);
+        reactor_child_end_helpers(reactor, config, generation->environment->departing, true);
     }
 }
 
@@ -228,9 +225,8 @@ static void reactor_ended(struct generation *generation, struct reactor_child *r
     child_status_text(status, text);
     child_gone(&reactor->process, clock_now_ms());
     reactor_child_leave(reactor);
-    reactor_child_end_workers(reactor, generation->config, SIGTERM);
-    /* The opener sees it too, and ends when its last program has. */
-    reactor->opener = (struct child){.restart_ms = UINT64_MAX};
+    reactor_child_end_helpers(reactor, generation->config, generation->environment->departing,
+                              false);
 
     if (generation->ending)
         reactor->process.restart_ms = UINT64_MAX;

@@ -16,6 +16,7 @@
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
+#include "proxy/departing.h"
 #include "proxy/former.h"
 #include "proxy/listeners.h"
 #include "proxy/permits.h"
@@ -33,6 +34,7 @@ struct generation_environment {
     struct tally *tally;                   /* which all reactors share */
     struct permits *permits;               /* likewise */
     struct ticket_periods *ticket_periods; /* of all reactors; used without a secret file */
+    struct departing *departing;           /* gets the helpers of ended reactors */
     int log;                               /* the reactors' end of the log socket */
     bool refusing;                         /* new connections */
     /* A reactor asks for something that is not its generation's alone: CONTROL_RELOAD,

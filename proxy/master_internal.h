@@ -35,9 +35,10 @@ struct master {
     bool reload_again;         /* SIGHUP while a generation was starting */
     bool making_place;         /* the oldest generation has been told to end */
     bool stopping;
-    uint64_t kill_ms;              /* when stopping: when patience ends */
-    struct generation *in_charge;  /* when stopping: answers who asks; NULL: nobody does */
-    bool last_has_heard;           /* that all others have ended */
+    uint64_t kill_ms;             /* when stopping: when all that is left is killed */
+    uint64_t give_up_ms;          /* when stopping: when what is left even then is left alone */
+    struct generation *in_charge; /* when stopping: answers who asks; NULL: nobody does */
+    bool last_has_heard;          /* that all others have ended */
     struct log_options log_before; /* while a reload may still fail */
     int status;
 };

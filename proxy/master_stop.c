@@ -10,6 +10,10 @@
 #include "proxy/master_internal.h"
 #include "proxy/supervisor.h"
 
+/* How long the master waits for what it has killed; the first is longer than a helper has. */
+#define GIVE_UP_AFTER_MS   15000
+#define GIVE_UP_AT_ONCE_MS 5000
+
 static uint64_t longest_drain_ms(const struct master *master)
 {
     uint64_t longest = 0;
@@ -20,17 +24,27 @@ static uint64_t longest_drain_ms(const struct master *master)
     return longest;
 }
 
+/* Helpers of reactors that have ended keep the time that they have been given. */
 static void kill_all(struct master *master)
 {
     master_each_generation(master, generation_kill);
     master_signal_former(master, SIGKILL);
+    master->kill_ms = UINT64_MAX;
+    master->give_up_ms = clock_now_ms() + GIVE_UP_AFTER_MS;
+}
+
+static void kill_all_now(struct master *master)
+{
+    kill_all(master);
+    departing_kill(master->environment.departing);
+    master->give_up_ms = clock_now_ms() + GIVE_UP_AT_ONCE_MS;
 }
 
 void master_stop(struct master *master)
 {
     if (master->stopping) {
         log_notice("told twice to stop: sessions are cut off");
-        kill_all(master);
+        kill_all_now(master);
         return;
     }
     log_notice("stopping: transactions may finish");
@@ -47,6 +61,7 @@ void master_stop(struct master *master)
         generation_stop(master->ending[i], master->ending[i] == master->in_charge);
     master_signal_former(master, SIGTERM);
     master->kill_ms = clock_now_ms() + longest_drain_ms(master) + GENERATION_KILL_AFTER_MS;
+    master->give_up_ms = UINT64_MAX;
 }
 
 /* Is the reactor in charge the only one that is left? */

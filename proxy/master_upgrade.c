@@ -58,9 +58,10 @@ bool master_make_environment(struct master *master)
         .permits = estate.permits,
         .refusing = estate.refusing,
         .ticket_periods = ticket_periods_new(),
+        .departing = departing_new(),
         .log = estate.log[1],
     };
-    return master->environment.ticket_periods &&
+    return master->environment.ticket_periods && master->environment.departing &&
            (upgraded || listeners_adopt(master->listeners));
 }
 
