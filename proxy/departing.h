@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "proxy/base/compiler.h"
@@ -24,6 +25,17 @@ void departing_free(struct departing *departing);
  * not copied; `user`: see privileges_signal(). Without memory it is killed at once. */
 void departing_add(struct departing *departing, pid_t pid, const char *what, const char *user,
                    uint64_t patience_ms);
+
+/* A helper of reactor `owner`, which another program has started: the deadline comes with the
+ * end of that reactor. */
+void departing_await(struct departing *departing, pid_t pid, pid_t owner, const char *user);
+void departing_owner_ended(struct departing *departing, pid_t owner);
+
+/* For the next program: "helper 81 80 nobody", a line each; process, reactor (0: it has ended)
+ * and user ("-": none). The other way round: takes what follows "helper ". False: it is none.
+ */
+void departing_describe(const struct departing *departing, FILE *out);
+MUST_USE bool departing_inherit(struct departing *departing, const char *words);
 
 /* A child has ended. False: it is none of these. */
 MUST_USE bool departing_ended(struct departing *departing, pid_t pid);

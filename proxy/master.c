@@ -131,6 +131,7 @@ static int wait_ms(struct master *master)
         uint64_t due_ms = each && !master->stopping ? generation_tend(each) : UINT64_MAX;
         next_ms = due_ms < next_ms ? due_ms : next_ms;
     }
+    next_ms = master->retry_ms < next_ms && !master->stopping ? master->retry_ms : next_ms;
     uint64_t departing_ms = departing_tend(master->environment.departing, now_ms);
     uint64_t watchdog_ms = watchdog_tend(master->serving, now_ms);
     uint64_t host_ms =
@@ -245,33 +246,48 @@ static void end(struct master *master)
     permits_free(master->environment.permits);
     ticket_periods_free(master->environment.ticket_periods);
     departing_free(master->environment.departing);
+    free(master->path);
 }
 
 static bool has_work(const struct master *master)
 {
     if (!master->stopping)
-        return master->serving || master->starting || master->ending_count > 0;
+        return master->serving || master->starting || master->ending_count > 0 ||
+               master->succeeds;
     return clock_now_ms() < master->give_up_ms &&
            (master->ending_count > 0 || master->former_count > 0 ||
             departing_count(master->environment.departing) > 0);
 }
 
-int master_run(struct config *config)
+/* False: nothing serves, and nothing will. */
+static bool begin(struct master *master, struct config *config)
+{
+    master->succeeds = master->upgrading = config == NULL;
+    if (config) {
+        snprintf(master->user, sizeof master->user, "%s", config->user);
+        return master_start(master, config);
+    }
+    master_reload(master);
+    return true;
+}
+
+int master_run(struct config *config, const char *path)
 {
     static struct master master;
-    if (!set_up(&master)) {
+    master.path = strdup(path); /* the process's title takes the place of the arguments */
+    master.retry_ms = UINT64_MAX;
+    if (!master.path || !set_up(&master)) {
         log_error("cannot start: %s", strerrordesc_np(errno));
         config_free(config);
         return EXIT_FAILURE;
     }
-    snprintf(master.user, sizeof master.user, "%s", config->user);
     log_set_process("master");
     process_title_set("postern: master");
     if (geteuid() != 0)
         log_warning(
             "not started as root: no empty root, no change of user, no filter of system "
             "calls; every process has the rights of this one");
-    bool started = master_start(&master, config);
+    bool started = begin(&master, config);
     master.status = started ? EXIT_SUCCESS : EXIT_FAILURE;
     while (has_work(&master))
         turn(&master);

@@ -14,9 +14,12 @@
 #define GIVE_UP_AFTER_MS   15000
 #define GIVE_UP_AT_ONCE_MS 5000
 
+/* For reactors of the former program, if no configuration is known. */
+#define DEFAULT_DRAIN_MS 30000
+
 static uint64_t longest_drain_ms(const struct master *master)
 {
-    uint64_t longest = 0;
+    uint64_t longest = master->ending_count == 0 ? DEFAULT_DRAIN_MS : 0;
     for (size_t i = 0; i < master->ending_count; i++) {
         uint64_t each = generation_config(master->ending[i])->timeouts.drain_ms;
         longest = each > longest ? each : longest;
