@@ -67,11 +67,16 @@ static void note_start(struct child *child, pid_t pid)
     child->restart_ms = UINT64_MAX;
 }
 
+void child_not_started(struct child *child, uint64_t now_ms)
+{
+    child->started_ms = now_ms;
+    child_gone(child, now_ms);
+}
+
 static bool fork_failed(struct child *child, const char *what)
 {
     log_error("no %s can be started: %s", what, strerrordesc_np(errno));
-    child->started_ms = clock_now_ms();
-    child_gone(child, child->started_ms);
+    child_not_started(child, clock_now_ms());
     return false;
 }
 

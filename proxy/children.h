@@ -21,6 +21,8 @@ struct child {
 
 /* It is gone: sets when it may start again, later and later if it dies at once each time. */
 void child_gone(struct child *child, uint64_t now_ms);
+/* It could not be started, which counts as a death at once. */
+void child_not_started(struct child *child, uint64_t now_ms);
 
 /* "exit status 1", "signal 9 (Killed)". */
 #define CHILD_STATUS_SIZE 48

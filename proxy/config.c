@@ -318,6 +318,14 @@ static void read_text(const char *text, size_t length)
     reading->parser = NULL;
 }
 
+static void keep_text(char *text, size_t length)
+{
+    char *shorter = realloc(text, length + 1);
+    reading->config->text = shorter ? shorter : text;
+    reading->config->text_length = length;
+}
+
+/* `path` is the file that is opened, not the one that is named in messages. */
 static void read_file(const char *path)
 {
     size_t length = 0;
@@ -325,20 +333,20 @@ static void read_file(const char *path)
     char *text = config_text_read(path, &length, &why);
     if (!text) {
         reading->faults++;
-        log_error("%s: %s", path, why ? why : strerror(errno));
+        log_error("%s: %s", reading->config->path, why ? why : strerror(errno));
         return;
     }
     for (size_t i = 0; i < config_row_count; i++)
         if (!is_repeatable(&config_rows[i]))
             take_default(&config_rows[i], reading->config);
     read_text(text, length);
-    free(text);
+    keep_text(text, length);
     if (reading->faults > 0)
         return;
     config_check(reading->config, *row_line(config_row_find("auth", "share")));
 }
 
-struct config *config_load(const char *path)
+static struct config *load(const char *path, const char *opened)
 {
     struct reading this = {.config = calloc(1, sizeof(struct config))};
     if (!this.config || !(this.config->path = strdup(path))) {
@@ -347,12 +355,24 @@ struct config *config_load(const char *path)
         return NULL;
     }
     reading = &this;
-    read_file(path);
+    read_file(opened);
     reading = NULL;
     if (this.faults == 0)
         return this.config;
     config_free(this.config);
     return NULL;
+}
+
+struct config *config_load(const char *path)
+{
+    return load(path, path);
+}
+
+struct config *config_load_copy(const char *path, int descriptor)
+{
+    char opened[32];
+    snprintf(opened, sizeof opened, "/proc/self/fd/%d", descriptor);
+    return load(path, opened);
 }
 
 static void free_elements(const struct config_section *section, struct config *config)
@@ -384,5 +404,6 @@ void config_free(struct config *config)
         if (config_sections[i].element_size > 0)
             free_elements(&config_sections[i], config);
     free(config->path);
+    free(config->text);
     free(config);
 }

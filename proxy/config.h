@@ -180,6 +180,8 @@ struct config_admin {
 
 struct config {
     char *path; /* the file it came from */
+    char *text; /* its contents, which the next program gets in an upgrade */
+    size_t text_length;
     char *hostname;
     char *user; /* what the reactor becomes */
     unsigned workers;
@@ -212,6 +214,9 @@ size_t config_most_beside(const struct config *config, size_t index);
  * certificate.
  */
 MUST_USE struct config *config_load(const char *path);
+
+/* Reads the text of `path` from a descriptor instead, which holds it as it once was. */
+MUST_USE struct config *config_load_copy(const char *path, int descriptor);
 
 void config_free(struct config *config);
 

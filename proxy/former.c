@@ -16,7 +16,7 @@
 #include "proxy/generation.h"
 
 /* What the words name may be anything. */
-static bool is_control(int fd)
+bool former_is_control(int fd)
 {
     int type = 0;
     socklen_t size = sizeof type;
@@ -32,7 +32,7 @@ bool former_take(struct former *former, const char *words)
     if (found < 1)
         return false;
     *former = (struct former){.pid = pid, .control = -1, .asked = -1};
-    if (found < 3 || !is_control(control))
+    if (found < 3 || !former_is_control(control))
         return true;
     if (version == CONTROL_VERSION)
         former->control = control;

@@ -22,6 +22,9 @@ struct former {
     int asked; /* its end of the socket on which it is asked; -1: it has not been introduced */
 };
 
+/* Is it the master's end of a reactor's control socket? The next programs do not inherit it. */
+MUST_USE bool former_is_control(int fd);
+
 /* "81 12 1": process number, control socket, CONTROL_VERSION; what comes after the number may
  * be missing, or of no use. False: it is none. */
 MUST_USE bool former_take(struct former *former, const char *words);

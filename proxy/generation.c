@@ -44,6 +44,10 @@ static bool start_reactor(struct generation *generation, unsigned index)
     struct reactor_child *reactor = &generation->reactors[index];
     size_t count;
     int pair[2];
+    if (!generation->contexts)
+        generation->contexts = contexts_new(generation->config);
+    if (!generation->contexts)
+        return false;
     struct reactor_listener *listeners = list_listeners(generation, index, &count);
     if (!listeners || !control_pair(pair)) {
         free(listeners);
@@ -75,7 +79,7 @@ static bool start_reactor(struct generation *generation, unsigned index)
     return started;
 }
 
-static bool make_reactors(struct generation *generation)
+bool generation_make_places(struct generation *generation)
 {
     const struct config *config = generation->config;
     generation->reactors = calloc(config->workers, sizeof *generation->reactors);
@@ -90,14 +94,19 @@ static bool make_reactors(struct generation *generation)
         if (!reactor->workers)
             return false;
     }
-    for (unsigned i = 0; i < config->workers; i++)
+    return true;
+}
+
+static bool start_reactors(struct generation *generation)
+{
+    for (unsigned i = 0; i < generation->reactor_count; i++)
         if (!start_reactor(generation, i))
             return false;
     return true;
 }
 
-struct generation *generation_start(const struct generation_environment *environment,
-                                    struct config *config)
+struct generation *generation_new(const struct generation_environment *environment,
+                                  struct config *config)
 {
     struct generation *generation = calloc(1, sizeof *generation);
     if (!generation) {
@@ -107,8 +116,18 @@ struct generation *generation_start(const struct generation_environment *environ
     generation->environment = environment;
     generation->config = config;
     generation->kill_ms = UINT64_MAX;
+    return generation;
+}
+
+struct generation *generation_start(const struct generation_environment *environment,
+                                    struct config *config)
+{
+    struct generation *generation = generation_new(environment, config);
+    if (!generation)
+        return NULL;
     generation->contexts = contexts_new(config);
-    if (generation->contexts && opener_check(config) && make_reactors(generation))
+    if (generation->contexts && opener_check(config) && generation_make_places(generation) &&
+        start_reactors(generation))
         return generation;
     generation_free(generation);
     return NULL;
@@ -122,10 +141,7 @@ void generation_kill(struct generation *generation)
         struct reactor_child *reactor = &generation->reactors[i];
         if (reactor->process.pid > 0)
             privileges_signal(reactor->process.pid, config->user, SIGKILL);
-        if (reactor->workers)
-            reactor_child_end_workers(reactor, config, SIGKILL);
-        if (reactor->opener.pid > 0)
-            privileges_signal(reactor->opener.pid, config->user, SIGTERM);
+        reactor_child_end_helpers(reactor, config, generation->environment->departing, true);
     }
 }
 
@@ -236,9 +252,8 @@ static void reactor_ended(struct generation *generation, struct reactor_child *r
     child_status_text(status, text);
     child_gone(&reactor->process, clock_now_ms());
     reactor_child_leave(reactor);
-    reactor_child_end_workers(reactor, generation->config, SIGTERM);
-    /* The opener sees it too, and ends when its last program has. */
-    reactor->opener = (struct child){.restart_ms = UINT64_MAX};
+    reactor_child_end_helpers(reactor, generation->config, generation->environment->departing,
+                              false);
 
     if (generation->ending)
         reactor->process.restart_ms = UINT64_MAX;
@@ -379,7 +394,7 @@ uint64_t generation_tend(struct generation *generation)
             if (start_reactor(generation, i))
                 log_notice("reactor %u is now %d", i, (int)reactor->process.pid);
             else
-                child_gone(&reactor->process, now_ms);
+                child_not_started(&reactor->process, now_ms);
             due_ms = reactor->process.restart_ms;
         }
         if (due_ms < next_ms)
@@ -395,7 +410,8 @@ pid_t generation_find_stuck(struct generation *generation, uint64_t now_ms,
     for (unsigned i = 0; i < generation->reactor_count; i++) {
         struct reactor_child *reactor = &generation->reactors[i];
         uint64_t turns = statistics_turns(reactor->statistics);
-        if (turns != reactor->turns || reactor->process.started_ms > reactor->turned_ms)
+        if (turns != reactor->turns || reactor->process.started_ms > reactor->turned_ms ||
+            reactor->statistics == STATISTICS_NO_PLACE)
             reactor->turned_ms = now_ms;
         reactor->turns = turns;
         if (reactor->process.pid > 0 && now_ms - reactor->turned_ms > patience_ms)

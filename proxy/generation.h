@@ -10,12 +10,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/queue.h>
 
 #include "proxy/admin/sockets.h"
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
+#include "proxy/departing.h"
 #include "proxy/former.h"
 #include "proxy/listeners.h"
 #include "proxy/permits.h"
@@ -33,6 +35,7 @@ struct generation_environment {
     struct tally *tally;                   /* which all reactors share */
     struct permits *permits;               /* likewise */
     struct ticket_periods *ticket_periods; /* of all reactors; used without a secret file */
+    struct departing *departing;           /* gets the helpers of ended reactors */
     int log;                               /* the reactors' end of the log socket */
     bool refusing;                         /* new connections */
     /* A reactor asks for something that is not its generation's alone: CONTROL_RELOAD,
@@ -47,6 +50,20 @@ struct generation_environment {
  */
 MUST_USE struct generation *generation_start(const struct generation_environment *environment,
                                              struct config *config);
+
+/*
+ * From one program to the next: a line for each reactor that lives, and what this program makes
+ * of them, given what followed "reactor " in each. It serves, and owns `config` from now on,
+ * also when it fails (NULL); the processes are then as they were.
+ */
+void generation_describe(const struct generation *generation, FILE *out);
+MUST_USE struct generation *generation_adopt(const struct generation_environment *environment,
+                                             struct config *config, char *const *reactors,
+                                             size_t count);
+/* The helpers of its reactors, in departing.h's words. */
+void generation_describe_helpers(const struct generation *generation, FILE *out);
+/* It stays in charge after all: its reactors are introduced to each other again. */
+void generation_has_returned(struct generation *generation);
 
 /* Kills what is left of it and gives everything back. NULL is allowed. */
 void generation_free(struct generation *generation);

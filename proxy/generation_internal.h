@@ -1,4 +1,5 @@
-/* A generation's struct, shared by generation.c and generation_admin.c only. */
+/* A generation's struct, shared by generation.c, generation_admin.c and generation_upgrade.c
+ * only. */
 #ifndef POSTERN_GENERATION_INTERNAL_H
 #define POSTERN_GENERATION_INTERNAL_H
 
@@ -9,7 +10,7 @@
 struct generation {
     const struct generation_environment *environment;
     struct config *config;
-    struct contexts *contexts;
+    struct contexts *contexts; /* NULL: it was adopted, and has started no reactor since */
     unsigned reactor_count;
     struct reactor_child *reactors;
     uint64_t kill_ms; /* when it should have stopped; UINT64_MAX: nothing is to be killed */
@@ -24,5 +25,11 @@ struct generation {
 /* `descriptor`: -1: none. What cannot be told is logged. */
 void generation_tell_one(const struct reactor_child *reactor, enum control_type type,
                          uint32_t number, int descriptor);
+
+/* Without processes; owns `config`, also when it fails (NULL: no memory). */
+MUST_USE struct generation *generation_new(const struct generation_environment *environment,
+                                           struct config *config);
+/* Room for its reactors and their auth workers, none of which runs. False: no memory. */
+MUST_USE bool generation_make_places(struct generation *generation);
 
 #endif

@@ -196,6 +196,8 @@ bool listeners_begin(struct listeners *listeners)
 
 static bool is_named(const struct config *config, const struct address *address)
 {
+    if (!config)
+        return true;
     for (size_t i = 0; i < config->listen_count; i++)
         if (address_equal(&config->listens[i].address, address))
             return true;

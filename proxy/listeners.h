@@ -48,7 +48,8 @@ MUST_USE bool listeners_begin(struct listeners *listeners);
 /* Closes all of them: nothing more is accepted. */
 void listeners_close(struct listeners *listeners);
 
-/* Closes what `config` does not name, and what does not listen. */
+/* Closes what `config` does not name (NULL: nothing is known to be superfluous), and what does
+ * not listen. */
 void listeners_trim(struct listeners *listeners, const struct config *config);
 
 /*

@@ -69,8 +69,11 @@ static int print_version(void)
 static int check(struct config *config)
 {
     struct contexts *contexts = contexts_new(config);
-    bool good = host_check(config, false);
+    bool next = upgrade_is_next();
+    bool good = host_check(config, next);
     good = opener_check(config) && contexts && good;
+    if (next)
+        good = upgrade_rehearse(config) && good;
     if (good)
         printf("%s: good%s\n", config->path,
                contexts_whole(contexts) ? "" : ", but for a certificate that is not used");
@@ -81,12 +84,14 @@ static int check(struct config *config)
 
 static int start(const char *path, bool only_check)
 {
+    if (!only_check && upgrade_is_next())
+        return master_run(NULL, path);
     struct config *config = config_load(path);
     if (!config && path == default_path && access(path, F_OK) < 0)
         log_error("a first configuration is written by: postern setup");
     if (!config)
         return EXIT_FAILURE;
-    return only_check ? check(config) : master_run(config);
+    return only_check ? check(config) : master_run(config, path);
 }
 
 int main(int argc, char **argv)

@@ -37,6 +37,7 @@
 /* For poll(): what every generation may have, at the most that "workers" may be, and two. */
 #define DESCRIPTORS    ((GENERATIONS + 2) * 256 + 2)
 #define LOG_PASS_LIMIT 64 /* records in one turn */
+#define LAST_WAIT_MS   2000
 
 void master_each_generation(struct master *master, void (*act)(struct generation *generation))
 {
@@ -62,7 +63,7 @@ static void reap(struct master *master)
                        claim_child(master->starting, pid, status);
         for (size_t i = 0; i < master->ending_count && !claimed; i++)
             claimed = claim_child(master->ending[i], pid, status);
-        if (!claimed)
+        if (!claimed && !departing_ended(master->environment.departing, pid))
             master_forget_former(master, pid);
     }
 }
@@ -117,18 +118,26 @@ static size_t list_sockets(const struct generation *generation, struct pollfd *l
     return count;
 }
 
+static uint64_t stop_ms(const struct master *master)
+{
+    return master->kill_ms < master->give_up_ms ? master->kill_ms : master->give_up_ms;
+}
+
 static int wait_ms(struct master *master)
 {
-    uint64_t now_ms = clock_now_ms(), next_ms = master->stopping ? master->kill_ms : UINT64_MAX;
+    uint64_t now_ms = clock_now_ms(), next_ms = master->stopping ? stop_ms(master) : UINT64_MAX;
     struct generation *tended[] = {master->serving, master->starting};
     for (size_t i = 0; i < sizeof tended / sizeof *tended + master->ending_count; i++) {
         struct generation *each = i < 2 ? tended[i] : master->ending[i - 2];
         uint64_t due_ms = each && !master->stopping ? generation_tend(each) : UINT64_MAX;
         next_ms = due_ms < next_ms ? due_ms : next_ms;
     }
+    next_ms = master->retry_ms < next_ms && !master->stopping ? master->retry_ms : next_ms;
+    uint64_t departing_ms = departing_tend(master->environment.departing, now_ms);
     uint64_t watchdog_ms = watchdog_tend(master->serving, now_ms);
     uint64_t host_ms =
         host_tend(master->serving ? generation_config(master->serving) : NULL, now_ms);
+    next_ms = departing_ms < next_ms ? departing_ms : next_ms;
     next_ms = watchdog_ms < next_ms ? watchdog_ms : next_ms;
     next_ms = host_ms < next_ms ? host_ms : next_ms;
     if (next_ms == UINT64_MAX)
@@ -200,6 +209,29 @@ static bool set_up(struct master *master)
     return master->administration && privileges_hide_memory();
 }
 
+/* All have been killed by now. One that cannot end (a system call that is never done, a
+ * debugger) is left to the system. */
+static void await_children(struct master *master)
+{
+    struct pollfd wait = {.fd = master->signals, .events = POLLIN};
+    struct signalfd_siginfo each;
+    uint64_t until_ms = clock_now_ms() + LAST_WAIT_MS;
+    pid_t pid = 0;
+    for (;;) {
+        do
+            pid = waitpid(-1, NULL, WNOHANG);
+        while (pid > 0);
+        uint64_t now_ms = clock_now_ms();
+        if (pid < 0 || now_ms >= until_ms || poll(&wait, 1, (int)(until_ms - now_ms)) < 0)
+            break;
+        while (read(master->signals, &each, sizeof each) == (ssize_t)sizeof each)
+            if (each.ssi_signo != SIGCHLD)
+                until_ms = 0;
+    }
+    if (pid == 0)
+        log_warning("not every process could be ended");
+}
+
 static void end(struct master *master)
 {
     pass_log_on(master);
@@ -207,38 +239,56 @@ static void end(struct master *master)
     administration_free(master->administration);
     admin_sockets_free(master->controls);
     listeners_free(master->listeners);
-    while (wait(NULL) > 0)
-        continue;
+    await_children(master);
     close(master->signals);
     close(master->log);
     close(master->environment.log);
     tally_free(master->environment.tally);
     permits_free(master->environment.permits);
     ticket_periods_free(master->environment.ticket_periods);
+    departing_free(master->environment.departing);
+    free(master->path);
 }
 
 static bool has_work(const struct master *master)
 {
-    bool former = master->stopping && master->former_count > 0;
-    return master->serving || master->starting || master->ending_count > 0 || former;
+    if (!master->stopping)
+        return master->serving || master->starting || master->ending_count > 0 ||
+               master->succeeds;
+    return clock_now_ms() < master->give_up_ms &&
+           (master->ending_count > 0 || master->former_count > 0 ||
+            departing_count(master->environment.departing) > 0);
 }
 
-int master_run(struct config *config)
+/* False: nothing serves, and nothing will. */
+static bool begin(struct master *master, struct config *config)
+{
+    master->succeeds = master->upgrading = config == NULL;
+    if (config) {
+        snprintf(master->user, sizeof master->user, "%s", config->user);
+        return master_start(master, config);
+    }
+    master_reload(master);
+    return true;
+}
+
+int master_run(struct config *config, const char *path)
 {
     static struct master master;
-    if (!set_up(&master)) {
+    master.path = strdup(path); /* the process's title takes the place of the arguments */
+    master.retry_ms = UINT64_MAX;
+    if (!master.path || !set_up(&master)) {
         log_error("cannot start: %s", strerrordesc_np(errno));
         config_free(config);
         return EXIT_FAILURE;
     }
-    snprintf(master.user, sizeof master.user, "%s", config->user);
     log_set_process("master");
     process_title_set("postern: master");
     if (geteuid() != 0)
         log_warning(
             "not started as root: no empty root, no change of user, no filter of system "
             "calls; every process has the rights of this one");
-    bool started = master_start(&master, config);
+    bool started = begin(&master, config);
     master.status = started ? EXIT_SUCCESS : EXIT_FAILURE;
     while (has_work(&master))
         turn(&master);

@@ -8,7 +8,9 @@
 
 #include "proxy/config.h"
 
-/* Runs until SIGTERM or SIGINT; returns the exit status. Owns `config`. */
-int master_run(struct config *config);
+/* Runs until SIGTERM or SIGINT; returns the exit status. Owns `config`, which was loaded from
+ * `path`; NULL after an upgrade, when a fault of it must not end what another program has
+ * left. */
+int master_run(struct config *config, const char *path);
 
 #endif

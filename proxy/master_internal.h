@@ -18,6 +18,7 @@
 struct administration;
 
 struct master {
+    char *path; /* of the configuration */
     struct listeners *listeners;
     struct generation_environment environment;
     struct admin_sockets *controls;
@@ -34,10 +35,14 @@ struct master {
     char user[LOGIN_NAME_MAX]; /* of the first configuration, which is what they are, too */
     bool reload_again;         /* SIGHUP while a generation was starting */
     bool making_place;         /* the oldest generation has been told to end */
+    bool succeeds;             /* another program; it does not end because it cannot serve */
+    bool upgrading;            /* and has not served yet */
+    uint64_t retry_ms;         /* nothing serves: when the configuration is read again */
     bool stopping;
-    uint64_t kill_ms;              /* when stopping: when patience ends */
-    struct generation *in_charge;  /* when stopping: answers who asks; NULL: nobody does */
-    bool last_has_heard;           /* that all others have ended */
+    uint64_t kill_ms;             /* when stopping: when all that is left is killed */
+    uint64_t give_up_ms;          /* when stopping: when what is left even then is left alone */
+    struct generation *in_charge; /* when stopping: answers who asks; NULL: nobody does */
+    bool last_has_heard;          /* that all others have ended */
     struct log_options log_before; /* while a reload may still fail */
     int status;
 };
@@ -61,6 +66,9 @@ void master_review_stop(struct master *master);
 /* Becomes the program that stands where this one was started from. Returns true if that cannot
  * be executed after all, and the reactors have been told to end: a reload is due. */
 MUST_USE bool master_upgrade(struct master *master);
+
+/* How long the master waits before it tries again to serve what another program has left. */
+#define MASTER_RETRY_MS 5000
 
 /* The former program's reactors: a signal for all of them, and one that has ended. */
 void master_signal_former(const struct master *master, int number);

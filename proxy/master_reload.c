@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "proxy/administration.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/log_file.h"
 #include "proxy/descriptors.h"
@@ -92,17 +93,39 @@ static void return_to_log(const struct master *master)
     log_configure(&master->log_before);
 }
 
+/* Says that all is as it was, which in an upgrade is what the former program has left. */
+static void tell_of_failure(struct master *master)
+{
+    if (!master->serving)
+        log_error("upgrade refused: nothing serves until %s is good, which is tried again "
+                  "every %d seconds; connections wait",
+                  master->path, MASTER_RETRY_MS / 1000);
+    else if (master->upgrading)
+        log_error("upgrade refused: the processes of the former program go on; when %s is "
+                  "good, reload",
+                  master->path);
+    else
+        log_error("reload refused: the configuration that was running stays as it was");
+}
+
 static void reload_failed(struct master *master)
 {
-    const struct config *config = generation_config(master->serving);
     generation_free(master->starting);
     master->starting = NULL;
-    return_to_log(master);
-    listeners_trim(master->listeners, config);
+    if (master->serving)
+        return_to_log(master);
+    else
+        master->retry_ms = clock_now_ms() + MASTER_RETRY_MS;
+    listeners_trim(master->listeners,
+                   master->serving ? generation_config(master->serving) : NULL);
     administration_settle(master->administration, false);
-    statistics_add(&statistics->reloads[STATISTICS_RELOAD_REFUSED], 1);
+    if (master->upgrading && master->serving)
+        generation_has_returned(master->serving);
+    else
+        statistics_add(&statistics->reloads[STATISTICS_RELOAD_REFUSED], 1);
     tell_of_reload(master, false);
-    log_error("reload refused: the configuration that was running stays as it was");
+    tell_of_failure(master);
+    master->upgrading = false;
     supervisor_ready();
 }
 
@@ -131,11 +154,13 @@ void master_reload(struct master *master)
     if (!has_place(master))
         return;
     supervisor_reloading();
-    log_notice("reloading");
+    if (!master->upgrading)
+        log_notice("reloading");
     master->reload_again = false;
+    master->retry_ms = UINT64_MAX;
     begin_report(master);
     master->log_before = *log_options();
-    struct config *config = config_load(generation_config(master->serving)->path);
+    struct config *config = config_load(master->path);
     if (!config || !master_start(master, config))
         reload_failed(master);
 }
@@ -151,8 +176,10 @@ static bool begin_serving(struct master *master)
         generation_drain(master->serving);
         master->ending[master->ending_count++] = master->serving;
     }
-    const char *what = master->serving ? "reloaded" : "serving";
-    statistics_add(&statistics->reloads[STATISTICS_RELOAD_DONE], master->serving != NULL);
+    bool is_reload = master->serving && !master->upgrading;
+    const char *what = is_reload ? "reloaded" : "serving";
+    statistics_add(&statistics->reloads[STATISTICS_RELOAD_DONE], is_reload);
+    master->upgrading = false;
     master->serving = master->starting;
     master->starting = NULL;
     listeners_trim(master->listeners, generation_config(master->serving));
@@ -165,7 +192,7 @@ static bool begin_serving(struct master *master)
 
 static void start_failed(struct master *master)
 {
-    if (master->serving) {
+    if (master->serving || master->succeeds) {
         reload_failed(master);
         return;
     }
@@ -204,7 +231,8 @@ void master_review(struct master *master)
     if (master->stopping)
         master_review_stop(master);
     administration_review(master->administration, all(master, &generations));
-    master->reload_again |= administration_wants_reload(master->administration);
+    master->reload_again |= administration_wants_reload(master->administration) ||
+                            master->retry_ms <= clock_now_ms();
     if (master->reload_again && !master->starting && !master->stopping)
         master_reload(master);
 }

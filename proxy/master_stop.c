@@ -10,10 +10,19 @@
 #include "proxy/master_internal.h"
 #include "proxy/supervisor.h"
 
+/* How long the master waits for what it has killed; the first is longer than a helper has. */
+#define GIVE_UP_AFTER_MS   15000
+#define GIVE_UP_AT_ONCE_MS 5000
+
+/* For reactors of the former program, if no configuration is known. */
+#define DEFAULT_DRAIN_MS 30000
+
 /* When the last generation is killed. A reactor of the former program cannot say that it waits
  * for the reply to a message: one that is left then is taken to do so. */
 static uint64_t latest_kill_ms(const struct master *master)
 {
+    if (master->ending_count == 0)
+        return clock_now_ms() + DEFAULT_DRAIN_MS + GENERATION_KILL_AFTER_MS;
     uint64_t latest_ms = 0, reply_ms = 0;
     for (size_t i = 0; i < master->ending_count; i++) {
         uint64_t each_ms = generation_kill_ms(master->ending[i]);
@@ -23,17 +32,27 @@ static uint64_t latest_kill_ms(const struct master *master)
     return master->former_count > 0 ? latest_ms + reply_ms : latest_ms;
 }
 
+/* Helpers of reactors that have ended keep the time that they have been given. */
 static void kill_all(struct master *master)
 {
     master_each_generation(master, generation_kill);
     master_signal_former(master, SIGKILL);
+    master->kill_ms = UINT64_MAX;
+    master->give_up_ms = clock_now_ms() + GIVE_UP_AFTER_MS;
+}
+
+static void kill_all_now(struct master *master)
+{
+    kill_all(master);
+    departing_kill(master->environment.departing);
+    master->give_up_ms = clock_now_ms() + GIVE_UP_AT_ONCE_MS;
 }
 
 void master_stop(struct master *master)
 {
     if (master->stopping) {
         log_notice("told twice to stop: sessions are cut off");
-        kill_all(master);
+        kill_all_now(master);
         return;
     }
     log_notice("stopping: transactions may finish");
@@ -50,6 +69,7 @@ void master_stop(struct master *master)
         generation_stop(master->ending[i], master->ending[i] == master->in_charge);
     master_signal_former(master, SIGTERM);
     master->kill_ms = latest_kill_ms(master);
+    master->give_up_ms = UINT64_MAX;
 }
 
 /* Is the reactor in charge the only one that is left? */
@@ -62,7 +82,8 @@ static bool all_others_have_ended(const struct master *master)
 
 void master_review_stop(struct master *master)
 {
-    if (master->ending_count > 0)
+    bool killed = master->kill_ms == UINT64_MAX;
+    if (master->ending_count > 0 && !killed)
         master->kill_ms = latest_kill_ms(master);
     if (clock_now_ms() >= master->kill_ms)
         kill_all(master);

@@ -16,6 +16,9 @@
 
 /* How long a reactor may do without an opener that it has left. */
 #define OPENER_PAUSE_MS 1000
+/* How long helpers may take to end. An opener gives its last program 10 seconds. */
+#define WORKER_END_MS 5000
+#define OPENER_END_MS 12000
 
 /* One that comes in place of another is told of before its reactor has it, and may find that
  * it has gone. */
@@ -55,14 +58,39 @@ void reactor_child_start_helpers(struct reactor_child *reactor, const struct con
         log_error("the opener could not be started");
 }
 
-void reactor_child_end_workers(struct reactor_child *reactor, const struct config *config,
-                               int number)
+static void end_workers(struct reactor_child *reactor, const struct config *config,
+                        struct departing *departing, int number)
 {
     for (unsigned i = 0; i < config->auth.workers; i++) {
-        if (reactor->workers[i].pid > 0)
-            privileges_signal(reactor->workers[i].pid, config->auth.user, number);
+        pid_t pid = reactor->workers[i].pid;
         reactor->workers[i] = (struct child){.restart_ms = UINT64_MAX};
+        if (pid <= 0)
+            continue;
+        privileges_signal(pid, config->auth.user, number);
+        departing_add(departing, pid, "auth worker", config->auth.user, WORKER_END_MS);
     }
+}
+
+/* An opener notices the end of its reactor, and ends after its last program. */
+static void end_opener(struct reactor_child *reactor, const struct config *config,
+                       struct departing *departing, bool at_once)
+{
+    pid_t pid = reactor->opener.pid;
+    reactor->opener = (struct child){.restart_ms = UINT64_MAX};
+    if (pid <= 0)
+        return;
+    if (at_once)
+        privileges_signal(pid, config->user, SIGTERM);
+    departing_add(departing, pid, "opener", config->user,
+                  at_once ? WORKER_END_MS : OPENER_END_MS);
+}
+
+void reactor_child_end_helpers(struct reactor_child *reactor, const struct config *config,
+                               struct departing *departing, bool at_once)
+{
+    if (reactor->workers)
+        end_workers(reactor, config, departing, at_once ? SIGKILL : SIGTERM);
+    end_opener(reactor, config, departing, at_once);
 }
 
 void reactor_child_close_control(struct reactor_child *reactor)

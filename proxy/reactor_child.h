@@ -11,6 +11,7 @@
 
 #include "proxy/children.h"
 #include "proxy/config.h"
+#include "proxy/departing.h"
 
 /* A reload that the reactor has asked for. */
 enum reactor_child_reload { RELOAD_NOT_ASKED, RELOAD_ASKED, RELOAD_UNDER_WAY };
@@ -43,8 +44,10 @@ void reactor_child_replace_worker(struct reactor_child *reactor, const struct co
 bool reactor_child_helper_ended(struct reactor_child *reactor, const struct config *config,
                                 bool ending, pid_t pid, int status);
 
-void reactor_child_end_workers(struct reactor_child *reactor, const struct config *config,
-                               int number);
+/* Its auth workers and its opener are told to end, the workers `at_once` with SIGKILL; from now
+ * on they are `departing`'s. */
+void reactor_child_end_helpers(struct reactor_child *reactor, const struct config *config,
+                               struct departing *departing, bool at_once);
 
 void reactor_child_close_control(struct reactor_child *reactor);
 /* The reactor is gone: closes the socket, and keeps what it has counted. */

@@ -225,6 +225,14 @@ void statistics_leave(pid_t pid)
             statistics_leave_place(i);
 }
 
+uint32_t statistics_place_of(pid_t pid)
+{
+    for (uint32_t i = 0; shared && i < STATISTICS_PLACES; i++)
+        if (shared->taken[i] && shared->owners[i] == pid)
+            return i;
+    return STATISTICS_NO_PLACE;
+}
+
 static bool is_among(pid_t pid, const pid_t *list, size_t count)
 {
     for (size_t i = 0; i < count; i++)

@@ -39,6 +39,8 @@ void statistics_give_place(uint32_t place, pid_t pid);
 void statistics_leave_place(uint32_t place);
 /* The same by its process, of which it is not known whether it had one. */
 void statistics_leave(pid_t pid);
+/* The place of a process that another program has started. */
+uint32_t statistics_place_of(pid_t pid);
 
 /* By a reactor, at its start. */
 void statistics_use(uint32_t place);

@@ -3,85 +3,19 @@
  * are for, and process numbers. Only the master reads it, and only what it can check: a socket
  * that listens, a table of the right shape, a child of its own.
  */
-#include "proxy/upgrade.h"
-
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/wait.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "proxy/base/log.h"
+#include "proxy/upgrade_internal.h"
 
 #define VARIABLE  "POSTERN_UPGRADE"
 #define TEXT_SIZE (128 * 1024)
-#define CHECK_MS  10000
-#define ARGUMENTS 64
-
-static char path[PATH_MAX];
-static char *arguments[ARGUMENTS + 2]; /* room for "-n" */
-static size_t argument_count;
-
-void upgrade_remember(int argc, char **argv)
-{
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    path[length > 0 ? length : 0] = '\0';
-    for (int i = 0; i < argc && i < ARGUMENTS; i++)
-        arguments[argument_count++] = strdup(argv[i]);
-}
-
-/* Signals as they are for a program that somebody starts by hand. */
-static _Noreturn void execute_check(void)
-{
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (nowhere >= 0)
-        (void)dup2(nowhere, STDOUT_FILENO);
-    arguments[argument_count] = (char *)(uintptr_t) "-n";
-    execv(path, arguments);
-    log_error("%s: %s", path, strerrordesc_np(errno));
-    _exit(EXIT_FAILURE);
-}
-
-/* The child's status; -1: it has not ended in time, and is no more. */
-static int await(pid_t pid)
-{
-    struct pollfd wait = {.fd = pidfd_open(pid, 0), .events = POLLIN};
-    int status = -1;
-    bool ended = wait.fd >= 0 && poll(&wait, 1, CHECK_MS) == 1;
-    if (!ended)
-        kill(pid, SIGKILL);
-    if (waitpid(pid, &status, 0) != pid || !ended)
-        status = -1;
-    if (wait.fd >= 0)
-        close(wait.fd);
-    return status;
-}
-
-bool upgrade_check(void)
-{
-    if (!path[0] || argument_count == 0) {
-        log_error("upgrade: where this program was started from is not known");
-        return false;
-    }
-    pid_t pid = fork();
-    if (pid == 0)
-        execute_check();
-    int status = pid > 0 ? await(pid) : -1;
-    if (status == 0)
-        return true;
-    log_error("upgrade refused: %s does not take the configuration; what runs stays as it was",
-              path);
-    return false;
-}
 
 static void keep_open(int fd)
 {
@@ -122,6 +56,29 @@ static void write_controls(const struct upgrade_estate *estate, FILE *out)
         fputs("refusing\n", out);
 }
 
+/* The text of its configuration as a file without a name, which the next program reads. */
+static bool write_serving(const struct generation *serving, FILE *out)
+{
+    struct former reactors[UPGRADE_PROCESSES];
+    const struct config *config = generation_config(serving);
+    int fd = memfd_create("postern-configuration", 0);
+    if (fd < 0)
+        return false;
+    fprintf(out, "configuration %d\n", fd);
+    generation_describe(serving, out);
+    size_t count = generation_list(serving, reactors, UPGRADE_PROCESSES);
+    for (size_t i = 0; i < count; i++)
+        keep_open(reactors[i].control);
+    return write(fd, config->text, config->text_length) == (ssize_t)config->text_length;
+}
+
+static void write_helpers(const struct upgrade_estate *estate, FILE *out)
+{
+    departing_describe(estate->departing, out);
+    for (size_t i = 0; i < estate->ending_count; i++)
+        generation_describe_helpers(estate->ending[i], out);
+}
+
 /* "log 5 6\ntally 7\npermits 9\nlisten 8 [::]:465\nprocess 81 10 1\n" */
 static bool write_estate(const struct upgrade_estate *estate, FILE *out)
 {
@@ -143,7 +100,28 @@ static bool write_estate(const struct upgrade_estate *estate, FILE *out)
         fprintf(out, "statistics %d\n", estate->statistics);
     }
     write_former(estate, out);
-    return !ferror(out);
+    write_helpers(estate, out);
+    return (!estate->serving || write_serving(estate->serving, out)) && !ferror(out);
+}
+
+bool upgrade_leave(const struct upgrade_estate *estate)
+{
+    char *text = calloc(1, TEXT_SIZE);
+    FILE *out = text ? fmemopen(text, TEXT_SIZE - 1, "w") : NULL;
+    bool written = out && write_estate(estate, out);
+    if (out)
+        written = fclose(out) == 0 && written;
+    written = written && setenv(VARIABLE, text, 1) == 0;
+    free(text);
+    return written;
+}
+
+static void take_serving_back(const struct generation *serving)
+{
+    struct former reactors[UPGRADE_PROCESSES];
+    size_t count = generation_list(serving, reactors, UPGRADE_PROCESSES);
+    for (size_t i = 0; i < count; i++)
+        close_later(reactors[i].control);
 }
 
 static void take_back(const struct upgrade_estate *estate)
@@ -160,24 +138,19 @@ static void take_back(const struct upgrade_estate *estate)
         close_later(admin_sockets_descriptor(estate->controls, (enum admin_kind)i));
     for (size_t i = 0; i < estate->former_count; i++)
         close_later(estate->former[i].control);
+    if (estate->serving)
+        take_serving_back(estate->serving);
 }
 
 void upgrade_become(const struct upgrade_estate *estate)
 {
-    char *text = calloc(1, TEXT_SIZE);
-    FILE *out = text ? fmemopen(text, TEXT_SIZE - 1, "w") : NULL;
-    bool written = out && write_estate(estate, out);
-    if (out)
-        written = fclose(out) == 0 && written;
-    if (written && setenv(VARIABLE, text, 1) == 0) {
-        arguments[argument_count] = NULL;
-        log_notice("upgrade: %s takes over", path);
-        execv(path, arguments);
+    if (upgrade_leave(estate)) {
+        log_notice("upgrade: %s takes over", upgrade_path());
+        upgrade_execute();
     }
-    log_error("upgrade: %s cannot be executed: %s", path, strerrordesc_np(errno));
+    log_error("upgrade: %s cannot be executed: %s", upgrade_path(), strerrordesc_np(errno));
     unsetenv(VARIABLE);
     take_back(estate);
-    free(text);
 }
 
 static bool take_log(struct upgrade_estate *estate, const char *line)
@@ -249,6 +222,29 @@ static bool take_process(struct upgrade_estate *estate, const char *line)
     return true;
 }
 
+static bool take_helper(struct upgrade_estate *estate, const char *line)
+{
+    return departing_inherit(estate->departing, line + strlen("helper "));
+}
+
+static bool take_configuration(struct upgrade_estate *estate, const char *line)
+{
+    if (sscanf(line, "configuration %d", &estate->configuration) != 1)
+        return false;
+    close_later(estate->configuration);
+    return true;
+}
+
+static bool take_reactor(struct upgrade_estate *estate, const char *line)
+{
+    if (estate->reactor_count == UPGRADE_PROCESSES)
+        return false;
+    char *words = strdup(line + strlen("reactor "));
+    if (words)
+        estate->reactors[estate->reactor_count++] = words;
+    return words;
+}
+
 static bool take_line(struct upgrade_estate *estate, const char *line)
 {
     static const struct {
@@ -261,11 +257,44 @@ static bool take_line(struct upgrade_estate *estate, const char *line)
                  {"control ", take_control},
                  {"refusing", take_refusal},
                  {"statistics ", take_statistics},
-                 {"process ", take_process}};
+                 {"process ", take_process},
+                 {"helper ", take_helper},
+                 {"configuration ", take_configuration},
+                 {"reactor ", take_reactor}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strncmp(line, kinds[i].word, strlen(kinds[i].word)) == 0)
             return kinds[i].take(estate, line);
     return true; /* a later program's */
+}
+
+bool upgrade_is_next(void)
+{
+    return getenv(VARIABLE) != NULL;
+}
+
+bool upgrade_rehearse(const struct config *config)
+{
+    /* Never freed: to close the sockets would remove their files. */
+    static struct listeners *listeners;
+    static struct admin_sockets *controls;
+    listeners = listeners_new();
+    controls = admin_sockets_new();
+    struct upgrade_estate estate = {.listeners = listeners, .controls = controls};
+    const char *left = getenv(VARIABLE);
+    char *text = left && listeners && controls ? strdup(left) : NULL, *place = NULL;
+    for (char *line = text ? strtok_r(text, "\n", &place) : NULL; line;
+         line = strtok_r(NULL, "\n", &place))
+        if ((strncmp(line, "listen ", 7) == 0 && !take_listener(&estate, line)) ||
+            (strncmp(line, "control ", 8) == 0 && !take_control(&estate, line)))
+            log_warning("\"%s\" could not be taken over", line);
+    bool good = text && listeners_open(listeners, config);
+    good = text && admin_sockets_open(controls, config) && good;
+    if (text)
+        admin_sockets_settle(controls, false);
+    free(text);
+    if (good)
+        puts(UPGRADE_ANSWER);
+    return good;
 }
 
 bool upgrade_take_over(struct upgrade_estate *estate)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from conftest import needs_root
-from support import wait
+from support import processes, wait
 from support.backend import Backend
 from support.client import Client
 
@@ -77,6 +77,19 @@ def test_session_of_before_a_reload_ends_in_time_but_no_transaction_does(start, 
         sending.expect_closed()
         wait.until(lambda: reactor not in postern.pids("reactor"), "the end of the old reactor")
         new.quit()
+
+
+@pytest.mark.parametrize("role", ["auth worker", "opener"])
+def test_reload_leaves_no_frozen_helper_behind(start, scratch, role):
+    backend = Backend(path=scratch / "backend")
+    postern = start(backend)
+    old = wait.until(lambda: postern.pids(role), "the helpers")
+    for pid in old:
+        processes.freeze(pid)
+    postern.reload()
+    wait.until(lambda: not any(processes.alive(pid) for pid in old), "their end")
+    postern.log_in().quit()
+    backend.close()
 
 
 @needs_root

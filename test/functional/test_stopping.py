@@ -1,4 +1,4 @@
-"""The administration interface while Postern stops: nobody who asks waits for ever."""
+"""What Postern does while it stops: it comes to an end, and nobody who asks waits for ever."""
 
 import os
 import re
@@ -7,7 +7,9 @@ import socket
 
 import pytest
 
-from support import control, wait
+from conftest import needs_root
+from support import control, processes, tracing, wait
+from support.backend import Backend
 from test_posternctl import DONE, REFUSED, UNREACHABLE, ctl
 from test_upgrade import program, replace, upgrade  # noqa: F401
 
@@ -166,3 +168,70 @@ def test_sessions_can_be_ended_while_it_stops(postern):
     client.reply(421)
     client.close()
     assert postern.wait() == 0
+
+
+# processes that do not react
+
+def is_killed(postern, pid):
+    """Has the master lost its patience with this helper?"""
+    return postern.find_records(level="warning", msg=re.compile(f" {pid} does not end: "))
+
+
+def test_frozen_auth_worker_does_not_keep_postern_from_ending(start, backend):
+    postern = start(backend)
+    workers = postern.team("auth worker", 2)
+    processes.freeze(workers[0])
+    postern.signal(signal.SIGTERM)
+    assert postern.wait() == 0
+    assert is_killed(postern, workers[0]) and not is_killed(postern, workers[1])
+    assert not processes.alive(workers[0])
+
+
+def test_second_signal_ends_a_frozen_auth_worker_at_once(start, backend):
+    """And does not wait until the master has lost its patience."""
+    postern = start(backend)
+    reactor, worker = postern.sole("reactor"), postern.team("auth worker", 2)[0]
+    processes.freeze(worker)
+    postern.signal(signal.SIGTERM)
+    wait.until(lambda: not processes.alive(reactor), "the end of the reactor")
+    postern.signal(signal.SIGTERM)
+    assert postern.wait() == 0
+    assert not processes.alive(worker) and not is_killed(postern, worker)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_frozen_opener_does_not_keep_postern_from_ending(start, scratch, times):
+    with_path = Backend(path=scratch / "backend")
+    postern = start(with_path)
+    reactor, opener = postern.sole("reactor"), postern.sole("opener")
+    processes.freeze(opener)
+    postern.signal(signal.SIGTERM)
+    if times == 2:
+        wait.until(lambda: not processes.alive(reactor), "the end of the reactor")
+        postern.signal(signal.SIGTERM)
+    assert postern.wait(2 * wait.PATIENCE) == 0
+    assert not processes.alive(opener) and bool(is_killed(postern, opener)) == (times == 1)
+    with_path.close()
+
+
+def test_frozen_reactor_does_not_keep_postern_from_ending(start, backend):
+    postern = start(backend, timeouts={"drain": 1})
+    reactor = postern.sole("reactor")
+    processes.freeze(reactor)
+    postern.signal(signal.SIGTERM)
+    assert postern.wait() == 0
+    assert not processes.alive(reactor)
+
+
+@needs_root
+def test_process_that_no_signal_ends_does_not_keep_postern_from_ending(start, backend):
+    """A debugger holds it: the master cannot see its end before the debugger lets go."""
+    postern = start(backend)
+    postern.forgive()  # the leak checker does not work under a debugger, and says so
+    worker = postern.team("auth worker", 2)[0]
+    with tracing.held(worker):
+        postern.signal(signal.SIGTERM)
+        wait.until(lambda: processes.stat(worker)[1] == "Z", "the end of the worker")
+        postern.signal(signal.SIGTERM)
+        assert postern.wait() == 0
+    postern.wait_for_record(level="warning", msg=re.compile("^not every process could be ended"))

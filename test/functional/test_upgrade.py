@@ -4,11 +4,13 @@ that is no good changes nothing."""
 import os
 import shutil
 import signal
+import socket
 
 import pytest
 
 from support import control, postern as posterns, processes, wait
 from test_posternctl import DONE, REFUSED, ctl
+from support.client import Client
 from support.visitors import Visitors
 
 
@@ -61,7 +63,7 @@ def test_new_program_runs_and_sessions_of_the_old_one_go_on(start, backend, prog
         one.quit()
     wait.until(lambda: not any(processes.alive(pid) for pid in old_reactors),
                "the end of the old reactor")
-    postern.wait_for_record(msg=posterns.re.compile("of the former program has ended"))
+    postern.wait_for_record(msg=posterns.re.compile("has finished its sessions"))
     assert len(backend.sessions) == 2 and all(len(s.messages) == 1 for s in backend.sessions)
 
 
@@ -101,6 +103,176 @@ def test_bad_configuration_changes_nothing(start, backend, program):
     postern.configure()
     with postern.log_in() as one:
         one.quit()
+
+
+# what the next program needs, and cannot have
+
+def _port_in_use(postern, held):
+    held.listen(1)
+    return {"listen": {**postern.settings["listen"],
+                       "other": {"address": "%s:%d" % held.getsockname()}}}
+
+
+def _foreign_address(postern, held):
+    return {"listen": {**postern.settings["listen"],
+                       "other": {"address": f"192.0.2.1:{held.getsockname()[1]}"}}}
+
+
+def _busy_metrics_port(_, held):
+    held.listen(1)
+    return {"admin": {"metrics": "%s:%d" % held.getsockname()}}
+
+
+def _no_place_for_the_socket(postern, _):
+    return {"admin": {"socket": postern.directory / "missing" / "deeper" / "control"}}
+
+
+def _no_certificate(postern, _):
+    return {"tls": {"certificate": postern.directory / "missing.pem"}}
+
+
+def _no_place_for_the_log(postern, _):
+    return {"log": {"destination": "file", "file": postern.directory / "missing" / "log"}}
+
+
+@pytest.mark.parametrize("change, why", [
+    (_port_in_use, "cannot listen on .*: Address already in use"),
+    (_foreign_address, "cannot listen on .*: Cannot assign requested address"),
+    (_busy_metrics_port, "admin: .* cannot be opened: Address already in use"),
+    (_no_place_for_the_socket, "admin: .* cannot be opened: No such file or directory"),
+    (_no_certificate, "missing.pem"),
+    (_no_place_for_the_log, "log: file: .* cannot be opened: No such file or directory")])
+def test_upgrade_that_could_not_serve_is_refused_and_ends_nothing(start, backend, program, change,
+                                                                  why):
+    postern = start(backend)
+    reactors, inode = postern.team("reactor", 1), binary_of(postern.pid)
+    with postern.log_in() as one, socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        postern.configure(**change(postern, held))
+        replace(program)
+        postern.signal(signal.SIGUSR2)
+        postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
+        assert postern.find_records(level="error", msg=posterns.re.compile("^upgrade: .*" + why))
+        assert postern.pids("reactor") == reactors and binary_of(postern.pid) == inode
+        postern.log_in().quit()
+        one.quit()
+    assert control.get(postern, "/status")["state"] == "serving"
+    postern.stop()
+
+
+CHANGED_MEANWHILE = """#!/bin/sh
+# Whoever replaces files does so just between the question and the program's start
+case " $* " in *" -n "*) {binary} "$@" || exit; {change} ;; *) exec {binary} "$@" ;; esac
+"""
+MEANWHILE = {"configuration": "echo this is none >{postern.configuration_path}",
+             "certificate": "echo this is none >{certificate}"}
+
+
+@pytest.fixture(params=MEANWHILE)
+def overtaken(start, backend, program, scratch, certificates, request):
+    """A Postern whose next program finds a file changed that was good when it was asked; and
+    how to mend that."""
+    good = certificates.certificate
+    certificate = scratch / "certificate.pem"
+    shutil.copy(good, certificate)
+    postern = start(backend, tls={"certificate": certificate})
+    shutil.copy(posterns.BINARY, scratch / "next")
+    change = MEANWHILE[request.param].format(postern=postern, certificate=certificate)
+    replace(program, CHANGED_MEANWHILE.format(binary=scratch / "next", change=change))
+
+    def mend():
+        shutil.copy(good, certificate)
+        postern.configure()
+    return postern, mend
+
+
+def test_file_that_changes_during_an_upgrade_ends_nothing(overtaken):
+    """What was there goes on until the new program can serve."""
+    postern, mend = overtaken
+    reactors = postern.team("reactor", 1)
+    with postern.log_in() as one:
+        postern.signal(signal.SIGUSR2)
+        postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
+        assert postern.pids("reactor") == reactors
+        with postern.log_in() as two:
+            assert control.get(postern, "/status")["state"] == "serving"
+            assert control.get(postern, "/sessions")["total"] == 2
+            two.quit()
+        mend()
+        postern.reload()
+        postern.log_in().quit()
+        one.send_message("a@b.test", ["c@d.test"], b"one\r\n")
+        one.quit()
+    wait.until(lambda: reactors[0] not in postern.pids("reactor"), "the end of the old reactor")
+
+
+def test_refused_upgrade_can_be_stopped(overtaken):
+    postern, _ = overtaken
+    with postern.log_in() as one:
+        postern.signal(signal.SIGUSR2)
+        postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
+        postern.signal(signal.SIGTERM)
+        one.reply(421)
+        one.expect_closed()
+    assert postern.wait() == 0
+
+
+def test_refused_upgrade_can_be_tried_again(overtaken, program, scratch):
+    postern, mend = overtaken
+    postern.signal(signal.SIGUSR2)
+    postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
+    mend()
+    shutil.copy(scratch / "next", program.with_suffix(".good"))
+    program.with_suffix(".good").rename(program)
+    upgrade(postern)
+    postern.log_in().quit()
+
+
+def test_processes_of_before_are_replaced_after_a_refused_upgrade(overtaken):
+    """Helpers at once, a reactor as soon as there is a certificate."""
+    postern, mend = overtaken
+    postern.forgive()
+    reactor, workers = postern.sole("reactor"), postern.team("auth worker", 2)
+    postern.signal(signal.SIGUSR2)
+    postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    wait.until(lambda: len(set(postern.pids("auth worker")) - set(workers)) == 2, "new workers")
+    postern.log_in().quit()
+    os.kill(reactor, signal.SIGKILL)
+    mend()
+    wait.until(lambda: set(postern.pids("reactor")) - {reactor}, "a new reactor")
+    postern.log_in().quit()
+
+
+@pytest.mark.parametrize("overtaken", ["configuration"], indirect=True)
+def test_client_waits_for_a_program_that_finds_nothing_to_go_on_with(overtaken, program):
+    """From a program that has let its reactors go before it knew: nothing serves for a while."""
+    postern, mend = overtaken
+    script = program.read_text().replace('"$@" ||', '"$@" >/dev/null ||')
+    replace(program, script)
+    postern.signal(signal.SIGUSR2)
+    postern.wait_for_record(level="error", msg=posterns.re.compile(
+        "^upgrade refused: nothing serves until "))
+    with Client(postern.implicit) as one:
+        mend()
+        postern.wait_for_record(msg=posterns.re.compile("^serving: "), count=2)
+        one.handshake()
+        one.greeting()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_frozen_auth_worker_of_the_former_program_is_ended(start, backend, program, times):
+    """With its reactor, however many upgrades ago that was."""
+    postern = start(backend)
+    worker = postern.team("auth worker", 2)[0]
+    with postern.log_in() as one:
+        processes.freeze(worker)
+        for _ in range(times):
+            upgrade(postern)
+        assert processes.alive(worker)
+        one.quit()
+    wait.until(lambda: not processes.alive(worker), "the end of the worker")
 
 
 def test_what_was_held_against_somebody_is_not_forgotten(start, backend, program):
@@ -175,7 +347,7 @@ def test_counters_do_not_go_back(start, backend, program):
     one.send_message("a@b.test", ["c@d.test"], b"two\r\n")
     assert control.metrics(postern)["postern_messages_total"] == 2
     one.quit()
-    postern.wait_for_record(msg=posterns.re.compile("of the former program has ended"))
+    postern.wait_for_record(msg=posterns.re.compile("has finished its sessions"))
     after = control.metrics(postern)
     assert after["postern_messages_total"] == 2
     assert after['postern_sessions{state="relay"}'] == 0
@@ -243,7 +415,8 @@ def test_the_former_program_hears_of_the_level_of_the_log(start, backend, progra
 
 
 STRANGER = """#!/bin/sh
-# An upgrade from a program whose reactors cannot be asked
+# An upgrade from a program whose reactors cannot be asked, and must not go on
+case " $* " in *" -n "*) exec {binary} "$@" >/dev/null ;; esac
 POSTERN_UPGRADE=$(printf '%s' "$POSTERN_UPGRADE" | sed 's/^{words}.*/\\1{instead}/')
 export POSTERN_UPGRADE
 exec {binary} "$@"

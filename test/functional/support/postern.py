@@ -149,6 +149,11 @@ class Postern:
                 self.kill()
                 raise
 
+    @property
+    def settings(self):
+        """As the file has them now."""
+        return self._settings
+
     def configure(self, **changes):
         """Writes the file anew, with changes that stay."""
         self._settings = merge(self._settings, changes)

@@ -39,6 +39,12 @@ def _children(pid, states):
     return sorted(found)
 
 
+def freeze(pid):
+    """As a debugger, a full swap or a stalled file system does it; returns when it has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    wait.until(lambda: stat(pid)[1] == "T", f"the stop of process {pid}")
+
+
 def children(pid):
     """Pids of the living children, oldest first."""
     return _children(pid, lambda state: state not in "ZX")

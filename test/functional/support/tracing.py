@@ -1,6 +1,9 @@
 """System calls of a process, told by strace."""
 
 import collections
+import contextlib
+import ctypes
+import os
 import re
 import shutil
 import subprocess
@@ -8,6 +11,21 @@ import subprocess
 import pytest
 
 _CALL = re.compile(r"(\w+)\(")
+
+
+_PTRACE_SEIZE = 0x4206
+
+
+@contextlib.contextmanager
+def held(pid):
+    """A debugger that does not look: what it holds is not gone for its parent before it is here."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(_PTRACE_SEIZE, pid, None, None) < 0:
+        pytest.skip(f"no debugger may hold a process: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield
+    finally:
+        os.waitpid(pid, 0x40000000)  # __WALL
 
 
 class Trace:
