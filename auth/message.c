@@ -3,8 +3,8 @@
  * fixed numbers, then strings that carry their lengths. Integers are
  * little-endian and written byte by byte, so no struct is ever sent.
  *
- *   "PA" version type id(8)   user password client_host          request
- *   "PA" version type id(8)   result(1) delay(4) login reason    verdict
+ *   "PA" version type id(8)   user password client_host                  request, return
+ *   "PA" version type id(8)   result(1) last(1) delay(4) login reason    verdict
  *
  * Writers and readers walk one table of strings, so that what one refuses the
  * other does not write. Sends nothing and logs nothing.
@@ -15,11 +15,11 @@
 
 #define MAGIC_0     'P'
 #define MAGIC_1     'A'
-#define VERSION     1
+#define VERSION     2
 #define HEADER_SIZE 12
 #define LENGTH_SIZE 2
 
-enum message_type { TYPE_REQUEST = 1, TYPE_VERDICT = 2 };
+enum message_type { TYPE_REQUEST = 1, TYPE_VERDICT = 2, TYPE_RETURN = 3 };
 
 struct text_field {
     size_t offset, limit;
@@ -49,7 +49,7 @@ _Static_assert(AUTH_MESSAGE_LIMIT >= HEADER_SIZE + 3 * LENGTH_SIZE + SASL_USER_L
                                          SASL_PASSWORD_LIMIT + ADDRESS_HOST_SIZE,
                "the longest request fits");
 _Static_assert(AUTH_MESSAGE_LIMIT >=
-                   HEADER_SIZE + 5 + 2 * LENGTH_SIZE + AUTH_LOGIN_LIMIT + AUTH_REASON_LIMIT,
+                   HEADER_SIZE + 6 + 2 * LENGTH_SIZE + AUTH_LOGIN_LIMIT + AUTH_REASON_LIMIT,
                "the longest verdict fits");
 
 static bool text_valid(const struct text_field *field, const char *text, size_t length)
@@ -104,16 +104,28 @@ static char *put_texts(char *at, const struct text_field *fields, size_t count,
     return at;
 }
 
-size_t auth_message_write_request(const struct auth_message_request *request,
-                                  char out[static AUTH_MESSAGE_LIMIT])
+static size_t write_credentials(const struct auth_message_request *request,
+                                enum message_type type, char out[static AUTH_MESSAGE_LIMIT])
 {
-    char *at = put_header(out, TYPE_REQUEST, request->id);
+    char *at = put_header(out, type, request->id);
     at = put_texts(at, request_texts, COUNT(request_texts), request);
     if (!at) {
         explicit_bzero(out, AUTH_MESSAGE_LIMIT);
         return 0;
     }
     return (size_t)(at - out);
+}
+
+size_t auth_message_write_request(const struct auth_message_request *request,
+                                  char out[static AUTH_MESSAGE_LIMIT])
+{
+    return write_credentials(request, TYPE_REQUEST, out);
+}
+
+size_t auth_message_write_return(const struct auth_message_request *request,
+                                 char out[static AUTH_MESSAGE_LIMIT])
+{
+    return write_credentials(request, TYPE_RETURN, out);
 }
 
 size_t auth_message_write_verdict(const struct auth_message_verdict *verdict,
@@ -123,6 +135,7 @@ size_t auth_message_write_verdict(const struct auth_message_verdict *verdict,
         return 0;
     char *at = put_header(out, TYPE_VERDICT, verdict->id);
     at = put_number(at, verdict->result, 1);
+    at = put_number(at, verdict->is_last, 1);
     at = put_number(at, verdict->delay_ms, 4);
     at = put_texts(at, verdict_texts, COUNT(verdict_texts), verdict);
     return at ? (size_t)(at - out) : 0;
@@ -172,25 +185,38 @@ static bool take_texts(struct cursor *in, const struct text_field *fields, size_
     return in->left == 0;
 }
 
-bool auth_message_read_request(const char *bytes, size_t length,
-                               struct auth_message_request *out)
+static bool read_credentials(const char *bytes, size_t length, enum message_type type,
+                             struct auth_message_request *out)
 {
     struct cursor in = {bytes, length};
 
     memset(out, 0, sizeof *out);
-    if (take_header(&in, TYPE_REQUEST, &out->id) &&
+    if (take_header(&in, type, &out->id) &&
         take_texts(&in, request_texts, COUNT(request_texts), out))
         return true;
     explicit_bzero(out, sizeof *out);
     return false;
 }
 
+bool auth_message_read_request(const char *bytes, size_t length,
+                               struct auth_message_request *out)
+{
+    return read_credentials(bytes, length, TYPE_REQUEST, out);
+}
+
+bool auth_message_read_return(const char *bytes, size_t length,
+                              struct auth_message_request *out)
+{
+    return read_credentials(bytes, length, TYPE_RETURN, out);
+}
+
 static bool take_verdict(struct cursor *in, struct auth_message_verdict *out)
 {
-    uint64_t result = 0, delay = 0;
+    uint64_t result = 0, last = 0, delay = 0;
     if (!take_header(in, TYPE_VERDICT, &out->id) || !take_number(in, 1, &result) ||
-        !take_number(in, 4, &delay))
+        !take_number(in, 1, &last) || !take_number(in, 4, &delay) || last > 1)
         return false;
+    out->is_last = last == 1;
     out->result = (enum auth_result)result;
     out->delay_ms = (uint32_t)delay;
     return take_texts(in, verdict_texts, COUNT(verdict_texts), out) && verdict_valid(out);

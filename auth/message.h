@@ -1,6 +1,7 @@
 /*
  * What the reactor and an auth worker say to each other, as datagrams on a
- * SOCK_SEQPACKET pair: one request, one verdict. Pure encoders and decoders;
+ * SOCK_SEQPACKET pair: one request, one verdict, or the request again from a worker that cannot
+ * decide anything any more. Pure encoders and decoders;
  * both sides treat the other as hostile, so every length is checked and a
  * string that holds a NUL or a control character is refused.
  */
@@ -38,6 +39,7 @@ enum auth_result {
 struct auth_message_verdict {
     uint64_t id;
     enum auth_result result;
+    bool is_last;                     /* the worker is spoiled, and asks for no more requests */
     uint32_t delay_ms;                /* what the modules asked for with pam_fail_delay() */
     char login[AUTH_LOGIN_LIMIT + 1]; /* when accepted: who PAM says it is; otherwise empty */
     /* "pam_authenticate: Authentication failure"; for the log only */
@@ -47,18 +49,22 @@ struct auth_message_verdict {
 #define AUTH_MESSAGE_LIMIT 2048 /* bytes; larger than every message */
 
 /*
- * Both return the length written; 0 if the message is not one that may be sent: a user,
+ * All return the length written; 0 if the message is not one that may be sent: a user,
  * password or host that is empty, over-long or holds bytes it must not, a login without
  * acceptance.
  */
 size_t auth_message_write_request(const struct auth_message_request *request,
                                   char out[static AUTH_MESSAGE_LIMIT]);
+size_t auth_message_write_return(const struct auth_message_request *request,
+                                 char out[static AUTH_MESSAGE_LIMIT]);
 size_t auth_message_write_verdict(const struct auth_message_verdict *verdict,
                                   char out[static AUTH_MESSAGE_LIMIT]);
 
-/* Both return false, with *out zeroed, for anything that the writers above do not write. */
+/* All return false, with *out zeroed, for anything that the writers above do not write. */
 MUST_USE bool auth_message_read_request(const char *bytes, size_t length,
                                         struct auth_message_request *out);
+MUST_USE bool auth_message_read_return(const char *bytes, size_t length,
+                                       struct auth_message_request *out);
 MUST_USE bool auth_message_read_verdict(const char *bytes, size_t length,
                                         struct auth_message_verdict *out);
 

@@ -221,9 +221,18 @@ bool pam_service_exists(const struct auth_worker_options *options,
     return false;
 }
 
-void pam_login(const struct auth_worker_options *options, struct auth_message_request *request,
-               struct auth_message_verdict *verdict)
+static enum pam_login_end end_of(int status, const struct auth_message_verdict *verdict)
 {
+    if (status == PAM_ABORT || status == PAM_BUF_ERR)
+        return PAM_LOGIN_BROKEN;
+    return verdict->result == AUTH_UNAVAILABLE ? PAM_LOGIN_UNDECIDED : PAM_LOGIN_DECIDED;
+}
+
+enum pam_login_end pam_login(const struct auth_worker_options *options,
+                             const struct auth_message_request *request,
+                             struct auth_message_verdict *verdict)
+{
+    enum pam_login_end end = PAM_LOGIN_UNDECIDED;
     struct conversation conversation = {.request = request};
     const struct pam_conv conv = {converse, &conversation};
     pam_handle_t *handle = NULL;
@@ -233,13 +242,17 @@ void pam_login(const struct auth_worker_options *options, struct auth_message_re
     verdict->result = AUTH_UNAVAILABLE;
     if (pam_service_exists(options, verdict->reason)) {
         int status = open_handle(options, request->user, &conv, &handle);
-        if (status != PAM_SUCCESS)
+        if (status != PAM_SUCCESS) {
             describe(verdict, "pam_start", status);
-        else
-            pam_end(handle, log_in(handle, request, verdict));
+            end = PAM_LOGIN_NOT_STARTED;
+        } else {
+            status = log_in(handle, request, verdict);
+            end = end_of(status, verdict);
+            pam_end(handle, status);
+        }
     }
     verdict->delay_ms = conversation.delay_ms;
-    explicit_bzero(request->password, sizeof request->password);
+    return end;
 }
 
 bool pam_login_prepare(const struct auth_worker_options *options)

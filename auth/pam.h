@@ -24,12 +24,21 @@ MUST_USE bool pam_service_exists(const struct auth_worker_options *options,
  */
 enum auth_result pam_login_result(int code);
 
+/* How libpam itself got on, whatever the verdict is. */
+enum pam_login_end {
+    PAM_LOGIN_NOT_STARTED, /* pam_start() failed */
+    PAM_LOGIN_BROKEN,      /* PAM_ABORT or PAM_BUF_ERR: nothing about the person */
+    PAM_LOGIN_UNDECIDED,   /* any other outage */
+    PAM_LOGIN_DECIDED,     /* accepted or rejected */
+};
+
 /*
- * Fills *verdict for *request and overwrites the request's password before it returns.
- * PAM_RHOST is the client's address, PAM_TTY "smtp". In the conversation, a prompt with echo
- * off gets the password, one with echo on the user name; information is passed over.
+ * Fills *verdict for *request, whose password stays for the caller to overwrite. PAM_RHOST is
+ * the client's address, PAM_TTY "smtp". In the conversation, a prompt with echo off gets the
+ * password, one with echo on the user name; information is passed over.
  */
-void pam_login(const struct auth_worker_options *options, struct auth_message_request *request,
-               struct auth_message_verdict *verdict);
+enum pam_login_end pam_login(const struct auth_worker_options *options,
+                             const struct auth_message_request *request,
+                             struct auth_message_verdict *verdict);
 
 #endif

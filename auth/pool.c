@@ -41,56 +41,121 @@ static void slot_close(struct slot *slot)
     slot->event = NULL;
 }
 
+/* Asks the owner for another worker; the slot is closed. */
+static void slot_report(const struct slot *slot, enum auth_pool_loss loss, const char *reason)
+{
+    const struct auth_pool_options *options = &slot->pool->options;
+    options->fault(options->fault_context, (unsigned)(slot - slot->pool->slots), loss, reason);
+}
+
 /* Ends the slot's request and asks the owner for another worker. */
 static void slot_fault(struct slot *slot, const char *reason)
 {
-    const struct auth_pool_options *options = &slot->pool->options;
-    auth_pool_fault *fault = options->fault;
-    void *context = options->fault_context;
-    unsigned number = (unsigned)(slot - slot->pool->slots);
     struct auth_request *request = slot_release(slot);
 
     slot_close(slot);
     if (request)
         request_give_up(request, reason);
-    fault(context, number, reason);
+    slot_report(slot, AUTH_WORKER_LOST, reason);
 }
 
-static void slot_take_verdict(struct slot *slot, const char *bytes, size_t length)
+static void slot_take_verdict(struct slot *slot, const struct auth_message_verdict *verdict)
+{
+    struct auth_request *request = slot_release(slot);
+    unsigned limit = slot->pool->options.logins_per_worker;
+    bool is_spent = ++slot->decided >= limit && limit > 0;
+
+    if (verdict->is_last || is_spent)
+        slot_close(slot);
+    request_decide(request, verdict);
+    if (verdict->is_last) {
+        slot_report(slot, AUTH_WORKER_SPOILED, "a PAM module has spoiled it");
+    } else if (is_spent) {
+        char reason[64];
+        snprintf(reason, sizeof reason, "it has decided %u logins", limit);
+        slot_report(slot, AUTH_WORKER_SPENT, reason);
+    }
+}
+
+static void slot_take_return(struct slot *slot, struct auth_message_request *returned)
+{
+    struct auth_request *request = slot_release(slot);
+
+    slot_close(slot);
+    request_ask_again(request, returned);
+    slot_report(slot, AUTH_WORKER_SPOILED, "a PAM module has spoiled it");
+}
+
+static void slot_take_answer(struct slot *slot, const char *bytes, size_t length)
 {
     struct auth_message_verdict verdict;
+    struct auth_message_request returned = {0};
 
     if (!slot->request)
         slot_fault(slot, "it spoke without being asked");
-    else if (length > AUTH_MESSAGE_LIMIT || !auth_message_read_verdict(bytes, length, &verdict))
+    else if (length > AUTH_MESSAGE_LIMIT)
+        slot_fault(slot, "malformed verdict");
+    else if (auth_message_read_return(bytes, length, &returned)) {
+        if (returned.id == slot->request->id && strcmp(returned.user, slot->request->user) == 0)
+            slot_take_return(slot, &returned);
+        else
+            slot_fault(slot, "another request given back");
+    } else if (!auth_message_read_verdict(bytes, length, &verdict))
         slot_fault(slot, "malformed verdict");
     else if (verdict.id != slot->request->id)
         slot_fault(slot, "verdict on another request");
     else
-        request_decide(slot_release(slot), &verdict);
+        slot_take_verdict(slot, &verdict);
+    explicit_bzero(&returned, sizeof returned);
+}
+
+/* The worker has spoken or gone. */
+static void slot_read(struct slot *slot)
+{
+    char bytes[AUTH_MESSAGE_LIMIT];
+    ssize_t length =
+        recv(event_get_fd(slot->event), bytes, sizeof bytes, MSG_DONTWAIT | MSG_TRUNC);
+    if (length > 0)
+        slot_take_answer(slot, bytes, (size_t)length);
+    else if (length == 0 || (errno != EAGAIN && errno != EINTR))
+        slot_fault(slot, "the worker has gone");
+    explicit_bzero(bytes, sizeof bytes);
 }
 
 /* The worker has spoken or gone, or (a timeout is set while it is busy) it is past its time. */
 static void on_slot(evutil_socket_t socket, short what, void *context)
 {
     struct slot *slot = context;
-    char bytes[AUTH_MESSAGE_LIMIT];
+    (void)socket;
 
-    if (!(what & EV_READ)) {
-        char reason[64];
-        snprintf(reason, sizeof reason, "no verdict in %g s",
-                 slot->pool->options.timeout_ms / 1000.0);
-        slot_fault(slot, reason);
+    if (what & EV_READ) {
+        slot_read(slot);
         return;
     }
-    ssize_t length = recv(socket, bytes, sizeof bytes, MSG_DONTWAIT | MSG_TRUNC);
-    if (length > 0)
-        slot_take_verdict(slot, bytes, (size_t)length);
-    else if (length == 0 || (errno != EAGAIN && errno != EINTR))
+    char reason[64];
+    snprintf(reason, sizeof reason, "no verdict in %g s",
+             slot->pool->options.timeout_ms / 1000.0);
+    slot_fault(slot, reason);
+}
+
+void auth_pool_worker_ended(struct auth_pool *pool, unsigned number)
+{
+    if (number >= pool->options.workers)
+        return;
+    struct slot *slot = &pool->slots[number];
+    if (slot->event)
+        slot_read(slot);
+    if (slot->event)
         slot_fault(slot, "the worker has gone");
 }
 
-/* What counts for the share of an address: what a worker has, and what is held after that. */
+void auth_pool_keep_workers(struct auth_pool *pool)
+{
+    pool->options.logins_per_worker = 0;
+}
+
+/* What counts for the share of an address: what a worker has or has given back, and what is
+ * held after that. */
 static unsigned share_taken(const struct auth_pool *pool, const struct address_key *client)
 {
     const struct auth_request *request;
@@ -98,20 +163,31 @@ static unsigned share_taken(const struct auth_pool *pool, const struct address_k
     for (unsigned i = 0; i < pool->options.workers; i++)
         taken += pool->slots[i].request &&
                  address_key_equal(&pool->slots[i].request->client_key, client);
+    for (request = TAILQ_FIRST(&pool->waiting); request && request->is_again;
+         request = TAILQ_NEXT(request, waiting_entry))
+        taken += address_key_equal(&request->client_key, client);
     TAILQ_FOREACH(request, &pool->held, held_entry)
     taken += request->asked_ms > 0 && !request->is_with_worker &&
              address_key_equal(&request->client_key, client);
     return taken;
 }
 
-/* The first that waits, whose client may have one more slot and is not put off; NULL: none. */
-static struct auth_request *next_request(struct auth_pool *pool, uint64_t now_ms)
+/* A request that was given back keeps its address's place, and waits for a new worker. */
+static bool may_have(const struct slot *slot, const struct auth_request *request)
 {
+    if (request->is_again)
+        return slot->decided == 0;
+    return share_taken(slot->pool, &request->client_key) < slot->pool->options.share;
+}
+
+/* The first that waits, that the slot may have and that is not put off; NULL: none. */
+static struct auth_request *next_request(struct slot *slot, uint64_t now_ms)
+{
+    struct auth_pool *pool = slot->pool;
     struct auth_request *request, *next;
     for (request = TAILQ_FIRST(&pool->waiting); request; request = next) {
         next = TAILQ_NEXT(request, waiting_entry);
-        if (share_taken(pool, &request->client_key) < pool->options.share &&
-            request_may_begin(request, now_ms))
+        if (may_have(slot, request) && request_may_begin(request, now_ms))
             return request;
     }
     return NULL;
@@ -143,13 +219,14 @@ static void on_dispatch(evutil_socket_t fd, short what, void *context)
     uint64_t now_ms = clock_now_ms();
     (void)fd;
     (void)what;
-    for (unsigned i = 0; i < pool->options.workers; i++) {
-        if (!slot_idle(&pool->slots[i]))
-            continue;
-        struct auth_request *request = next_request(pool, now_ms);
+    unsigned count = pool->options.workers, first = pool->next_slot;
+    for (unsigned i = 0; i < count && !TAILQ_EMPTY(&pool->waiting); i++) {
+        struct slot *slot = &pool->slots[(first + i) % count];
+        struct auth_request *request = slot_idle(slot) ? next_request(slot, now_ms) : NULL;
         if (!request)
-            return;
-        slot_send(&pool->slots[i], request, now_ms);
+            continue;
+        pool->next_slot = (first + i + 1) % count;
+        slot_send(slot, request, now_ms);
     }
 }
 
@@ -212,10 +289,11 @@ void auth_pool_attach(struct auth_pool *pool, unsigned number, int socket)
         request = slot_release(slot);
         slot_close(slot);
     }
+    slot->decided = 0;
     slot->event = event_new(pool->base, socket, EV_READ | EV_PERSIST, on_slot, slot);
     if (!slot->event) {
         close(socket);
-        pool->options.fault(pool->options.fault_context, number, "no memory for its socket");
+        slot_report(slot, AUTH_WORKER_LOST, "no memory for its socket");
     } else if (evutil_make_socket_nonblocking(socket) != 0 ||
                event_add(slot->event, NULL) != 0) {
         slot_fault(slot, "its socket cannot be watched");

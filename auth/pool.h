@@ -13,9 +13,13 @@
  * address's share until then. So the time for which the next login of that
  * address waits does not show how long PAM took.
  *
- * A worker that is past its time, dies or talks nonsense loses its slot: its
- * request gets AUTH_UNAVAILABLE and the owner is asked, through
- * auth_pool_fault, for a new one. The worker's time begins when it gets the
+ * Idle workers take turns, so one that fails at once gets its share of the
+ * logins and no more. A worker that is past its time, dies or talks nonsense
+ * loses its slot: its request gets AUTH_UNAVAILABLE and the owner is asked,
+ * through auth_pool_fault, for a new one. So does a worker that has decided its
+ * number of logins, and one that a PAM module has spoiled. If that one gives
+ * its request back, the request goes to a worker that has decided nothing yet,
+ * once. The worker's time begins when it gets the
  * request, the client's when it asks: a long queue makes clients give up, but
  * kills no worker that has only just begun.
  *
@@ -38,11 +42,18 @@
 struct auth_pool;
 struct auth_request;
 
+enum auth_pool_loss {
+    AUTH_WORKER_LOST,    /* it died, hangs or talks nonsense */
+    AUTH_WORKER_SPOILED, /* by a PAM module, as it says itself */
+    AUTH_WORKER_SPENT,   /* it has decided its number of logins */
+};
+
 /*
- * The slot's socket is closed; the worker behind it is to be killed and replaced. May call
+ * The slot's socket is closed; its worker is to be killed and replaced. May call
  * auth_pool_attach() at once, but not auth_pool_free().
  */
-typedef void auth_pool_fault(void *context, unsigned slot, const char *reason);
+typedef void auth_pool_fault(void *context, unsigned slot, enum auth_pool_loss loss,
+                             const char *reason);
 
 /* Where a login comes from. */
 struct auth_client {
@@ -67,6 +78,7 @@ struct auth_pool_options {
     unsigned share;   /* slots that one address may hold; 0: half of them, at least one */
     /* Requests that may wait for a worker; a further one is refused at once. */
     unsigned queue_limit;
+    unsigned logins_per_worker; /* then it is replaced; 0: never */
     /* From submission to verdict, waiting included; and what a worker may take for one. */
     uint32_t timeout_ms;
     uint32_t failure_delay_ms; /* see schedule.h */
@@ -89,6 +101,15 @@ void auth_pool_free(struct auth_pool *pool);
  * A worker that still held the slot is forgotten without auth_pool_fault, and its request ends.
  */
 void auth_pool_attach(struct auth_pool *pool, unsigned slot, int socket);
+
+/*
+ * The process of this slot's worker has ended, even if a child of it still holds the socket.
+ * Does nothing if the slot has lost its worker already. An answer that it left is taken.
+ */
+void auth_pool_worker_ended(struct auth_pool *pool, unsigned slot);
+
+/* Nobody replaces workers from now on: those that are spent stay. */
+void auth_pool_keep_workers(struct auth_pool *pool);
 
 struct auth_outcome {
     const struct auth_message_verdict *verdict; /* valid during the callback */

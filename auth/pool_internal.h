@@ -14,6 +14,7 @@ struct slot {
     struct auth_pool *pool;
     struct event *event;          /* on the worker's socket; NULL: no worker */
     struct auth_request *request; /* what the worker is busy with; NULL: nothing */
+    unsigned decided;             /* logins, by this worker */
 };
 
 /* A request is freed once it is settled, or its client has gone, and no worker has it. */
@@ -23,6 +24,7 @@ struct auth_request {
     bool is_open;            /* undecided, with a deadline */
     bool is_waiting;         /* for a worker */
     bool is_with_worker;     /* perhaps longer than the client waits */
+    bool is_again;           /* a spoiled worker gave it back: only a new one may have it */
     bool is_decided;         /* by PAM, by a limit or by a deadline */
     bool is_held;            /* decided, and not settled yet */
     auth_callback *callback; /* NULL: the client has gone */
@@ -39,7 +41,7 @@ struct auth_request {
     struct event timer;                  /* while it is held */
     struct auth_message_verdict verdict; /* once it is decided */
     size_t length;
-    char datagram[AUTH_MESSAGE_LIMIT]; /* overwritten as soon as it is sent */
+    char datagram[AUTH_MESSAGE_LIMIT]; /* overwritten as soon as it is sent or not needed */
 };
 
 TAILQ_HEAD(request_list, auth_request);
@@ -48,10 +50,11 @@ struct auth_pool {
     struct event_base *base;
     struct auth_pool_options options;
     struct auth_schedule schedule;
-    struct request_list open; /* also the order of deadlines: all have the same time */
-    struct request_list waiting;
+    struct request_list open;    /* also the order of deadlines: all have the same time */
+    struct request_list waiting; /* those that were given back come first */
     struct request_list held;
     unsigned waiting_count;
+    unsigned next_slot; /* whose turn it is, if it is idle */
     uint64_t last_id;
     struct event *deadline; /* pending whenever `open` is not empty */
     struct event *dispatch; /* made active when a waiting request may have got its chance */
@@ -78,6 +81,9 @@ void request_begin(struct auth_request *request, uint64_t now_ms);
 /* PAM has answered, or its worker has gone, which no longer has the request. Calls back now or
  * when the verdict is settled, unless the request was decided before. It may be gone. */
 void request_decide(struct auth_request *request, const struct auth_message_verdict *verdict);
+/* Its worker, which no longer has it, could not decide and has given it back. Makes it wait for
+ * a new worker, or gives it up if that has happened before or its client has gone. */
+void request_ask_again(struct auth_request *request, struct auth_message_request *returned);
 /* Decides it as AUTH_UNAVAILABLE with this reason. */
 void request_give_up(struct auth_request *request, const char *reason);
 /* Ends it without a callback, wherever it is. */

@@ -4,7 +4,8 @@
  * pool.h, and by pool.c for what workers say. Never calls back from a submit.
  *
  *   open, waiting ──> open, with a worker ──> decided ──> held ──> settled
- *         └──────────── put off, late ───────────┘
+ *       │      ^──── given back, once ─┘           ^
+ *       └──────────── put off, late ───────────────┘
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,7 @@ static void decide(struct auth_request *request, const struct auth_message_verdi
     const struct auth_schedule *schedule = &request->pool->schedule;
     leave_open(request);
     leave_waiting(request);
+    explicit_bzero(request->datagram, sizeof request->datagram);
     request->is_decided = true;
     request->verdict = *verdict;
     request->decided_ms = now_ms;
@@ -170,6 +172,24 @@ void request_give_up(struct auth_request *request, const char *reason)
     struct auth_message_verdict verdict = {.id = request->id, .result = AUTH_UNAVAILABLE};
     snprintf(verdict.reason, sizeof verdict.reason, "%s", reason);
     conclude(request, &verdict, clock_now_ms());
+}
+
+/* Still open, as its client's time goes on. */
+void request_ask_again(struct auth_request *request, struct auth_message_request *returned)
+{
+    struct auth_pool *pool = request->pool;
+    address_host(&request->client, returned->client_host);
+    if (!request->is_decided && !request->is_again && request->callback)
+        request->length = auth_message_write_request(returned, request->datagram);
+    else
+        request->length = 0;
+    if (request->length == 0) {
+        request_give_up(request, "a PAM module has spoiled the auth worker");
+        return;
+    }
+    request->is_again = request->is_waiting = true;
+    TAILQ_INSERT_HEAD(&pool->waiting, request, waiting_entry);
+    pool->waiting_count++;
 }
 
 /* Held for no time, so that the callback does not come while the queue is looked through. */
@@ -294,4 +314,6 @@ void auth_request_cancel(struct auth_request *request)
     leave_open(request);
     if (request->asked_ms == 0)
         request_drop(request);
+    else if (request->is_waiting)
+        request_give_up(request, "a PAM module has spoiled the auth worker");
 }

@@ -62,10 +62,23 @@ bool sasl_name_valid(const char *name, size_t length)
     return true;
 }
 
+static enum sasl_status malformed(struct sasl *sasl, const char *fault)
+{
+    sasl->fault = fault;
+    return SASL_MALFORMED;
+}
+
+#define TEXT_OF_NUMBER(number) #number
+#define TEXT_OF(macro)         TEXT_OF_NUMBER(macro)
+
 static enum sasl_status set_user(struct sasl *sasl, const char *name, size_t length)
 {
+    if (length == 0)
+        return malformed(sasl, "no user name");
+    if (length > SASL_USER_LIMIT)
+        return malformed(sasl, "user name over " TEXT_OF(SASL_USER_LIMIT) " bytes");
     if (!sasl_name_valid(name, length))
-        return SASL_MALFORMED;
+        return malformed(sasl, "control character in the user name");
     memcpy(sasl->user, name, length);
     sasl->user[length] = '\0';
     return SASL_CREDENTIALS;
@@ -74,8 +87,16 @@ static enum sasl_status set_user(struct sasl *sasl, const char *name, size_t len
 /* Any bytes but NUL, at least one (RFC 4616 section 2: passwd = 1*SAFE). */
 static enum sasl_status set_password(struct sasl *sasl, const char *password, size_t length)
 {
-    if (length == 0 || length > SASL_PASSWORD_LIMIT || memchr(password, '\0', length))
-        return SASL_MALFORMED;
+    const char *nul = memchr(password, '\0', length);
+    if (length == 0) {
+        sasl->fault = "empty password";
+        return SASL_EMPTY;
+    }
+    if (length > SASL_PASSWORD_LIMIT)
+        return malformed(sasl, "password over " TEXT_OF(SASL_PASSWORD_LIMIT) " bytes");
+    if (nul)
+        return malformed(sasl, nul == password + length - 1 ? "NUL after the password"
+                                                            : "NUL in the password");
     memcpy(sasl->password, password, length);
     sasl->password[length] = '\0';
     return SASL_CREDENTIALS;
@@ -86,19 +107,21 @@ static enum sasl_status plain_take_message(struct sasl *sasl, const char *bytes,
     const char *end = bytes + length;
     const char *authzid_end = memchr(bytes, '\0', length);
     if (!authzid_end)
-        return SASL_MALFORMED;
+        return malformed(sasl, "no NUL: not a message of PLAIN");
     const char *user = authzid_end + 1;
     const char *user_end = memchr(user, '\0', (size_t)(end - user));
     if (!user_end)
-        return SASL_MALFORMED;
+        return malformed(sasl, "no NUL after the user name");
 
     const char *password = user_end + 1;
     size_t authzid_length = (size_t)(authzid_end - bytes);
     size_t user_length = (size_t)(user_end - user);
-    if (authzid_length > 0 && !sasl_name_valid(bytes, authzid_length))
-        return SASL_MALFORMED;
     enum sasl_status status = set_user(sasl, user, user_length);
-    if (status == SASL_CREDENTIALS)
+    if (status != SASL_CREDENTIALS)
+        return status;
+    if (authzid_length > 0 && !sasl_name_valid(bytes, authzid_length))
+        status = malformed(sasl, "authorization identity that is no name");
+    else
         status = set_password(sasl, password, (size_t)(end - password));
     if (status != SASL_CREDENTIALS || authzid_length == 0)
         return status;
@@ -125,21 +148,22 @@ static enum sasl_status decode_and_take(struct sasl *sasl, const char *text, siz
 {
     char bytes[BASE64_DECODED_SIZE(ENCODED_LIMIT)];
     size_t decoded = 0;
-    enum sasl_status status = SASL_MALFORMED;
 
     if (length > ENCODED_LIMIT)
-        return SASL_MALFORMED;
-    if (base64_decode(text, length, bytes, &decoded))
-        status = mechanisms[sasl->mechanism].step[sasl->step].take(sasl, bytes, decoded);
+        return malformed(sasl, "longer than names and passwords may be");
+    if (!base64_decode(text, length, bytes, &decoded))
+        return malformed(sasl, "bad base64");
+    enum sasl_status status =
+        mechanisms[sasl->mechanism].step[sasl->step].take(sasl, bytes, decoded);
     explicit_bzero(bytes, decoded);
     return status;
 }
 
-/* Ends the exchange without credentials; a refused name stays, for the log. */
+/* Ends the exchange without credentials; a name stays, for the log, unless it is cancelled. */
 static enum sasl_status fail(struct sasl *sasl, enum sasl_status status)
 {
     explicit_bzero(sasl->password, sizeof sasl->password);
-    if (status != SASL_REFUSED)
+    if (status == SASL_CANCELLED)
         explicit_bzero(sasl->user, sizeof sasl->user);
     sasl->step = (uint8_t)mechanisms[sasl->mechanism].steps;
     return status;
@@ -149,8 +173,10 @@ static enum sasl_status respond(struct sasl *sasl, const char *text, size_t leng
                                 const char **challenge)
 {
     const struct mechanism *mechanism = &mechanisms[sasl->mechanism];
-    if (sasl->step >= mechanism->steps)
-        return fail(sasl, SASL_MALFORMED);
+    if (sasl->step >= mechanism->steps) {
+        explicit_bzero(sasl->user, sizeof sasl->user);
+        return fail(sasl, malformed(sasl, "the exchange is over"));
+    }
     enum sasl_status status = decode_and_take(sasl, text, length);
     if (status != SASL_CREDENTIALS)
         return fail(sasl, status);

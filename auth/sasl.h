@@ -36,8 +36,11 @@ enum sasl_status {
     SASL_CREDENTIALS, /* user and password are there; of EXTERNAL, the user that the client
                          wants to be, or "" for whoever it is known as */
     SASL_CANCELLED,   /* the client sent "*": 501 5.7.0 (RFC 4954 section 4) */
-    SASL_MALFORMED,   /* bad base64, a control character in a name, NUL in a password, either of
-                         them empty or over-long: 501 5.5.2 */
+    SASL_MALFORMED,   /* bad base64, a control character in a name, NUL in a password, one of
+                         them over-long, no name: 501 5.5.2; `fault` says what, and `user` stays
+                         for the log if it was a name */
+    SASL_EMPTY,       /* well formed but for a password of no bytes, with which nobody may log
+                         in: 535 5.7.8; `user` and `fault` stay */
     SASL_REFUSED,     /* well formed, but an authorization identity that is not the user's own:
                          535 5.7.8; `user` stays for the log */
 };
@@ -47,6 +50,7 @@ struct sasl {
     uint8_t step;
     char user[SASL_USER_LIMIT + 1];
     char password[SASL_PASSWORD_LIMIT + 1];
+    const char *fault; /* of SASL_MALFORMED and SASL_EMPTY: what is wrong; static text */
 };
 
 /*

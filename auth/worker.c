@@ -20,34 +20,13 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "auth/health.h"
 #include "auth/message.h"
 #include "auth/pam.h"
 #include "proxy/base/log.h"
 
 /* The first descriptor behind the standard ones. */
 #define SOCKET_DESCRIPTOR 3
-
-/*
- * A terminal's Ctrl-C and hang-up are for the master, and the reactor still drains. Modules
- * start helpers and wait for them, which needs the default for SIGCHLD.
- */
-static bool set_signals(void)
-{
-    static const struct {
-        int number;
-        void (*action)(int);
-    } signals[] = {
-        {SIGPIPE, SIG_IGN}, {SIGINT, SIG_IGN},  {SIGHUP, SIG_IGN},
-        {SIGQUIT, SIG_DFL}, {SIGUSR1, SIG_IGN}, {SIGUSR2, SIG_IGN},
-        {SIGTERM, SIG_DFL}, {SIGCHLD, SIG_DFL}, {SIGALRM, SIG_DFL},
-    };
-    sigset_t none;
-
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
-        if (signal(signals[i].number, signals[i].action) == SIG_ERR)
-            return false;
-    return sigemptyset(&none) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0;
-}
 
 /*
  * Moves the socket off standard input, which a module's helper would inherit, and closes
@@ -117,10 +96,8 @@ static ssize_t receive(int socket, char *bytes, size_t size)
 
 enum served { SERVED_ONE, SERVED_LAST, SERVED_BADLY };
 
-static enum served send_verdict(int socket, const struct auth_message_verdict *verdict)
+static enum served send_answer(int socket, const char *bytes, size_t length)
 {
-    char bytes[AUTH_MESSAGE_LIMIT];
-    size_t length = auth_message_write_verdict(verdict, bytes);
     if (length > 0 && send(socket, bytes, length, MSG_NOSIGNAL) == (ssize_t)length)
         return SERVED_ONE;
     if (length > 0 && errno == EPIPE)
@@ -130,11 +107,55 @@ static enum served send_verdict(int socket, const struct auth_message_verdict *v
     return SERVED_BADLY;
 }
 
+/* What the process was like when it had served nobody. */
+static struct health at_start;
+
+/*
+ * Has a module spoiled this process? The failure itself shows it only in a process that has
+ * worked before: elsewhere a new process would fail like this one.
+ */
+static bool is_spoiled(enum pam_login_end end)
+{
+    static bool has_started, has_decided;
+    char cause[HEALTH_CAUSE_SIZE] = "libpam has failed, after logins that went well";
+    struct health now;
+
+    health_measure(&now);
+    bool is_spoiled = !health_is_good(&at_start, &now, cause) ||
+                      (end == PAM_LOGIN_NOT_STARTED && has_started) ||
+                      (end == PAM_LOGIN_BROKEN && has_decided);
+    has_started |= end != PAM_LOGIN_NOT_STARTED;
+    has_decided |= end == PAM_LOGIN_DECIDED;
+    if (is_spoiled)
+        log_warning("a PAM module has spoiled this worker: %s", cause);
+    return is_spoiled;
+}
+
+/* Answers one request; `bytes` is what it came as, and becomes the answer. */
+static enum served answer(int socket, const struct auth_worker_options *options,
+                          struct auth_message_request *request,
+                          char bytes[static AUTH_MESSAGE_LIMIT])
+{
+    struct auth_message_verdict verdict;
+    size_t length;
+
+    if (!health_restore()) {
+        log_error("auth worker: cannot restore its signals: %s", strerror(errno));
+        return SERVED_BADLY;
+    }
+    verdict.is_last = is_spoiled(pam_login(options, request, &verdict));
+    if (verdict.is_last && verdict.result == AUTH_UNAVAILABLE)
+        length = auth_message_write_return(request, bytes);
+    else
+        length = auth_message_write_verdict(&verdict, bytes);
+    explicit_bzero(request, sizeof *request);
+    return send_answer(socket, bytes, length);
+}
+
 static enum served serve(int socket, const struct auth_worker_options *options)
 {
     char bytes[AUTH_MESSAGE_LIMIT];
     struct auth_message_request request;
-    struct auth_message_verdict verdict;
 
     ssize_t length = receive(socket, bytes, sizeof bytes);
     if (length <= 0) {
@@ -149,14 +170,15 @@ static enum served serve(int socket, const struct auth_worker_options *options)
         log_error("auth worker: a malformed request of %zd bytes", length);
         return SERVED_BADLY;
     }
-    pam_login(options, &request, &verdict);
-    explicit_bzero(&request, sizeof request);
-    return send_verdict(socket, &verdict);
+    enum served served = answer(socket, options, &request, bytes);
+    explicit_bzero(bytes, sizeof bytes);
+    return served;
 }
 
 int auth_worker_run(int socket, const struct auth_worker_options *options)
 {
-    if (!set_signals() || (socket = set_descriptors(socket)) < 0) {
+    health_forget_ignored_signals();
+    if (!health_restore() || (socket = set_descriptors(socket)) < 0) {
         log_error("auth worker: cannot set itself apart: %s", strerror(errno));
         return EXIT_FAILURE;
     }
@@ -164,6 +186,7 @@ int auth_worker_run(int socket, const struct auth_worker_options *options)
         return EXIT_FAILURE;
     /* A service that is not there yet is waited for: another worker would have none either. */
     bool prepared = pam_login_prepare(options);
+    health_measure(&at_start);
     enum served served = SERVED_ONE;
     while (served == SERVED_ONE) {
         served = serve(socket, options);

@@ -6,6 +6,9 @@
  * descriptors: 0 its socket pair, 1 and 2 the log. It never sleeps for a
  * failed login: the delay that modules wish for travels back in the verdict.
  * It ends when the other side of its socket is closed.
+ *
+ * A worker that a PAM module has spoiled (health.h) says so with its verdict, or, if it has
+ * none, gives the request back for another worker. Then it gets no more of them.
  */
 #ifndef POSTERN_AUTH_WORKER_H
 #define POSTERN_AUTH_WORKER_H
@@ -21,7 +24,7 @@ struct auth_worker_options {
  * (the cause is logged) for a malformed request or where it could not set itself up.
  *
  * Takes the whole process over: standard input becomes /dev/null, every descriptor but the
- * socket and 1 and 2 is closed, signals of a terminal are ignored and SIGTERM ends it, no core
+ * socket and 1 and 2 is closed, signals of a terminal do nothing and SIGTERM ends it, no core
  * file is left, and the end of its parent is its own. The log is configured before.
  */
 int auth_worker_run(int socket, const struct auth_worker_options *options);

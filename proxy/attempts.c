@@ -42,6 +42,7 @@ struct auth_pool *attempts_new_pool(struct service *service, auth_pool_fault *fa
         .workers = auth->workers,
         .share = auth->share,
         .queue_limit = auth->queue,
+        .logins_per_worker = auth->logins_per_worker,
         .timeout_ms = auth->timeout_ms,
         .failure_delay_ms = auth->failure_delay_ms,
         .fault = fault,

@@ -3,6 +3,7 @@
 #ifndef POSTERN_CHILDREN_H
 #define POSTERN_CHILDREN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -14,6 +15,7 @@
 struct child {
     pid_t pid;      /* 0: not running */
     pid_t replaced; /* the one before, while its end is not known; 0: none */
+    bool retired;   /* that one has served its time: its end is no loss */
     uint64_t started_ms;
     uint64_t restart_ms; /* when it may start again; UINT64_MAX: is running or is not to */
     unsigned quick_deaths;

@@ -101,6 +101,8 @@ struct config_auth {
     unsigned workers;  /* for each reactor */
     unsigned share;    /* of them that one client address may hold at once; 0: half */
     unsigned queue;    /* logins that may wait */
+    /* Then a worker is replaced; 0: never. */
+    unsigned logins_per_worker;
     uint32_t timeout_ms;
     uint32_t failure_delay_ms; /* a refusal comes no sooner than this after its attempt */
     unsigned attempts;         /* failed ones for each connection */

@@ -39,8 +39,12 @@ enum control_type {
     CONTROL_READY,        /* the listeners are being served */
     CONTROL_WORKER_FAULT, /* number: slot whose worker is to be killed and replaced */
     CONTROL_RELOAD,       /* as by SIGHUP, and CONTROL_RELOADED when that is over */
+    /* Newer ones come last: a former program's reactors still use the numbers above. */
     CONTROL_WAITS,        /* the time to stop is over, and clients still await the replies to
                              whole messages: these have timeouts.backend_reply from now on */
+    CONTROL_WORKER_ENDED, /* master to reactor; number: slot whose worker's process has ended */
+    CONTROL_WORKER_RETIRED, /* reactor to master; number: slot whose worker has served its time,
+                               to be killed and replaced; it is no loss */
     CONTROL_TYPE_COUNT,
 };
 

@@ -327,7 +327,9 @@ static void take_message(struct generation *generation, struct reactor_child *re
             generation_tell_one(reactor, CONTROL_ACCEPT, 0, -1);
         break;
     case CONTROL_WORKER_FAULT:
-        reactor_child_replace_worker(reactor, generation->config, message->number);
+    case CONTROL_WORKER_RETIRED:
+        reactor_child_replace_worker(reactor, generation->config, message->number,
+                                     message->type == CONTROL_WORKER_RETIRED);
         break;
     case CONTROL_RELOAD:
         reactor->reload = RELOAD_ASKED;

@@ -217,6 +217,13 @@ static void challenge(struct session *session, const char *text)
     session_say(session, "\r\n", 2);
 }
 
+static void log_malformed(const struct session *session)
+{
+    const struct sasl *sasl = &session->dialogue->sasl;
+    log_failure(session, *sasl->user ? sasl->user : NULL, STATISTICS_LOGIN_MALFORMED,
+                sasl->fault);
+}
+
 /* What the mechanism made of the client's last word. */
 static void take_status(struct session *session, enum sasl_status status, const char *text)
 {
@@ -236,8 +243,12 @@ static void take_status(struct session *session, enum sasl_status status, const 
         dialogue_refuse(session, REPLY_AUTH_CANCELLED);
         break;
     case SASL_MALFORMED:
-        log_failure(session, NULL, STATISTICS_LOGIN_MALFORMED, NULL);
+        log_malformed(session);
         dialogue_refuse(session, REPLY_AUTH_MALFORMED);
+        break;
+    case SASL_EMPTY: /* people leave it empty: to them it is a wrong password */
+        log_malformed(session);
+        tell_later(session, LOGIN_REJECTED);
         break;
     case SASL_REFUSED:
         refuse_other_name(session);
@@ -283,6 +294,8 @@ void login_continue(struct session *session, const char *line, size_t length)
 
 void login_line_too_long(struct session *session)
 {
+    session->dialogue->sasl.fault = "line over 12288 bytes";
+    log_malformed(session);
     sasl_wipe(&session->dialogue->sasl);
     session->phase = SESSION_COMMANDS;
     dialogue_refuse(session, REPLY_AUTH_LINE_TOO_LONG);

@@ -182,6 +182,7 @@ static void leave_alone(struct reactor *reactor)
 {
     reactor->orphaned = true;
     reactor->lingers = false;
+    auth_pool_keep_workers(reactor->service.pool);
     admin_left_alone(reactor->admin);
 }
 
@@ -201,6 +202,9 @@ static void on_control(void *context, const struct control_message *message, int
     case CONTROL_WORKER:
         attach_worker(reactor, message->number, descriptor);
         return;
+    case CONTROL_WORKER_ENDED:
+        auth_pool_worker_ended(reactor->service.pool, message->number);
+        break;
     case CONTROL_OPENER:
         if (descriptor >= 0)
             opener_client_attach(reactor->service.opener, descriptor);
@@ -240,13 +244,21 @@ static void on_control(void *context, const struct control_message *message, int
         close(descriptor);
 }
 
-static void on_worker_fault(void *context, unsigned slot, const char *reason)
+static void on_worker_fault(void *context, unsigned slot, enum auth_pool_loss loss,
+                            const char *reason)
 {
     struct reactor *reactor = context;
     if (reactor->service.stopping || reactor->orphaned)
         return;
-    log_warning("auth worker %u is replaced: %s", slot, reason);
-    control_client_tell(reactor->service.control, CONTROL_WORKER_FAULT, slot);
+    if (loss == AUTH_WORKER_SPOILED)
+        statistics_add(&statistics->children_lost[STATISTICS_CHILD_WORKER], 1);
+    if (loss == AUTH_WORKER_SPENT)
+        log_notice("auth worker %u is replaced: %s", slot, reason);
+    else
+        log_warning("auth worker %u is replaced: %s", slot, reason);
+    control_client_tell(
+        reactor->service.control,
+        loss == AUTH_WORKER_LOST ? CONTROL_WORKER_FAULT : CONTROL_WORKER_RETIRED, slot);
 }
 
 static bool wants_names(const struct config *config)

@@ -107,19 +107,38 @@ void reactor_child_leave(struct reactor_child *reactor)
     reactor->statistics = STATISTICS_NO_PLACE;
 }
 
-/* A worker whose reactor has closed its socket, being at its end, ends by itself. */
-static void worker_ended(struct child *worker, bool ending, pid_t pid, int status)
+/*
+ * The reactor sees the end of the worker's socket, but not while a process that a PAM module
+ * has started holds it open.
+ */
+static void tell_of_end(const struct reactor_child *reactor, unsigned slot)
 {
+    struct control_message message = {.type = CONTROL_WORKER_ENDED, .number = slot};
+    if (reactor->control >= 0 && !control_send(reactor->control, &message, -1))
+        log_debug("reactor %d was not told that auth worker %u has ended: it ends as well",
+                  (int)reactor->process.pid, slot);
+}
+
+/* A worker whose reactor has closed its socket, being at its end, ends by itself. */
+static void worker_ended(struct reactor_child *reactor, unsigned slot, bool ending, pid_t pid,
+                         int status)
+{
+    struct child *worker = &reactor->workers[slot];
+    bool is_former = worker->pid != pid, is_expected = is_former && worker->retired;
     char text[CHILD_STATUS_SIZE];
     child_status_text(status, text);
-    if (!ending || status != 0) {
+    bool is_lost = !is_expected && (!ending || status != 0);
+    if (is_lost) {
         log_warning("auth worker %d ended: %s", (int)pid, text);
         statistics_add(&statistics->children_lost[STATISTICS_CHILD_WORKER], 1);
     }
-    if (worker->pid == pid)
-        worker->pid = 0;
-    else
+    if (is_former) {
         worker->replaced = 0;
+        return;
+    }
+    worker->pid = 0;
+    if (is_lost)
+        tell_of_end(reactor, slot);
 }
 
 /* One that has done well was left by its reactor, whose own end is about to be heard of. */
@@ -145,17 +164,17 @@ bool reactor_child_helper_ended(struct reactor_child *reactor, const struct conf
         return true;
     }
     for (unsigned i = 0; i < config->auth.workers; i++) {
-        struct child *worker = &reactor->workers[i];
+        const struct child *worker = &reactor->workers[i];
         if (worker->pid != pid && worker->replaced != pid)
             continue;
-        worker_ended(worker, ending, pid, status);
+        worker_ended(reactor, i, ending, pid, status);
         return true;
     }
     return false;
 }
 
 void reactor_child_replace_worker(struct reactor_child *reactor, const struct config *config,
-                                  uint32_t slot)
+                                  uint32_t slot, bool is_retired)
 {
     if (slot >= config->auth.workers) {
         log_error("reactor %d speaks of auth worker %u, which does not exist",
@@ -168,7 +187,11 @@ void reactor_child_replace_worker(struct reactor_child *reactor, const struct co
     if (worker->pid > 0)
         privileges_signal(worker->pid, config->auth.user, SIGKILL);
     worker->replaced = worker->pid;
-    child_gone(worker, clock_now_ms());
+    worker->retired = is_retired;
+    if (is_retired)
+        *worker = (struct child){.replaced = worker->pid, .retired = true};
+    else
+        child_gone(worker, clock_now_ms());
 }
 
 uint64_t reactor_child_tend(struct reactor_child *reactor, const struct config *config,

@@ -36,9 +36,9 @@ uint64_t reactor_child_tend(struct reactor_child *reactor, const struct config *
                             uint64_t now_ms);
 
 /* Its worker in this slot is of no use. The reactor has closed the worker's socket already, so
- * a new one is due in any case. */
+ * a new one is due in any case: at once if the worker is only retired. */
 void reactor_child_replace_worker(struct reactor_child *reactor, const struct config *config,
-                                  uint32_t slot);
+                                  uint32_t slot, bool is_retired);
 
 /* A process has ended. False: it is none of this reactor's helpers. */
 bool reactor_child_helper_ended(struct reactor_child *reactor, const struct config *config,

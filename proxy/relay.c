@@ -213,6 +213,14 @@ static void note_activity(struct relay *relay)
     relay->last_activity_ms = clock_now_ms();
 }
 
+/* Threat 7: only CRLF.CRLF ends a message, and a client may think that it has ended its own. */
+const char *relay_cause_in_message(const struct relay *relay, const char *cause,
+                                   const char *cause_at_false_end)
+{
+    bool is_false_end = relay->mode == RELAY_MESSAGE && smtp_data_seems_ended(&relay->data);
+    return is_false_end ? cause_at_false_end : cause;
+}
+
 /* The client has said its last word: replies to what it asked are still brought to it. */
 static void after_client_end(struct relay *relay)
 {
@@ -221,7 +229,11 @@ static void after_client_end(struct relay *relay)
     if (!relay->backend)
         relay_finish(relay, REPLY_NONE, relay->closing_cause);
     else if (relay->mode == RELAY_MESSAGE || relay->mode == RELAY_CHUNK)
-        relay_finish(relay, REPLY_NONE, "client closed in the middle of a message");
+        relay_finish(
+            relay, REPLY_NONE,
+            relay_cause_in_message(relay, "client closed in the middle of a message",
+                                   "client closed after a dot that does not end a message: "
+                                   "it was not between CRLF and CRLF"));
     else if (relay->queue_count == 0)
         relay_finish(relay, REPLY_NONE, "client closed");
 }

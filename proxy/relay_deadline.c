@@ -70,7 +70,10 @@ static void end_idle(struct relay *relay)
     else if (is_hurried(relay))
         relay_finish(relay, REPLY_TIMEOUT_GREETING, "no command in time");
     else
-        relay_finish(relay, REPLY_TIMEOUT_IDLE, "idle for too long");
+        relay_finish(relay, REPLY_TIMEOUT_IDLE,
+                     relay_cause_in_message(relay, "idle for too long",
+                                            "idle for too long after a dot that does not end a "
+                                            "message: it was not between CRLF and CRLF"));
 }
 
 void relay_expire(struct relay *relay)

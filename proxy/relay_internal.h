@@ -102,6 +102,10 @@ struct relay {
     const char *closing_cause; /* in RELAY_CLOSING, and without a backend */
 };
 
+/* `cause`, or in a message whose client may think that it has ended it, the other one. */
+const char *relay_cause_in_message(const struct relay *relay, const char *cause,
+                                   const char *cause_at_false_end);
+
 /* The first end stays. */
 void relay_finish(struct relay *relay, enum reply reply, const char *cause);
 

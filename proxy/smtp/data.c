@@ -33,6 +33,8 @@ static void found_end(struct smtp_data *data, struct smtp_data_step *step)
 static void after_held_cr(struct smtp_data *data, char next, struct smtp_data_step *step)
 {
     bool behind_dot = data->position == SMTP_DATA_DOT_CR;
+    bool is_false_end = next == '\n' && data->tail == SMTP_DATA_TAIL_DOT;
+    data->tail = is_false_end ? SMTP_DATA_TAIL_FALSE_END : SMTP_DATA_TAIL_TEXT;
     if (next == '\n') {
         replace(step, line_end, 2, 1);
         data->position = SMTP_DATA_LINE_START;
@@ -49,6 +51,8 @@ static void at_cr(struct smtp_data *data, const char *in, size_t left,
                   struct smtp_data_step *step)
 {
     bool behind_dot = data->position == SMTP_DATA_DOT;
+    if (left > 1 || data->tail != SMTP_DATA_TAIL_DOT)
+        data->tail = SMTP_DATA_TAIL_TEXT;
     if (left == 1) {
         data->position = behind_dot ? SMTP_DATA_DOT_CR : SMTP_DATA_CR;
         step->consumed = step->run + 1;
@@ -66,9 +70,26 @@ static void at_cr(struct smtp_data *data, const char *in, size_t left,
 static void at_bare_lf(struct smtp_data *data, struct smtp_data_step *step)
 {
     bool behind_dot = data->position == SMTP_DATA_DOT;
+    bool is_false_end = behind_dot || data->tail == SMTP_DATA_TAIL_DOT;
+    data->tail = is_false_end ? SMTP_DATA_TAIL_FALSE_END : SMTP_DATA_TAIL_TEXT;
     data->repaired++;
     data->position = SMTP_DATA_SOFT_START;
     replace(step, behind_dot ? dot_and_end : line_end, behind_dot ? 3 : 2, 1);
+}
+
+/* The tail after a run of ordinary bytes: CRLF alone may follow a dot. */
+static void pass_run(struct smtp_data *data, const char *in, size_t run)
+{
+    bool is_line_end = run == 2 && in[0] == '\r';
+    if (run > 0 && data->tail != SMTP_DATA_TAIL_TEXT)
+        data->tail = data->tail == SMTP_DATA_TAIL_DOT && is_line_end ? SMTP_DATA_TAIL_FALSE_END
+                                                                     : SMTP_DATA_TAIL_TEXT;
+}
+
+bool smtp_data_seems_ended(const struct smtp_data *data)
+{
+    return data->tail != SMTP_DATA_TAIL_TEXT || data->position == SMTP_DATA_DOT ||
+           data->position == SMTP_DATA_DOT_CR;
 }
 
 void smtp_data_step(struct smtp_data *data, const char *in, size_t length,
@@ -81,6 +102,7 @@ void smtp_data_step(struct smtp_data *data, const char *in, size_t length,
     }
     step->run = smtp_data_skip_best(in, length, &data->position);
     step->consumed = step->run;
+    pass_run(data, in, step->run);
     if (step->run == length)
         return;
 
@@ -94,11 +116,13 @@ void smtp_data_step(struct smtp_data *data, const char *in, size_t length,
         break;
     case '.': /* at a soft start */
         data->position = SMTP_DATA_TEXT;
+        data->tail = SMTP_DATA_TAIL_DOT;
         replace(step, stuffed_dot, 2, 1);
         break;
     default:
         data->repaired++;
         data->position = SMTP_DATA_TEXT;
+        data->tail = SMTP_DATA_TAIL_TEXT;
         replace(step, space, 1, 1);
         break;
     }

@@ -34,8 +34,16 @@ enum smtp_data_position {
     SMTP_DATA_ENDED,
 };
 
+/* What the message ends in so far, where that is not CRLF.CRLF. */
+enum smtp_data_tail {
+    SMTP_DATA_TAIL_TEXT,
+    SMTP_DATA_TAIL_DOT,       /* a dot after a bare LF */
+    SMTP_DATA_TAIL_FALSE_END, /* a line of a dot alone, with a bare LF before or after it */
+};
+
 struct smtp_data {
     uint8_t position;  /* enum smtp_data_position */
+    uint8_t tail;      /* enum smtp_data_tail */
     uint64_t repaired; /* bare LF, bare CR and NUL met so far */
 };
 
@@ -61,6 +69,12 @@ struct smtp_data_step {
 /* Takes one step. `length` is at least 1. Not to be called again after SMTP_DATA_FOUND. */
 void smtp_data_step(struct smtp_data *data, const char *in, size_t length,
                     struct smtp_data_step *step);
+
+/*
+ * Is a dot alone on the last line so far, so that a client may think that it has ended its
+ * message? For the log only: such a message goes on.
+ */
+bool smtp_data_seems_ended(const struct smtp_data *data);
 
 /*
  * How many bytes of `in` are ordinary: whole CRLF line ends, no NUL, no end of the message.

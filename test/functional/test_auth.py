@@ -140,7 +140,6 @@ MALFORMED = {
     "one field": b64("alice"),
     "two fields": b64("alice\0wonderland"),
     "no name": b64("\0\0wonderland"),
-    "no password": b64("\0alice\0"),
     "NUL in the password": b64("\0alice\0wonder\0land"),
     "name too long": b64("\0" + "a" * 256 + "\0x"),
     "password too long": b64("\0alice\0" + "x" * 1025),
@@ -159,6 +158,62 @@ def test_malformed_response_is_501(greeted, backend, response, initial):
         greeted.command("AUTH PLAIN", 334)
         greeted.command("" if response == "=" else response, 501)
     greeted.login("alice", "wonderland")
+
+
+EMPTY = {
+    "PLAIN": ["AUTH PLAIN " + b64("\0alice\0")],
+    "PLAIN after a challenge": ["AUTH PLAIN", b64("\0alice\0")],
+    "LOGIN": ["AUTH LOGIN", b64("alice"), ""],
+}
+
+
+@pytest.mark.parametrize("lines", EMPTY.values(), ids=EMPTY.keys())
+def test_empty_password_is_a_wrong_one_to_its_client(start, backend, pam, lines):
+    """535 makes a client ask its user, in the time that a wrong one takes. PAM is not asked."""
+    postern = start(backend, auth={"pam_service": "undecided", "failure_delay": 1})
+    with postern.connect() as one:
+        one.ehlo()
+        for line in lines[:-1]:
+            one.command(line, 334)
+        began = time.monotonic()
+        assert one.command(lines[-1], 535).status == "5.7.8"
+        assert time.monotonic() - began > 0.99
+        one.login("alice", "wonderland")
+    assert pam.asked() == ["alice"]
+    record = postern.wait_for_record(event="login failed")
+    assert (record["user"], record["result"], record["reason"]) == (
+        "alice", "malformed", "empty password")
+
+
+REASONS = {
+    "bad base64": ("!!!!", None),
+    "empty password": (b64("\0alice\0"), "alice"),
+    "password over 1024 bytes": (b64("\0alice\0" + "x" * 1025), "alice"),
+    "NUL after the password": (b64("\0alice\0wonderland\0"), "alice"),
+    "NUL in the password": (b64("\0alice\0wonder\0land"), "alice"),
+    "user name over 255 bytes": (b64("\0" + "a" * 256 + "\0x"), None),
+    "control character in the user name": (b64("\0alice\n\0x"), None),
+    "no user name": (b64("\0\0x"), None),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_log_says_who_sent_a_malformed_response_and_what_is_wrong_with_it(greeted, postern, reason):
+    response, user = REASONS[reason]
+    greeted.command("AUTH PLAIN " + response, 501, 535)
+    record = postern.wait_for_record(event="login failed", port=str(greeted.port))
+    assert (record["result"], record["reason"], record.get("user")) == ("malformed", reason, user)
+
+
+def test_log_knows_the_user_whose_second_answer_is_malformed(greeted, postern):
+    greeted.command("AUTH LOGIN " + b64("alice"), 334)
+    greeted.command("wonderland!", 501)
+    record = postern.wait_for_record(event="login failed", port=str(greeted.port))
+    assert (record["user"], record["reason"]) == ("alice", "bad base64")
+    greeted.command("AUTH LOGIN " + b64("alice"), 334)
+    greeted.command("A" * 13_000, 500)
+    record = postern.wait_for_record(event="login failed", port=str(greeted.port), count=2)
+    assert (record["user"], record["reason"]) == ("alice", "line over 12288 bytes")
 
 
 @pytest.mark.parametrize("name", ["alice\n", "al\0ice", "\x1b[2J", "a" * 256, ""])

@@ -168,6 +168,17 @@ def test_what_programs_are_told_is_in_the_manual():
     assert len(values) > 8 and set(re.findall(r"%\{(\w+)\}", text)) == values
 
 
+def test_limits_that_clients_meet_are_in_the_manual():
+    told = re.findall(r"^\.It ([\d,]+)$", section(manual("postern.8"), "LIMITS"), re.MULTILINE)
+    limits = {int(re.search(rf"^#define {name} +(\d+)", source(file), re.MULTILINE)[1])
+              for file, name in (("proxy/smtp/command.h", "SMTP_COMMAND_LIMIT"),
+                                 ("proxy/smtp/command.h", "SMTP_AUTH_LINE_LIMIT"),
+                                 ("proxy/smtp/command.h", "SMTP_DOMAIN_LIMIT"),
+                                 ("auth/sasl.h", "SASL_USER_LIMIT"),
+                                 ("auth/sasl.h", "SASL_PASSWORD_LIMIT"))}
+    assert {int(each.replace(",", "")) for each in told} == limits
+
+
 def choices():
     """(section, key, words) of each option that takes words of a list."""
     text = re.sub(r"\s+", " ", source("proxy/config_table.c"))

@@ -355,3 +355,23 @@ def test_many_sessions_at_once(start, backend):
     assert sum(len(session.messages) for session in backend.sessions) == 200
     assert {len(message) for session in backend.sessions for message in session.messages} == {
         30_000 + number + 3 for number in range(40)}
+
+
+@pytest.mark.parametrize("end", [b"\n.\n", b"\r\n.\n", b"\n.\r\n", b"\r\n.\r"],
+                         ids=["LF.LF", "CRLF.LF", "LF.CRLF", "CRLF.CR"])
+@pytest.mark.parametrize("how", ["waits", "closes"])
+def test_log_says_that_what_a_client_took_for_the_end_was_none(start, backend, end, how):
+    """Devices end a message like that, and wait for ever for the reply."""
+    postern = start(backend, timeouts={"idle": 1 if how == "waits" else 60})
+    with postern.log_in() as one:
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.command("DATA", 354)
+        one.send(b"Subject: x\r\n\r\ntext" + end)
+        if how == "closes":
+            one.end_sending()
+        else:
+            one.reply(421)
+        one.receive_rest()
+        assert "after a dot that does not end a message" in postern.session_record(one)["end"]
+    assert backend.session().messages == []

@@ -72,7 +72,10 @@ static void check_end(const struct sasl *sasl, enum sasl_status status, const ch
     }
     require(all_zero(sasl->password, sizeof sasl->password));
     require(status != SASL_REFUSED || sasl->mechanism == SASL_PLAIN);
-    require(status == SASL_REFUSED || all_zero(sasl->user, sizeof sasl->user));
+    require(status != SASL_CANCELLED || all_zero(sasl->user, sizeof sasl->user));
+    size_t user = strnlen(sasl->user, sizeof sasl->user);
+    require(user == 0 || sasl_name_valid(sasl->user, user));
+    require(status == SASL_CANCELLED || status == SASL_REFUSED || sasl->fault != NULL);
 }
 
 static void check_over(struct sasl *sasl)

@@ -29,6 +29,7 @@ struct world {
     struct auth_pool *pool;
     int worker[WORKERS]; /* our ends; -1: none */
     unsigned faults, fault_slot;
+    enum auth_pool_loss loss;
     char fault_reason[64];
     unsigned ticks; /* timers of pass_time() that have run out */
     bool late;
@@ -49,9 +50,11 @@ static inline struct auth_client client_at(const struct address *address)
     return (struct auth_client){.address = address};
 }
 
-static inline void on_fault(void *context, unsigned slot, const char *reason)
+static inline void on_fault(void *context, unsigned slot, enum auth_pool_loss loss,
+                            const char *reason)
 {
     struct world *world = context;
+    world->loss = loss;
     world->faults++;
     world->fault_slot = slot;
     snprintf(world->fault_reason, sizeof world->fault_reason, "%s", reason);
@@ -216,6 +219,27 @@ static inline void accept_login(struct world *world, unsigned slot, uint64_t id)
     char bytes[AUTH_MESSAGE_LIMIT];
     strcpy(verdict.login, "final");
     say(world, slot, bytes, auth_message_write_verdict(&verdict, bytes));
+}
+
+/* The same, by a worker that is spoiled from now on. */
+static inline void accept_last_login(struct world *world, unsigned slot, uint64_t id)
+{
+    struct auth_message_verdict verdict = {.id = id, .result = AUTH_ACCEPTED, .is_last = true};
+    char bytes[AUTH_MESSAGE_LIMIT];
+    strcpy(verdict.login, "final");
+    say(world, slot, bytes, auth_message_write_verdict(&verdict, bytes));
+}
+
+/* The worker receives a request for this user, and gives it back. */
+static inline void give_back(struct world *world, unsigned slot, const char *user)
+{
+    struct auth_message_request request;
+    char bytes[AUTH_MESSAGE_LIMIT];
+    assert_true(received(world, slot, &request));
+    assert_string_equal(request.user, user);
+    say(world, slot, bytes, auth_message_write_return(&request, bytes));
+    explicit_bzero(&request, sizeof request);
+    explicit_bzero(bytes, sizeof bytes);
 }
 
 static inline void assert_unavailable(const struct client *client, const char *reason)

@@ -55,6 +55,22 @@ static void test_request_arrives_as_it_was(void **state)
     assert_memory_equal(&got, &request, sizeof got);
 }
 
+static void test_request_that_is_given_back_is_whole_and_no_new_one(void **state)
+{
+    struct auth_message_request request = make_request(), got;
+    struct auth_message_verdict verdict;
+    char bytes[AUTH_MESSAGE_LIMIT];
+    (void)state;
+
+    size_t length = auth_message_write_return(&request, bytes);
+    assert_true(auth_message_read_return(bytes, length, &got));
+    assert_memory_equal(&got, &request, sizeof got);
+    assert_false(auth_message_read_request(bytes, length, &got));
+    assert_false(auth_message_read_verdict(bytes, length, &verdict));
+    length = auth_message_write_request(&request, bytes);
+    assert_false(auth_message_read_return(bytes, length, &got));
+}
+
 static void test_verdict_arrives_as_it_was(void **state)
 {
     (void)state;
@@ -66,6 +82,10 @@ static void test_verdict_arrives_as_it_was(void **state)
         assert_true(auth_message_read_verdict(bytes, length, &got));
         assert_memory_equal(&got, &verdict, sizeof got);
 
+        verdict.is_last = true;
+        length = auth_message_write_verdict(&verdict, bytes);
+        assert_true(auth_message_read_verdict(bytes, length, &got));
+        assert_true(got.is_last);
         fill(verdict.reason, sizeof verdict.reason);
         if (result == AUTH_ACCEPTED)
             fill(verdict.login, sizeof verdict.login);
@@ -143,13 +163,15 @@ static bool verdict_with_byte(enum auth_result result, size_t at, int byte)
 
 static void test_verdict_that_contradicts_itself_is_refused(void **state)
 {
-    enum { RESULT = 12, DELAY_HIGH = 16, LOGIN = 19 };
+    enum { RESULT = 12, LAST = 13, DELAY_HIGH = 17, LOGIN = 20 };
     (void)state;
     assert_true(verdict_with_byte(AUTH_REJECTED, RESULT, AUTH_UNAVAILABLE));
     assert_false(verdict_with_byte(AUTH_REJECTED, RESULT, AUTH_ACCEPTED));
     assert_false(verdict_with_byte(AUTH_ACCEPTED, RESULT, AUTH_REJECTED));
     assert_false(verdict_with_byte(AUTH_REJECTED, RESULT, AUTH_RESULT_COUNT));
     assert_false(verdict_with_byte(AUTH_REJECTED, RESULT, 0xff));
+    assert_true(verdict_with_byte(AUTH_REJECTED, LAST, 1));
+    assert_false(verdict_with_byte(AUTH_REJECTED, LAST, 2));
     assert_false(verdict_with_byte(AUTH_REJECTED, DELAY_HIGH, 0x7f));
     assert_true(verdict_with_byte(AUTH_ACCEPTED, LOGIN, 'b'));
     for (int byte = 0; byte < ' '; byte++)
@@ -205,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_arrives_as_it_was),
+        cmocka_unit_test(test_request_that_is_given_back_is_whole_and_no_new_one),
         cmocka_unit_test(test_verdict_arrives_as_it_was),
         cmocka_unit_test(test_no_part_of_a_request_is_taken_for_one),
         cmocka_unit_test(test_no_part_of_a_verdict_is_taken_for_one),

@@ -65,8 +65,51 @@ static void test_one_address_cannot_hold_all_workers(void **state)
     assert_int_equal(auth_pool_state(world.pool).queued, 1);
 
     accept_login(&world, 0, first);
-    receive(&world, 0, "greedy");
+    receive(&world, 3, "greedy");
     assert_int_equal(auth_pool_state(world.pool).queued, 0);
+    close_world(&world);
+}
+
+/* Threat 36: the one that answers first, as it fails at once, is not asked first each time. */
+static void test_workers_take_turns(void **state)
+{
+    struct world world;
+    struct client client;
+    (void)state;
+    open_world(&world, 3, (struct auth_pool_options){0});
+    for (unsigned i = 0; i < 7; i++) {
+        ask(&world, &client, "alice", "192.0.2.1:1");
+        accept_login(&world, i % 3, receive(&world, i % 3, "alice"));
+        assert_int_equal(client.calls, 1);
+    }
+    close_world(&world);
+}
+
+static void test_worker_is_replaced_after_its_number_of_logins(void **state)
+{
+    struct world world;
+    struct client client, waiting;
+    (void)state;
+    open_world(&world, 1, (struct auth_pool_options){.logins_per_worker = 2});
+    ask(&world, &client, "alice", "192.0.2.1:1");
+    accept_login(&world, 0, receive(&world, 0, "alice"));
+    assert_int_equal(world.faults, 0);
+    ask(&world, &client, "bob", "192.0.2.1:1");
+    ask(&world, &waiting, "carol", "192.0.2.1:1");
+    accept_login(&world, 0, receive(&world, 0, "bob"));
+    assert_int_equal(client.verdict.result, AUTH_ACCEPTED);
+    assert_int_equal(world.faults, 1);
+    assert_int_equal(world.loss, AUTH_WORKER_SPENT);
+    assert_string_equal(world.fault_reason, "it has decided 2 logins");
+
+    hire(&world, 0);
+    accept_login(&world, 0, receive(&world, 0, "carol"));
+    assert_int_equal(waiting.verdict.result, AUTH_ACCEPTED);
+    auth_pool_keep_workers(world.pool);
+    ask(&world, &client, "alice", "192.0.2.1:1");
+    accept_login(&world, 0, receive(&world, 0, "alice"));
+    assert_int_equal(world.faults, 1);
+    assert_int_equal(auth_pool_state(world.pool).idle, 1);
     close_world(&world);
 }
 
@@ -129,7 +172,7 @@ static void test_client_that_left_its_worker_still_counts(void **state)
     assert_int_equal(auth_pool_state(world.pool).busy, 1);
 
     accept_login(&world, 0, id);
-    receive(&world, 0, "next");
+    receive(&world, 1, "next");
     assert_int_equal(gone.calls, 0);
     assert_int_equal(world.faults, 0);
     close_world(&world);
@@ -245,12 +288,39 @@ static void test_password_is_nowhere_once_it_is_sent_or_cancelled(void **state)
     close_world(&world);
 }
 
+/* Promise 7: it is there again while it waits for another worker, and no longer. */
+static void test_password_that_a_worker_gave_back_is_nowhere_once_it_is_sent(void **state)
+{
+    struct world world;
+    struct client client;
+    char turned[SECRET_LENGTH];
+    (void)state;
+    secret_make(turned);
+    open_world(&world, 1, (struct auth_pool_options){0});
+    submit_secret(&world, &client, turned);
+    give_back(&world, 0, "alice");
+    assert_int_equal(secret_count(turned), 1);
+    hire(&world, 0);
+    give_back(&world, 0, "alice");
+    assert_int_equal(client.calls, 1);
+    assert_int_equal(secret_count(turned), 0);
+
+    hire(&world, 0);
+    submit_secret(&world, &client, turned);
+    give_back(&world, 0, "alice");
+    auth_request_cancel(client.request);
+    assert_int_equal(secret_count(turned), 0);
+    close_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdict_reaches_the_one_who_asked),
         cmocka_unit_test(test_those_who_wait_are_served_in_order),
         cmocka_unit_test(test_one_address_cannot_hold_all_workers),
+        cmocka_unit_test(test_workers_take_turns),
+        cmocka_unit_test(test_worker_is_replaced_after_its_number_of_logins),
         cmocka_unit_test(test_addresses_of_one_network_share_one_share),
         cmocka_unit_test(test_single_worker_serves_everybody),
         cmocka_unit_test(test_client_that_left_the_queue_costs_no_worker),
@@ -260,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_callback_may_cancel_and_submit),
         cmocka_unit_test(test_pool_that_goes_calls_nobody),
         cmocka_unit_test(test_password_is_nowhere_once_it_is_sent_or_cancelled),
+        cmocka_unit_test(test_password_that_a_worker_gave_back_is_nowhere_once_it_is_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

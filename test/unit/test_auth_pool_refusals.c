@@ -72,12 +72,12 @@ static void test_refusal_occupies_its_address_and_no_worker(void **state)
         answer(&world, 0, receive(&world, 0, "refused"), results[i]);
         assert_int_equal(refused.calls, 0);
         assert_int_equal(auth_pool_state(world.pool).idle, 2);
-        assert_nothing_for(&world, 0);
+        assert_nothing_for(&world, 1);
         ask(&world, &other, "other", "192.0.2.2:1");
-        receive(&world, 0, "other");
+        receive(&world, 1, "other");
         wait_until(&world, &refused.calls, 1);
         assert_due(&refused, submitted_ms);
-        receive(&world, 1, "next");
+        receive(&world, 0, "next");
         assert_int_equal(limits.counted, 1);
         assert_int_equal(limits.result, results[i]);
         close_world(&world);
@@ -189,9 +189,9 @@ static void test_refusal_counts_although_its_client_has_gone(void **state)
     uint64_t id = receive(&world, 0, "early");
     auth_request_cancel(early.request);
     answer(&world, 0, id, AUTH_REJECTED);
-    assert_nothing_for(&world, 0);
+    assert_nothing_for(&world, 1);
     wait_until(&world, &limits.counted, 1);
-    answer(&world, 0, receive(&world, 0, "late"), AUTH_REJECTED);
+    answer(&world, 1, receive(&world, 1, "late"), AUTH_REJECTED);
     auth_request_cancel(late.request);
     assert_nothing_for(&world, 0);
     wait_until(&world, &limits.counted, 2);

@@ -292,9 +292,44 @@ static void test_long_messages_in_random_pieces(void **state)
     }
 }
 
+/* For the log: what a client may take for the end of its message, in pieces of any size. */
+static void test_false_end_is_known(void **state)
+{
+    static const struct {
+        struct text in;
+        bool seems_ended;
+    } tails[] = {
+        {TEXT("a\n.\n"), true},      {TEXT("a\r\n.\n"), true},   {TEXT("a\n.\r\n"), true},
+        {TEXT(".\n"), true},         {TEXT("a\r\n."), true},     {TEXT("a\r\n.\r"), true},
+        {TEXT("a\n."), true},        {TEXT("a\n.\r"), true},     {TEXT("a\n\n.\n"), true},
+        {TEXT("a\r\n"), false},      {TEXT("a\n"), false},       {TEXT("a"), false},
+        {TEXT("a.\n"), false},       {TEXT("a\n..\n"), false},   {TEXT("a\n.\nb"), false},
+        {TEXT("a\n.\n\n"), false},   {TEXT("a\n.\r\nb"), false}, {TEXT("a\n.\r\n\r\n"), false},
+        {TEXT("a\n.\r\n\r"), false}, {TEXT("a\n.b\n"), false},   {TEXT("a\n. \n"), false},
+        {TEXT("a\n.\0\n"), false},   {TEXT("a\r.\r"), false},    {TEXT("a\n.\rb"), false},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(tails); i++) {
+        for (size_t piece = 1; piece <= tails[i].in.length; piece++) {
+            struct smtp_data data = SMTP_DATA_START;
+            size_t taken = 0;
+            while (taken < tails[i].in.length) {
+                size_t end = taken / piece * piece + piece;
+                struct smtp_data_step step;
+                end = end < tails[i].in.length ? end : tails[i].in.length;
+                smtp_data_step(&data, tails[i].in.bytes + taken, end - taken, &step);
+                taken += step.consumed;
+            }
+            if (smtp_data_seems_ended(&data) != tails[i].seems_ended)
+                fail_msg("case %zu in pieces of %zu", i, piece);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_false_end_is_known),
         cmocka_unit_test(test_each_message_arrives_as_it_should),
         cmocka_unit_test(test_repairs_are_counted),
         cmocka_unit_test(test_every_short_message_cut_up_in_every_way),

@@ -10,21 +10,22 @@
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
-/* The verdict of one login, and that it left no password in the request. */
+/* The verdict of one login, and how libpam got on. */
+static enum pam_login_end last_end;
+
 static struct auth_message_verdict log_in(const char *service, const char *user,
                                           const char *password)
 {
     const struct auth_worker_options options = {.service = service,
                                                 .configuration_directory = services_directory};
     struct auth_message_request request = {.id = 42, .client_host = "203.0.113.9"};
-    const char blank[sizeof request.password] = {0};
     struct auth_message_verdict verdict;
     char bytes[AUTH_MESSAGE_LIMIT];
 
     strcpy(request.user, user);
     strcpy(request.password, password);
-    pam_login(&options, &request, &verdict);
-    assert_memory_equal(request.password, blank, sizeof blank);
+    last_end = pam_login(&options, &request, &verdict);
+    explicit_bzero(&request, sizeof request);
     assert_int_equal(verdict.id, 42);
     assert_true(auth_message_write_verdict(&verdict, bytes) > 0);
     return verdict;
@@ -236,6 +237,13 @@ static void test_outage_is_never_a_wrong_password(void **state)
     assert_int_equal(pam_login_result(-1), AUTH_UNAVAILABLE);
 }
 
+static enum pam_login_end expected_end(int code, enum auth_result result)
+{
+    if (code == PAM_ABORT || code == PAM_BUF_ERR)
+        return PAM_LOGIN_BROKEN;
+    return result == AUTH_UNAVAILABLE ? PAM_LOGIN_UNDECIDED : PAM_LOGIN_DECIDED;
+}
+
 static void test_outage_in_either_phase_is_told_as_one(void **state)
 {
     (void)state;
@@ -252,8 +260,10 @@ static void test_outage_in_either_phase_is_told_as_one(void **state)
                        codes[i].name);
         if (log_in("outage-auth", "alice", "secret").result != codes[i].expected)
             fail_msg("auth=%s", codes[i].name);
+        assert_int_equal(last_end, expected_end(codes[i].code, codes[i].expected));
         if (log_in("outage-account", "alice", "secret").result != codes[i].expected)
             fail_msg("acct=%s", codes[i].name);
+        assert_int_equal(last_end, expected_end(codes[i].code, codes[i].expected));
     }
 }
 

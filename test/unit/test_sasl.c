@@ -78,7 +78,7 @@ static const struct {
     {"one NUL", RAW("alice\0secret"), SASL_MALFORMED},
     {"only NULs", RAW("\0\0"), SASL_MALFORMED},
     {"no user", RAW("\0\0secret"), SASL_MALFORMED},
-    {"no password", RAW("\0alice\0"), SASL_MALFORMED},
+    {"no password", RAW("\0alice\0"), SASL_EMPTY},
     {"NUL in the password", RAW("\0alice\0sec\0ret"), SASL_MALFORMED},
     {"NUL behind the password", RAW("\0alice\0secret\0"), SASL_MALFORMED},
     {"line feed in the name", RAW("\0alice\n\0secret"), SASL_MALFORMED},
@@ -87,7 +87,7 @@ static const struct {
     {"delete in the name", RAW("\0ali\x7f\0secret"), SASL_MALFORMED},
     {"control in the identity", RAW("alice\n\0alice\0secret"), SASL_MALFORMED},
     {"identity that is a control", RAW("\n\0alice\0secret"), SASL_MALFORMED},
-    {"other identity and no password", RAW("bob\0alice\0"), SASL_MALFORMED},
+    {"other identity and no password", RAW("bob\0alice\0"), SASL_EMPTY},
 };
 
 static void check_plain(size_t i, const struct sasl *sasl, enum sasl_status status)
@@ -136,9 +136,36 @@ static void test_refused_name_is_there_for_the_log(void **state)
         start_raw(&sasl, SASL_PLAIN, (struct raw)RAW("bob\0alice\0pw"), &challenge),
         SASL_REFUSED);
     assert_string_equal(sasl.user, "alice");
-    assert_int_equal(start_raw(&sasl, SASL_PLAIN, (struct raw)RAW("\0alice\0p\0w"), &challenge),
-                     SASL_MALFORMED);
-    assert_string_equal(sasl.user, "");
+}
+
+/* What is wrong, and with whose login, for the log. */
+static void test_fault_of_a_response_is_named_with_its_user(void **state)
+{
+    static const struct {
+        struct raw message;
+        const char *user, *fault;
+    } cases[] = {
+        {RAW("\0alice\0p\0w"), "alice", "NUL in the password"},
+        {RAW("\0alice\0pw\0"), "alice", "NUL after the password"},
+        {RAW("\0alice\0"), "alice", "empty password"},
+        {RAW("a\nb\0alice\0pw"), "alice", "authorization identity that is no name"},
+        {RAW("\0al\nice\0pw"), "", "control character in the user name"},
+        {RAW("\0\0pw"), "", "no user name"},
+        {RAW("\0alice"), "", "no NUL after the user name"},
+        {RAW("alice"), "", "no NUL: not a message of PLAIN"},
+    };
+    struct sasl sasl;
+    const char *challenge;
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        enum sasl_status status = start_raw(&sasl, SASL_PLAIN, cases[i].message, &challenge);
+        assert_true(status == SASL_MALFORMED || status == SASL_EMPTY);
+        assert_string_equal(sasl.user, cases[i].user);
+        assert_string_equal(sasl.fault, cases[i].fault);
+        assert_no_secret(&sasl);
+    }
+    assert_int_equal(sasl_start(&sasl, SASL_PLAIN, "!!!!", 4, &challenge), SASL_MALFORMED);
+    assert_string_equal(sasl.fault, "bad base64");
 }
 
 static void test_login_prompts_are_those_that_clients_compare(void **state)
@@ -185,7 +212,9 @@ static void test_login_refuses_names_and_passwords_that_plain_refuses(void **sta
     for (size_t i = 0; i < COUNT(bad_passwords); i++) {
         assert_int_equal(start_raw(&sasl, SASL_LOGIN, (struct raw)RAW("alice"), &challenge),
                          SASL_CHALLENGE);
-        assert_int_equal(continue_raw(&sasl, bad_passwords[i], &challenge), SASL_MALFORMED);
+        assert_int_equal(continue_raw(&sasl, bad_passwords[i], &challenge),
+                         bad_passwords[i].length > 0 ? SASL_MALFORMED : SASL_EMPTY);
+        assert_string_equal(sasl.user, "alice");
         assert_no_secret(&sasl);
     }
 }
@@ -277,8 +306,14 @@ static void test_lengths_are_capped(void **state)
         assert_int_equal(
             plain_of_lengths(&sasl, cases[i].authzid, cases[i].user, cases[i].password),
             cases[i].status);
-        if (cases[i].status != SASL_CREDENTIALS)
+        if (cases[i].status != SASL_CREDENTIALS) {
+            assert_non_null(strstr(
+                sasl.fault,
+                cases[i].password > SASL_PASSWORD_LIMIT
+                    ? (cases[i].password > 3000 ? "longer than" : "password over 1024 bytes")
+                    : ""));
             continue;
+        }
         assert_int_equal(strlen(sasl.user), cases[i].user);
         assert_int_equal(strlen(sasl.password), cases[i].password);
     }
@@ -386,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_plain_with_initial_response),
         cmocka_unit_test(test_plain_after_empty_challenge),
         cmocka_unit_test(test_refused_name_is_there_for_the_log),
+        cmocka_unit_test(test_fault_of_a_response_is_named_with_its_user),
         cmocka_unit_test(test_login_prompts_are_those_that_clients_compare),
         cmocka_unit_test(test_login_takes_user_name_as_initial_response),
         cmocka_unit_test(test_login_refuses_names_and_passwords_that_plain_refuses),

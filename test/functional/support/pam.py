@@ -123,6 +123,20 @@ class Pam:
                      f"account required pam_exec.so quiet {script}", *self._users_of("recorded"))
         return path
 
+    def spoiling(self, *deeds):
+        """Makes the service "spoiling": that of USERS, and a module that does USER=WHAT (see
+        spoiling_module.c) when USER logs in. Returns the file that the module uses."""
+        module = self.directory / "pam_spoiling.so"
+        if not module.exists():
+            subprocess.run(["cc", "-std=gnu11", "-shared", "-fPIC", "-pthread", "-o", module,
+                            pathlib.Path(__file__).with_name("spoiling_module.c"), "-lpam"],
+                           check=True)
+        file = self.directory / "spoiled"
+        file.unlink(missing_ok=True)
+        self.service("spoiling", f"auth required {module} file={file} " + " ".join(deeds),
+                     *self._users_of("spoiling"))
+        return file
+
     def asked(self):
         """The users of whom the program of the service "undecided" has been asked."""
         return self._asked.read_text().split() if self._asked.exists() else []
