@@ -9,7 +9,8 @@ import judge_messages
 import message
 import policy
 
-#: Own error replies after which Postern ends a session (`errors` in section limits).
+#: Own error replies since the last accepted message after which Postern ends a session (`errors`
+#: in section limits).
 ERRORS_LIMIT = 10
 #: Faults of a backend (plan.py) after which nothing more comes from it that could be passed on.
 LOSSES = {"hang", "close", "reset", "garbage", "long", "too_good", "odd_go"}
@@ -146,21 +147,26 @@ class Judge:
     def _judge_policies(self):
         shifted = self.backend.shifted is not None
         state = policy.Transaction()
-        errors = 0
+        errors = most = 0
         for exchange in self.exchanges:
             seen, reply = self.aligned.get(exchange), exchange.reply
             if exchange.verb == "BDAT" and exchange.kind == "line":
                 self._judge_chunk(exchange, seen, state, shifted)
             elif exchange.kind != "message":
                 self._judge_line(exchange, seen)
-            if reply and reply.is_own and reply.code >= 400 and not seen:
+            if reply and reply.is_own and reply.code >= 400 and not seen and \
+                    not policy.is_repeated_login(exchange, self.script.door):
                 errors += 1
+                most = max(most, errors)
+            if reply and reply.code // 100 == 2 and \
+                    (exchange.kind == "message" or exchange.last):
+                errors = 0
             if reply and (seen or exchange.kind == "message"):
                 state.hear(exchange)
                 self._note_reasons(exchange, seen)
             if exchange.verb in policy.FOREIGN or exchange.verb == "QUIT":
                 self.reasons.add(exchange.verb)
-        if errors >= ERRORS_LIMIT:
+        if most >= ERRORS_LIMIT:
             self.reasons.add("errors")
 
     def _judge_line(self, exchange, seen):
@@ -276,8 +282,9 @@ class Judge:
                                    for each in client.late):
                 self.found("an early refusal comes late")
         last = self.conversation.replies[-1] if self.conversation.replies else None
+        is_farewell = "QUIT" in self.reasons and last.is_own and last.code == 221
         if fault.kind in LOSSES and self.reasons <= {"fault", "QUIT"} and last.code != 421 and \
-                not client.reader.partial:
+                not is_farewell and not client.reader.partial:
             self.found(f"the client does not hear that the backend is lost: {last}")
         if fault.kind == "bye" and not any(self.backend.slots[slot].code == 421 for slot in heard
                                            if slot is not None and slot < len(self.backend.slots)):
