@@ -1,7 +1,8 @@
 /*
  * From the verdict to the relay: the backend is opened and told who the client is, and only
  * then does the client hear 235 (promise 3). If that fails the client hears 454 and is
- * disconnected, and the log has the cause in full (threat 28).
+ * disconnected, and the log has the cause in full (threat 28). If the backend itself refuses
+ * the session, the client hears 235, and then that refusal to all that it says (threat 39).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -55,12 +56,39 @@ static void say_refusal(struct session *session, enum reply reply)
     }
 }
 
+/* For good is what all backends say. */
+static bool tells_refusal(const struct session *session, const struct backend_result *result)
+{
+    return result->refusal && !(session->may_fare_better && result->refusal->bytes[0] == '5');
+}
+
+/*
+ * Threat 39: AUTH has succeeded and is told so, as any other reply to it would be taken for a
+ * wrong password; the next command, or the MAIL that was not answered yet, hears what the
+ * backend said. False: no memory.
+ */
+static bool repeat_refusal(struct session *session, const struct smtp_reply_text *refusal)
+{
+    session->refusal = malloc(sizeof *refusal);
+    if (!session->refusal)
+        return false;
+    *session->refusal = *refusal;
+    session->phase = SESSION_COMMANDS;
+    session->dialogue->errors = 0;
+    session->dialogue->heard_ms = clock_now_ms();
+    if (is_authenticated(session))
+        session_reply(session, REPLY_AUTHENTICATED);
+    dialogue_continue(session);
+    return true;
+}
+
 static void refuse(struct session *session, const struct backend_result *result)
 {
     session->cause_text = strdup(result->cause);
+    if (tells_refusal(session, result) && repeat_refusal(session, result->refusal))
+        return;
     say_refusal(session, result->reply);
-    session_finish(session, REPLY_NONE,
-                   session->cause_text ? session->cause_text : "no backend");
+    session_finish(session, REPLY_NONE, "no backend");
 }
 
 /* Of a cipher's key, by its name. */
@@ -171,6 +199,7 @@ static void try_next(struct session *session, const struct backend_result *resul
         upstream_doubt(session->upstream);
     else if (result->reply != REPLY_BACKEND_NO_IDENTITY)
         upstream_failed(session->upstream, result->cause);
+    session->may_fare_better |= !result->refusal || result->refusal->bytes[0] != '5';
     struct upstream *next = next_backend(session);
     if (next) {
         log_failure(session, LOG_LEVEL_NOTICE, "backend passed over", result->cause);

@@ -86,7 +86,7 @@ def test_none_left_is_454_once(start, pair):
     postern = start_pair(start, pair)
     both_are_known(postern, pair)
     for each in pair:
-        each.on("connect", "421 4.3.2 Not now")
+        each.on("connect", lambda connection, _: connection.drop())
     with postern.connect() as one:
         one.ehlo()
         one.login("alice", "wonderland", 454)
@@ -95,6 +95,28 @@ def test_none_left_is_454_once(start, pair):
             for r in postern.find_records(event=re.compile("passed over|refused"))] \
         == [("backend passed over", "one", pair[0].address),
             ("session refused", "two", pair[1].address)]
+
+
+@pytest.mark.parametrize("one_says, two_says, told", [
+    ("554 5.7.1 One", "554 5.7.1 Two", "554 5.7.1 Two"),
+    ("554 5.7.1 One", "421 4.3.2 Two", "421 4.3.2 Two"),
+    ("421 4.3.2 One", "554 5.7.1 Two", None), (None, "554 5.7.1 Two", None),
+])
+def test_threat_39_for_good_is_only_what_all_say(start, pair, one_says, two_says, told):
+    """A client that comes again may get through, at the one that is busy or down now."""
+    postern = start_pair(start, pair, check=0)
+    both_are_known(postern, pair)
+    for each, says in zip(pair, (one_says, two_says)):
+        each.on("XCLIENT", says or (lambda connection, _: connection.drop()))
+    with postern.connect() as one:
+        one.ehlo()
+        if told:
+            one.login("alice", "wonderland")
+            reply = one.command("MAIL FROM:<a@b.test>")
+            assert f"{reply.code} {reply.text}" == told
+        else:
+            one.login("alice", "wonderland", 454)
+            one.expect_closed()
 
 
 def test_dead_one_is_left_out_and_comes_back(start, pair):
@@ -119,8 +141,9 @@ def test_client_that_a_backend_refuses_takes_it_from_nobody_else(start, pair):
     both_are_known(postern, pair)
     with postern.connect() as one:
         one.ehlo("bad_name")
-        one.login("alice", "wonderland", 454)
-        one.expect_closed()
+        one.login("alice", "wonderland")
+        assert one.command("MAIL FROM:<a@b.test>", 550).lines == ["5.7.1 Not that name"]
+        one.quit()
     assert session(postern)["backend"] == "one"
     assert not postern.find_records(level="warning", msg=re.compile("backend one:"))
 

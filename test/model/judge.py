@@ -176,6 +176,8 @@ class Judge:
             self.found(f"passed on what had to be answered here: {exchange}")
         if not reply or not reply.is_own or reply.code == 421:
             return
+        if exchange.verb == "QUIT" and reply.code == 221 and self.backend.fault_done:
+            return  # the backend was lost before it answered
         if exchange.verb == "EHLO" and seen and reply.code == 250:
             self._judge_offer(exchange, seen)
         elif seen:
@@ -333,6 +335,8 @@ class Judge:
         """A session that never came to the relay."""
         if self.backend and self.backend.seen:
             self.found("the backend got commands that the client never said")
+        if self.backend and self.backend.refused_opening:
+            self._judge_refusal(start)
         wants = self.script.login or start is not None
         errors = sum(bool(each.reply) and each.reply.is_own and each.reply.code >= 400
                      for each in self.conversation.exchanges)
@@ -340,6 +344,23 @@ class Judge:
             errors >= ERRORS_LIMIT or "BDAT" in self.reasons
         if wants and not is_excused:
             self.found(f"the session never began: {self.conversation.exchanges[-1:]}")
+
+    def _judge_refusal(self, start):
+        """The backend's own refusal of the session is all that the client hears after AUTH."""
+        step, code = self.script.plan.opening
+        is_told = code in (421, 450, 550) and (step, code) != ("XCLIENT", 550)
+        auth = next((each for each in self.conversation.exchanges if each.verb == "AUTH"), None)
+        if self.script.login and auth and auth.reply and \
+                auth.reply.code != (235 if is_told else 454):
+            self.found(f"not what AUTH is answered with before a refusal: {auth}")
+        for exchange in self.conversation.exchanges[start:] if start is not None else ():
+            own = {421} | ({221} if exchange.verb == "QUIT" else set()) | \
+                ({500} if exchange.kind == "long" else set())
+            reply = exchange.reply
+            is_right = not reply or reply.code in own or (
+                is_told and reply.code == code and reply.texts == [b"4.7.0 Not for you"])
+            if not is_right:
+                self.found(f"not the backend's refusal: {exchange}")
 
     def _align(self, start):
         """Finds what each command at the backend was; returns one that was none, or None."""
