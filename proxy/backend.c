@@ -74,9 +74,11 @@ static void deliver_session(struct backend *backend)
 static void settle(struct backend *backend)
 {
     if (backend->step == STEP_OVER)
-        finish(backend, &(struct backend_result){.reply = backend->reply,
-                                                 .of_client = backend->of_client,
-                                                 .cause = backend->cause});
+        finish(backend, &(struct backend_result){
+                            .reply = backend->reply,
+                            .of_client = backend->of_client,
+                            .refusal = backend->is_refused ? backend->refusal : NULL,
+                            .cause = backend->cause});
     else if (backend->step == STEP_READY && backend->probe)
         deliver_probe(backend);
     else if (backend->step == STEP_READY)
@@ -356,5 +358,6 @@ void backend_cancel(struct backend *backend)
     opener_request_cancel(backend->request);
     stream_free(backend->stream);
     buffer_release(&backend->input);
+    free(backend->refusal);
     free(backend);
 }

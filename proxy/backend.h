@@ -15,6 +15,7 @@
 #include "proxy/identity.h"
 #include "proxy/replies.h"
 #include "proxy/smtp/ehlo.h"
+#include "proxy/smtp/reply.h"
 #include "tls/stream.h"
 
 struct backend;
@@ -24,7 +25,9 @@ struct backend_result {
     struct stream *stream;        /* the receiver's from now on; NULL: failed, or a probe */
     const struct smtp_ehlo *ehlo; /* what it offers; NULL: failed */
     enum reply reply;             /* for the client when it failed */
-    bool of_client;    /* it failed when the backend knew the client: others may fare better */
+    bool of_client; /* it failed when the backend knew the client: others may fare better */
+    /* What the backend itself said to refuse the session, 4xx or 5xx; NULL: it did not. */
+    const struct smtp_reply_text *refusal;
     const char *cause; /* for the log when it failed: "backend refused XCLIENT: 550 …" */
 };
 

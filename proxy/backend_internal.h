@@ -56,6 +56,8 @@ struct backend {
     struct smtp_reply_state reply_state;
     unsigned reply_lines;
     bool reply_whole;
+    bool is_refused;                 /* as a session, by the reply in `refusal` */
+    struct smtp_reply_text *refusal; /* the last reply of 4xx or 5xx; NULL: there was none */
     struct smtp_ehlo ehlo;
     struct smtp_xclient_commands xclient;
     unsigned xclient_sent;

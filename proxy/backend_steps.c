@@ -4,6 +4,7 @@
  * bounded, and a word out of turn ends it.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proxy/backend_internal.h"
@@ -107,6 +108,29 @@ static void begin_identity(struct backend *backend)
         backend_fail(backend, REPLY_BACKEND_NO_IDENTITY, "%s", cause);
 }
 
+/*
+ * Does this reply refuse the session, so that it is for the client to hear (threat 39)? It does
+ * not if it is about what Postern itself has asked for: TLS, a command that is not understood
+ * (RFC 5321 section 4.2.2: 500 to 504), and XCLIENT from a host that may not say it (550).
+ */
+static bool refuses_session(enum backend_step step, unsigned code)
+{
+    bool not_understood = code >= 500 && code <= 504;
+    if (code < 400)
+        return false;
+    switch (step) {
+    case STEP_GREETING:
+    case STEP_CLIENTS_HELLO:
+        return true;
+    case STEP_EHLO:
+        return !not_understood;
+    case STEP_XCLIENT:
+        return !not_understood && code != 550;
+    default:
+        return false;
+    }
+}
+
 /* What the step was, and whether the code is the one that it needs. */
 static bool accepted(struct backend *backend, const struct smtp_reply_line *line)
 {
@@ -124,6 +148,7 @@ static bool accepted(struct backend *backend, const struct smtp_reply_line *line
     unsigned wanted = steps[backend->step].code;
     if (wanted ? line->code == wanted : line->code / 100 == 2)
         return true;
+    backend->is_refused = refuses_session(backend->step, line->code);
     backend_fail(backend, steps[backend->step].reply, "backend refused %s: %u %.*s",
                  steps[backend->step].what, line->code, (int)line->text_length, line->text);
     return false;
@@ -165,9 +190,24 @@ static void take_reply(struct backend *backend, const struct smtp_reply_line *li
     }
 }
 
+/* Without memory for it the client hears less. */
+static void keep_refusal(struct backend *backend, const struct smtp_reply_line *line,
+                         bool is_first)
+{
+    if (line->code < 400)
+        return;
+    if (!backend->refusal)
+        backend->refusal = calloc(1, sizeof *backend->refusal);
+    else if (is_first)
+        backend->refusal->length = 0;
+    if (backend->refusal)
+        smtp_reply_text_add(backend->refusal, line);
+}
+
 static void take_line(struct backend *backend, char *bytes, size_t length)
 {
     struct smtp_reply_line line;
+    bool is_first = backend->reply_state.code == 0;
     smtp_reply_clean(bytes, length);
     enum smtp_reply_status status =
         smtp_reply_feed(&backend->reply_state, bytes, length, &line);
@@ -176,6 +216,7 @@ static void take_line(struct backend *backend, char *bytes, size_t length)
                      (int)(length > 80 ? 80 : length), bytes);
         return;
     }
+    keep_refusal(backend, &line, is_first);
     bool ehlo = backend->step == STEP_EHLO || backend->step == STEP_CLIENTS_HELLO;
     if (ehlo && backend->reply_lines++ > 0 && line.code == 250)
         smtp_ehlo_learn(&backend->ehlo, line.text, line.text_length);

@@ -19,13 +19,18 @@ static bool is_secure(const struct session *session)
     return stream_is_secure(session->client);
 }
 
+static void count_error(struct session *session)
+{
+    if (++session->dialogue->errors >= session->service->config->limits.errors)
+        session_exceed(session, STATISTICS_LIMIT_ERRORS, REPLY_TOO_MANY_ERRORS,
+                       "too many errors");
+}
+
 void dialogue_refuse(struct session *session, enum reply reply)
 {
     statistics_add(&statistics->rejected[reply], 1);
     session_reply(session, reply);
-    if (++session->dialogue->errors >= session->service->config->limits.errors)
-        session_exceed(session, STATISTICS_LIMIT_ERRORS, REPLY_TOO_MANY_ERRORS,
-                       "too many errors");
+    count_error(session);
 }
 
 static void hear_name(struct session *session, const struct smtp_command *command)
@@ -201,6 +206,22 @@ static bool needs_tls(const struct session *session)
     return !is_secure(session) && (!is_mx(session) || door_listen(session->door)->tls_required);
 }
 
+/* The backend has refused the session, and the client stays to hear it (RFC 5321 section 3.1).
+ */
+static void repeat_refusal(struct session *session, const struct smtp_command *command)
+{
+    const struct smtp_reply_text *refusal = session->refusal;
+    if (command->verb == SMTP_VERB_QUIT) {
+        do_quit(session, command);
+        return;
+    }
+    session_say(session, refusal->bytes, refusal->length);
+    if (strncmp(refusal->bytes, "421", 3) == 0 || command->verb == SMTP_VERB_BDAT)
+        session_finish(session, REPLY_NONE, "backend refused the session");
+    else
+        count_error(session);
+}
+
 void dialogue_take_command(struct session *session, const char *line, size_t length)
 {
     struct smtp_command command;
@@ -208,7 +229,9 @@ void dialogue_take_command(struct session *session, const char *line, size_t len
 
     session->dialogue->greeted = true;
     session->dialogue->heard_ms = clock_now_ms();
-    if (status != SMTP_COMMAND_OK)
+    if (session->refusal)
+        repeat_refusal(session, &command);
+    else if (status != SMTP_COMMAND_OK)
         dialogue_refuse(session, REPLY_BAD_BYTE);
     else if (!commands[command.verb].in_plaintext && needs_tls(session))
         dialogue_refuse(session, REPLY_TLS_FIRST);
@@ -308,6 +331,8 @@ uint64_t dialogue_deadline_ms(const struct session *session)
         return dialogue->told_at_ms;
     if (session->phase == SESSION_RESOLVING)
         return dialogue->resolving_ms + timeouts->resolve_ms;
+    if (session->refusal)
+        return dialogue->heard_ms + timeouts->greeting_ms;
     if (session->phase == SESSION_HANDSHAKE)
         first_ms = dialogue->handshake_ms + timeouts->handshake_ms;
     else if (!dialogue->greeted)
@@ -339,7 +364,7 @@ void dialogue_expire(struct session *session)
     else if (session->phase == SESSION_HANDSHAKE)
         session_exceed(session, STATISTICS_LIMIT_TIME_HANDSHAKE, REPLY_NONE,
                        "no TLS handshake in time");
-    else if (!session->dialogue->greeted)
+    else if (!session->dialogue->greeted || session->refusal)
         session_exceed(session, STATISTICS_LIMIT_TIME_GREETING, REPLY_TIMEOUT_GREETING,
                        "no command in time");
     else if (!is_mx(session))

@@ -1,7 +1,8 @@
 /*
  * From the verdict to the relay: the backend is opened and told who the client is, and only
  * then does the client hear 235 (promise 3). If that fails the client hears 454 and is
- * disconnected, and the log has the cause in full (threat 28).
+ * disconnected, and the log has the cause in full (threat 28). If the backend itself refuses
+ * the session, the client hears 235, and then that refusal to all that it says (threat 39).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +23,13 @@ static void on_backend_event(void *context, struct stream *stream, enum stream_e
     session_settle(session);
 }
 
-static void log_refusal(const struct session *session, const char *cause)
+/* One backend has not taken the session; `event` says whether another may. */
+static void log_failure(const struct session *session, enum log_level level, const char *event,
+                        const char *cause)
 {
     const struct config_backend *backend = upstream_config(session->upstream);
     struct log_record record;
-    log_begin(&record, LOG_LEVEL_WARNING, "session refused");
+    log_begin(&record, level, event);
     session_log_client(session, &record);
     log_text(&record, "user", session->login);
     log_text(&record, "backend", backend->name);
@@ -53,12 +56,39 @@ static void say_refusal(struct session *session, enum reply reply)
     }
 }
 
+/* For good is what all backends say. */
+static bool tells_refusal(const struct session *session, const struct backend_result *result)
+{
+    return result->refusal && !(session->may_fare_better && result->refusal->bytes[0] == '5');
+}
+
+/*
+ * Threat 39: AUTH has succeeded and is told so, as any other reply to it would be taken for a
+ * wrong password; the next command, or the MAIL that was not answered yet, hears what the
+ * backend said. False: no memory.
+ */
+static bool repeat_refusal(struct session *session, const struct smtp_reply_text *refusal)
+{
+    session->refusal = malloc(sizeof *refusal);
+    if (!session->refusal)
+        return false;
+    *session->refusal = *refusal;
+    session->phase = SESSION_COMMANDS;
+    session->dialogue->errors = 0;
+    session->dialogue->heard_ms = clock_now_ms();
+    if (is_authenticated(session))
+        session_reply(session, REPLY_AUTHENTICATED);
+    dialogue_continue(session);
+    return true;
+}
+
 static void refuse(struct session *session, const struct backend_result *result)
 {
     session->cause_text = strdup(result->cause);
+    if (tells_refusal(session, result) && repeat_refusal(session, result->refusal))
+        return;
     say_refusal(session, result->reply);
-    session_finish(session, REPLY_NONE,
-                   session->cause_text ? session->cause_text : "no backend");
+    session_finish(session, REPLY_NONE, "no backend");
 }
 
 /* Of a cipher's key, by its name. */
@@ -158,19 +188,26 @@ static void begin_relay(struct session *session, const struct backend_result *re
     relay_start(session->relay, client_ended);
 }
 
-static bool open_next(struct session *session);
+static struct upstream *next_backend(struct session *session);
+static void open_at(struct session *session, struct upstream *upstream);
 
 /* Nothing of the client's has been sent yet, so the next backend may be asked. What may be the
  * client's own doing takes the backend from nobody else before a probe has failed, too. */
 static void try_next(struct session *session, const struct backend_result *result)
 {
-    log_refusal(session, result->cause);
     if (result->of_client)
         upstream_doubt(session->upstream);
     else if (result->reply != REPLY_BACKEND_NO_IDENTITY)
         upstream_failed(session->upstream, result->cause);
-    if (!open_next(session))
+    session->may_fare_better |= !result->refusal || result->refusal->bytes[0] != '5';
+    struct upstream *next = next_backend(session);
+    if (next) {
+        log_failure(session, LOG_LEVEL_NOTICE, "backend passed over", result->cause);
+        open_at(session, next);
+    } else {
+        log_failure(session, LOG_LEVEL_WARNING, "session refused", result->cause);
         refuse(session, result);
+    }
 }
 
 static void on_backend(void *context, const struct backend_result *result)
@@ -202,14 +239,16 @@ static void find_local_address(struct session *session)
     address_normalise(local);
 }
 
-/* False: there is none that has not been tried. */
-static bool open_next(struct session *session)
+/* NULL: there is none that has not been tried. */
+static struct upstream *next_backend(struct session *session)
+{
+    return door_choose(session->door, &session->choice);
+}
+
+static void open_at(struct session *session, struct upstream *upstream)
 {
     char id[SESSION_ID_SIZE];
-    struct upstream *next = door_choose(session->door, &session->choice);
-    if (!next)
-        return false;
-    session->upstream = next;
+    session->upstream = upstream;
     session_id(session, id);
     struct identity identity = {
         .login = session->login,
@@ -227,17 +266,16 @@ static bool open_next(struct session *session)
     };
     memcpy(identity.id, id, sizeof id);
     session->opening_ms = clock_now_ms();
-    session->backend =
-        backend_open(session->service, upstream_config(next), &identity, on_backend, session);
+    session->backend = backend_open(session->service, upstream_config(upstream), &identity,
+                                    on_backend, session);
     if (!session->backend)
         session_finish(session, REPLY_NO_MEMORY, "out of memory");
-    return true;
 }
 
 static void open_backend(struct session *session)
 {
     session->phase = SESSION_OPENING;
-    (void)open_next(session);
+    open_at(session, next_backend(session));
 }
 
 static void on_name(void *context, const char *name)

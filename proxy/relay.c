@@ -377,13 +377,27 @@ static enum stream_status read_backend(struct relay *relay)
     return status;
 }
 
+/* Is the reply to QUIT the only one that is still to come, and has none of it come? */
+static bool awaits_farewell(const struct relay *relay)
+{
+    return relay->queue_count == 1 && relay_queue_first(relay) == EXPECT_QUIT &&
+           !relay->in_reply && relay->backend;
+}
+
+void relay_lose_backend(struct relay *relay, enum reply reply, const char *cause)
+{
+    bool is_quit = awaits_farewell(relay);
+    relay_finish(relay, is_quit ? REPLY_BYE : reply, cause);
+    relay->end.quit |= is_quit;
+}
+
 void relay_backend_event(struct relay *relay, enum stream_event event)
 {
     note_activity(relay);
     if (event == STREAM_FAILED)
-        relay_finish(relay, REPLY_BACKEND_CLOSED, stream_error(relay->backend));
+        relay_lose_backend(relay, REPLY_BACKEND_CLOSED, stream_error(relay->backend));
     else if (event == STREAM_READABLE && read_backend(relay) == STREAM_EOF)
-        relay_finish(relay, REPLY_BACKEND_CLOSED, "backend closed");
+        relay_lose_backend(relay, REPLY_BACKEND_CLOSED, "backend closed");
     settle(relay);
 }
 

@@ -63,7 +63,7 @@ void relay_free(struct relay *relay);
 /* What became of it. While `over` is false the session goes on. */
 struct relay_end {
     bool over;
-    bool quit;         /* by QUIT, with the backend's reply to it */
+    bool quit;         /* by QUIT: the client has nothing more to say */
     enum reply reply;  /* still to be said to the client */
     const char *cause; /* for the log; static text */
 };

@@ -115,6 +115,20 @@ static void forward_quit(struct relay *relay, const struct smtp_command *command
     relay_close(relay, REPLY_NONE, "quit");
 }
 
+/* Mailers that keep a connection send AUTH before each message: a repeated one is no mistake.
+ */
+static void refuse_auth(struct relay *relay, const struct smtp_command *command,
+                        const char *line, size_t length)
+{
+    (void)command, (void)line, (void)length;
+    if (relay->party.listen->role == CONFIG_ROLE_MX) {
+        relay_refuse(relay, REPLY_NO_AUTH);
+        return;
+    }
+    statistics_add(&statistics->rejected[REPLY_AUTH_AGAIN], 1);
+    relay_answer(relay, REPLY_AUTH_AGAIN);
+}
+
 /* An mx may be spoken to in plaintext, but not change to TLS behind its first MAIL. */
 static void refuse_starttls(struct relay *relay, const struct smtp_command *command,
                             const char *line, size_t length)
@@ -152,7 +166,7 @@ static const struct {
     [SMTP_VERB_HELP] = {.expectation = EXPECT_ANY},
     [SMTP_VERB_ETRN] = {.handler = forward_for_users, .alone = true},
     [SMTP_VERB_STARTTLS] = {.handler = refuse_starttls},
-    [SMTP_VERB_AUTH] = {.reply = REPLY_AUTH_AGAIN},
+    [SMTP_VERB_AUTH] = {.handler = refuse_auth},
     [SMTP_VERB_IDENTITY] = {.reply = REPLY_ONLY_PROXIES},
     [SMTP_VERB_FOREIGN] = {.handler = close_foreign},
 };

@@ -66,7 +66,7 @@ static void end_idle(struct relay *relay)
     else if (relay->client_congested)
         relay_finish(relay, REPLY_TIMEOUT_IDLE, "client does not read its replies");
     else if (awaits_backend(relay))
-        relay_finish(relay, REPLY_BACKEND_TIMEOUT, "backend did not answer in time");
+        relay_lose_backend(relay, REPLY_BACKEND_TIMEOUT, "backend did not answer in time");
     else if (is_hurried(relay))
         relay_finish(relay, REPLY_TIMEOUT_GREETING, "no command in time");
     else

@@ -82,7 +82,7 @@ struct relay {
     uint8_t queue[RELAY_QUEUE_SIZE]; /* a ring of enum relay_expectation */
     uint32_t
         withdrawn; /* of what the client was told, not offered: 1u << enum smtp_extension */
-    unsigned errors;
+    unsigned errors; /* since the last accepted message */
     int next_byte; /* of the client's, behind the command that is dealt with; -1: not there yet
                     */
     struct smtp_data data;
@@ -101,6 +101,10 @@ struct relay {
     struct relay_end end;
     const char *closing_cause; /* in RELAY_CLOSING, and without a backend */
 };
+
+/* Ends it, as relay_finish() does; but a client that hears 421 to QUIT may send again what the
+ * backend has accepted, and hears 221. */
+void relay_lose_backend(struct relay *relay, enum reply reply, const char *cause);
 
 /* `cause`, or in a message whose client may think that it has ended it, the other one. */
 const char *relay_cause_in_message(const struct relay *relay, const char *cause,

@@ -57,6 +57,8 @@ static void end_transaction(struct relay *relay, bool accepted)
     forget_envelope(relay);
     relay->message_unanswered = false;
     relay->counts.messages += accepted;
+    if (accepted)
+        relay->errors = 0;
     statistics_add(&statistics->messages, accepted);
 }
 

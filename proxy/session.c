@@ -124,7 +124,7 @@ void session_finish(struct session *session, enum reply reply, const char *cause
     if (session->relay && relay_is_in_reply(session->relay))
         may_hear = false; /* one reply never has two codes */
     session->phase = SESSION_OVER;
-    session->cause = cause;
+    session->cause = session->cause_text ? session->cause_text : cause;
     session_reply(session, may_hear ? reply : REPLY_NONE);
 }
 
@@ -225,6 +225,7 @@ static void session_free(struct session *session)
     slab_free_text(session->helo);
     slab_free_text(session->login);
     free(session->cause_text);
+    free(session->refusal);
     slab_free(session, sizeof *session);
 }
 

@@ -107,6 +107,8 @@ struct session {
     uint64_t bytes_in, bytes_out;    /* before the relay */
     const char *cause;               /* how it ended, for the log */
     char *cause_text;                /* the same, where it is not static */
+    struct smtp_reply_text *refusal; /* the backend's, with which all is answered; or NULL */
+    bool may_fare_better;            /* a backend failed otherwise than with 5xx */
 };
 
 struct log_record;

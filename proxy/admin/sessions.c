@@ -8,6 +8,7 @@
 #include "proxy/session.h"
 
 #define LIMIT_UNLESS_TOLD 1000u
+_Static_assert(ADMIN_SESSIONS_LIMIT == 10000, "the manual and an error say so");
 
 static void write_session(struct json *json, const struct admin_session *session)
 {
@@ -78,7 +79,7 @@ static const char *read_filters(const struct admin_query *query, struct admin_qu
     if (strlen(query->value[ADMIN_PARAMETER_ID]) >= sizeof out->id)
         return "that is no session's id";
     if (!parse_limit(query, &out->limit))
-        return "that is no limit";
+        return "a limit is a number from 0 to 10000";
     admin_message_put(out->id, sizeof out->id, query->value[ADMIN_PARAMETER_ID]);
     admin_message_put(out->user, sizeof out->user, query->value[ADMIN_PARAMETER_USER]);
     admin_message_put(out->network, sizeof out->network, address);

@@ -43,6 +43,22 @@ enum smtp_reply_status {
 enum smtp_reply_status smtp_reply_feed(struct smtp_reply_state *state, const char *line,
                                        size_t length, struct smtp_reply_line *out);
 
+/* Room for a reply that is repeated to another: two full lines (RFC 5321 section 4.5.3.1.5). */
+#define SMTP_REPLY_TEXT_SIZE 1024
+
+/* A reply as it goes out, each line with its CRLF. Zero-initialised is the start. */
+struct smtp_reply_text {
+    uint16_t length; /* bytes */
+    uint16_t last;   /* where the last line begins */
+    char bytes[SMTP_REPLY_TEXT_SIZE];
+};
+
+/*
+ * Adds a line of the reply. A line is cut at 512 bytes, not within a character of UTF-8; lines
+ * for which there is no room are left out. After each line the text is a whole reply.
+ */
+void smtp_reply_text_add(struct smtp_reply_text *text, const struct smtp_reply_line *line);
+
 /* Replaces NUL, control characters other than tab, and DEL by '?', in place: backends are
  * hostile too. */
 void smtp_reply_clean(char *line, size_t length);

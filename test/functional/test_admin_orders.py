@@ -104,6 +104,12 @@ def test_a_filter_that_is_not_understood_is_refused(postern, query):
     assert control.request(postern, "/kick" + query, "POST")[0] == 400
 
 
+def test_a_limit_that_is_too_high_says_what_the_highest_is(postern):
+    status, body, _ = control.request(postern, "/sessions?limit=10001")
+    assert status == 400 and "from 0 to 10000" in body
+    assert control.request(postern, "/sessions?limit=10000")[0] == 200
+
+
 def test_hostile_names_stay_in_their_place(start, backend):
     """As HELO name and as the login that is tried."""
     postern = start(backend)

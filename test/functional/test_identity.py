@@ -1,7 +1,9 @@
 """What the backend is told about the client, and what happens where it cannot be told."""
 
 import re
+import shutil
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -157,10 +159,9 @@ def test_requirement_that_is_not_met_is_told_at_the_start(start, backend):
 
 
 @pytest.mark.parametrize("step, said", [
-    ("connect", "554 5.3.2 Not today"), ("connect", "421 4.3.2 Busy"), ("connect", "250 Strange"),
-    ("EHLO", "502 5.5.1 No"), ("EHLO", "421 4.3.2 Busy"),
+    ("connect", "250 Strange"), ("EHLO", "502 5.5.1 No"),
     ("XCLIENT", "550 5.7.0 insufficient authorization"), ("XCLIENT", "501 5.5.4 Bad syntax"),
-    ("XCLIENT", "421 4.3.0 Failure"), ("XCLIENT", "354 Go on"),
+    ("XCLIENT", "354 Go on"),
 ])
 def test_refusal_of_any_step_is_told_in_the_backends_words(start, backend, step, said):
     postern = start(backend)
@@ -169,22 +170,141 @@ def test_refusal_of_any_step_is_told_in_the_backends_words(start, backend, step,
     assert said in refused(postern, backend)["cause"]
 
 
-def test_refusal_behind_the_identity(start, backend):
-    """The client's own EHLO."""
-    postern = start(backend)
+# refusals of the session, which are the backend's own and told as such
 
-    def ehlo(connection, line):
+def refuse_at(backend, step, said):
+    """From the next session on; "hello" is the EHLO or HELO with the client's own name."""
+    backend.wait(lambda: backend.connections and backend.connections[0].has_quit, "the probe")
+
+    def hello(connection, _):
         if connection.xclient:
-            connection.say("550 5.7.1 I know that name")
+            connection.say(said)
         else:
             connection.ehlo()
-    backend.on("EHLO", ehlo)
+    backend.on("EHLO" if step == "hello" else step, hello if step == "hello" else said)
+
+
+@pytest.mark.parametrize("step, said", [
+    ("connect", "554 5.3.2 Not today"), ("connect", "421 4.3.2 Busy"), ("connect", "450 Later"),
+    ("EHLO", "421 4.3.2 Busy"), ("EHLO", "554 5.7.1 Go away"),
+    ("XCLIENT", "554 5.7.1 <unknown[127.0.0.9]>: Client host rejected: Access denied"),
+    ("XCLIENT", "450 4.7.1 Client host rejected: cannot find your hostname"),
+    ("XCLIENT", "421 4.7.0 Error: too many connections"),
+    ("hello", "550 5.7.1 I know that name"), ("hello", "504 5.5.2 Need a whole name"),
+    ("hello", "550 5.7.1 Refused\n550 5.7.1 see https://example.org/why"),
+])
+def test_threat_39_refusal_reaches_the_client_as_it_was_said(start, backend, step, said):
+    """At the first command after AUTH: clients take any other reply to AUTH for a wrong password,
+    and none of them shows its text."""
+    postern = start(backend)
+    refuse_at(backend, step, said)
     with postern.connect() as one:
         one.ehlo("laptop.example")
-        one.login("alice", "wonderland", 454)
+        one.login("alice", "wonderland")
+        reply = one.command("MAIL FROM:<a@b.test>")
+        assert (reply.code, reply.lines) == (int(said[:3]), [line[4:] for line in said.split("\n")])
+        if reply.code == 421:
+            one.expect_closed()
+        else:
+            one.quit()
+    record = postern.wait_for_record(event="session refused", port=str(one.port))
+    assert said.split("\n")[-1] in record["cause"]
+    assert postern.session_record(one)["end"] == record["cause"]
+    for connection in backend.connections:
+        assert set(connection.verbs) <= BEFORE_THE_CLIENT | {"QUIT"}
+
+
+def test_threat_39_nothing_else_is_done_for_a_client_that_the_backend_refused(start, backend):
+    postern = start(backend)
+    refuse_at(backend, "XCLIENT", "554 5.7.1 No")
+    with postern.connect() as one:
+        one.ehlo()
+        one.send("AUTH PLAIN " + plain_response("alice", "wonderland") + "\r\n"
+                 "MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nEHLO x\r\nNOOP\r\n"
+                 "AUTH PLAIN " + plain_response("alice", "wonderland") + "\r\nXCLIENT LOGIN=x\r\n"
+                 "QUIT\r\n")
+        assert [one.reply().code for _ in range(9)] == [235] + [554] * 7 + [221]
         one.expect_closed()
-    assert "550 5.7.1 I know that name" in \
-        postern.wait_for_record(event="session refused")["cause"]
+    assert len(backend.sessions) == 1
+
+
+def test_threat_39_chunk_of_a_refused_client_is_no_command(start, backend):
+    postern = start(backend)
+    refuse_at(backend, "XCLIENT", "554 5.7.1 No")
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland")
+        one.send("BDAT 6 LAST\r\nQUIT\r\n")
+        one.reply(554)
+        one.expect_closed()
+
+
+@pytest.mark.parametrize("how", ["mistakes", "silence"])
+def test_refused_client_does_not_stay_for_ever(start, backend, how):
+    postern = start(backend, limits={"errors": 3},
+                    timeouts={"greeting": 1 if how == "silence" else 300})
+    refuse_at(backend, "connect", "554 5.7.1 No")
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland")
+        for _ in range(3 if how == "mistakes" else 0):
+            one.command("MAIL FROM:<a@b.test>", 554)
+        one.reply(421)
+        one.expect_closed()
+
+
+def test_threat_39_text_of_a_refusal_is_bounded_and_harmless(start, backend):
+    postern = start(backend)
+    refuse_at(backend, "connect", lambda connection, _: connection.send(
+        b"554-5.7.1 a\x1b[2J\0b \xc3\xbc\r\n" + b"554-" + b"x" * 3000 + b"\r\n"
+        + b"554-y\r\n" * 1000 + b"554 end\r\n"))
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland")
+        reply = one.command("MAIL FROM:<a@b.test>", 554)
+        assert reply.lines[:2] == ["5.7.1 a?[2J?b \xfc", "x" * 506]
+        assert sum(map(len, reply.lines)) < 1024
+        one.quit()
+
+
+@pytest.mark.parametrize("sender", ["msmtp", "swaks", "curl"])
+def test_threat_39_senders_see_why_they_are_refused(start, backend, sender):
+    if not shutil.which(sender):
+        pytest.skip(f"needs {sender}")
+    postern = start(backend)
+    refuse_at(backend, "XCLIENT", "554 5.7.1 Client host rejected")
+    host, port = postern.implicit
+    command = {
+        "msmtp": ["msmtp", "--file=/dev/null", f"--host={host}", f"--port={port}", "--tls=on",
+                  "--tls-starttls=off", "--tls-certcheck=off", "--auth=plain", "--user=alice",
+                  "--passwordeval=echo wonderland", "--from=a@b.test", "c@d.test"],
+        "swaks": ["swaks", "--server", host, "--port", str(port), "--tlsc", "--auth", "PLAIN",
+                  "--auth-user", "alice", "--auth-password", "wonderland", "--from", "a@b.test",
+                  "--to", "c@d.test"],
+        "curl": ["curl", "--silent", "--show-error", "--insecure", f"smtps://{host}:{port}/x",
+                 "--user", "alice:wonderland", "--mail-from", "a@b.test", "--mail-rcpt",
+                 "c@d.test", "--upload-file", "-"],
+    }[sender]
+    result = subprocess.run(command, input="Subject: x\n\nx\n", capture_output=True, text=True,
+                            timeout=wait.PATIENCE * 3, check=False)
+    said = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "554" in said and ("Client host rejected" in said or sender == "curl")
+    assert "authentication failed" not in said.lower() and "login denied" not in said.lower()
+
+
+def test_threat_39_stranger_at_an_mx_hears_the_refusal_to_mail(start, backend):
+    port = wait.free_port()
+    start(backend, listen={"mx": {"address": f"127.0.0.1:{port}", "tls": "starttls", "role": "mx",
+                                  "recipients": ["example.org"]}})
+    refuse_at(backend, "XCLIENT", "554 5.7.1 Listed")
+    with Client(("127.0.0.1", port)) as one:
+        one.greeting()
+        one.ehlo()
+        one.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<c@example.org>\r\nQUIT\r\n")
+        assert [one.reply().lines for _ in range(2)] == [["5.7.1 Listed"]] * 2
+        one.reply(221)
+        one.expect_closed()
 
 
 @pytest.mark.parametrize("step", ["connect", "EHLO", "XCLIENT"])
@@ -286,7 +406,7 @@ def test_client_that_leaves_while_the_backend_is_opened(start, backend):
 
 
 @pytest.mark.parametrize("refused, expected", [("501 5.0.0 Invalid domain name", 235),
-                                               ("550 5.7.1 Go away", 454)])
+                                               ("550 5.7.1 Go away", 550)])
 def test_name_that_is_none_to_the_backend_keeps_nobody_out(start, backend, refused, expected):
     """Windows machines have an underscore in theirs; the client's address stands for it. Who is
     refused for another reason is refused."""
@@ -298,9 +418,10 @@ def test_name_that_is_none_to_the_backend_keeps_nobody_out(start, backend, refus
     with start(backend).connect() as one:
         backend.on("EHLO", take)
         one.ehlo("my_pc")
-        one.login("alice", "wonderland", expected)
+        one.login("alice", "wonderland")
+        one.command("NOOP", 250 if expected == 235 else expected)
+        one.quit()
         if expected == 235:
-            one.quit()
             session = backend.session()
             assert [line for line in session.commands if line.startswith(b"EHLO")][-2:] == \
                 [b"EHLO my_pc", b"EHLO [127.0.0.9]"]

@@ -126,6 +126,7 @@ def test_tls_is_offered_and_auth_is_not(mx):
         assert "AUTH" not in offered and "STARTTLS" not in offered
         one.command("AUTH PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=", 502)
         one.command("MAIL FROM:<a@sender.example>", 250)
+        one.command("AUTH PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=", 502)
         one.command("RCPT TO:<bob@example.org>", 250)
 
 

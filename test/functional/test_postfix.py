@@ -3,6 +3,7 @@
 import email
 import email.policy
 import os
+import re
 import select
 import shutil
 import smtplib
@@ -400,6 +401,20 @@ def test_postfix_that_does_not_authorise_the_proxy(start, postfix_with):
         one.expect_closed()
     record = front.wait_for_record(event="session refused")
     assert record["cause"] == "backend does not offer XCLIENT"
+
+
+def test_threat_39_client_that_postfix_rejects_is_told_so(start, postfix_with):
+    """Within XCLIENT, as with smtpd_delay_reject = no each server does it."""
+    postfix = postfix_with(smtpd_delay_reject="no", smtpd_client_restrictions=
+                           "check_client_access inline:{127.0.0.9=REJECT}")
+    front = start(postfix.address)
+    with front.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland")
+        reply = one.command("MAIL FROM:<alice@mail.test>", 554)
+        assert re.fullmatch(r"5\.7\.1 <.*\[127\.0\.0\.9\](:\d+)?>: Client host rejected: Access denied",
+                            reply.text)
+        one.quit()
 
 
 def test_postfix_without_sasl_relays_for_nobody(start, postfix_with):

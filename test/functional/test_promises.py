@@ -211,7 +211,7 @@ def test_promise_07_password_that_no_worker_has_seen_is_not_kept(start, backend,
 
 
 @pytest.mark.parametrize("outage", ["module missing", "service missing", "worker killed",
-                                    "module stuck", "backend down", "backend refuses"])
+                                    "module stuck", "backend down", "backend not SMTP"])
 def test_promise_08_outage_is_not_a_wrong_password(start, backend, pam, outage):
     service = {"module missing": "broken", "service missing": "nowhere", "module stuck": "stuck",
                "worker killed": "stuck"}.get(outage, "users")
@@ -220,8 +220,8 @@ def test_promise_08_outage_is_not_a_wrong_password(start, backend, pam, outage):
     backend.wait(lambda: backend.connections and backend.connections[0].has_quit, "the probe")
     if outage == "backend down":
         backend.stop_listening()
-    if outage == "backend refuses":
-        backend.on("connect", "554 5.3.2 Closed")
+    if outage == "backend not SMTP":
+        backend.on("connect", "ssh-2.0 no")
     with postern.connect() as one:
         one.ehlo()
         one.send("AUTH PLAIN " + plain_response("alice", "wonderland") + "\r\n")
@@ -229,6 +229,16 @@ def test_promise_08_outage_is_not_a_wrong_password(start, backend, pam, outage):
             wait.until(lambda: pam.stuck_count() == 1, "the login in PAM")
             os.kill(postern.pids("auth worker")[0], signal.SIGKILL)
         assert one.reply(454, 421).status.startswith("4.")
+
+
+def test_promise_08_refusal_is_no_wrong_password_and_no_outage(start, backend):
+    postern = start(backend)
+    backend.wait(lambda: backend.connections and backend.connections[0].has_quit, "the probe")
+    backend.on("connect", "554 5.3.2 Closed")
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland", 235)
+        one.command("MAIL FROM:<a@b.test>", 554)
 
 
 def test_promise_09_sessions_that_do_not_move_cost_little(start, backend):

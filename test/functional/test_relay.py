@@ -107,6 +107,43 @@ def test_too_many_mistakes_close(start, backend):
     backend.wait(lambda: backend.session().ended, "the end of the backend's session")
 
 
+@pytest.mark.parametrize("way", ["DATA", "BDAT"])
+def test_threat_40_mistakes_between_good_messages_close_nothing(start, backend, way):
+    """Only those since the last accepted message count."""
+    with start(backend, limits={"errors": 3}).log_in() as client:
+        for _ in range(6):
+            client.command("GIBBERISH", 500)
+            client.command("MAIL TO:<nobody>", 501)
+            client.envelope("a@b.test", ["c@d.test"])
+            if way == "DATA":
+                client.command("DATA", 354)
+            client.send(b"x\r\n.\r\n" if way == "DATA" else b"BDAT 3 LAST\r\nx\r\n")
+            client.reply(250)
+        client.command("GIBBERISH", 500)
+        client.command("GIBBERISH", 500)
+        client.command("GIBBERISH", 500)
+        client.reply(421)
+
+
+def test_threat_40_message_that_was_refused_forgives_no_mistake(start, backend):
+    backend.on("message", "554 5.6.0 Not this one")
+    with start(backend, limits={"errors": 3}).log_in() as client:
+        client.command("GIBBERISH", 500)
+        client.command("GIBBERISH", 500)
+        client.send_message("a@b.test", ["c@d.test"], b"x\r\n", 554)
+        client.command("GIBBERISH", 500)
+        client.reply(421)
+
+
+def test_threat_40_login_that_is_repeated_before_each_message_is_no_mistake(start, backend):
+    with start(backend, limits={"errors": 3}).log_in() as client:
+        for _ in range(6):
+            client.command("AUTH PLAIN AGFsaWNlAHdvbmRlcmxhbmQ=", 503)
+            client.command("AUTH LOGIN", 503)
+        client.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+        client.quit()
+
+
 def test_mistakes_that_the_backend_finds_are_not_counted(start, backend):
     backend.on("RCPT", "550 5.1.1 Unknown")
     with start(backend, limits={"errors": 2}).log_in() as client:
@@ -216,6 +253,31 @@ def test_nothing_is_sent_behind_data_before_its_reply(one, backend, session):
 def test_quit_is_the_backends_to_answer(one, backend):
     backend.on("QUIT", "221 2.0.0 Farewell")
     assert one.quit().lines == ["2.0.0 Farewell"]
+
+
+@pytest.mark.parametrize("how", ["drop", "reset", "hang"])
+def test_accepted_message_is_not_sent_again_for_a_backend_lost_at_quit(start, backend, how):
+    """There are mailers that take 421 to QUIT for a failed delivery."""
+    postern = start(backend, timeouts={"backend_reply": 1})
+    release = threading.Event()
+    backend.on("QUIT", lambda connection, _: connection.hold(release) if how == "hang"
+               else getattr(connection, how)())
+    try:
+        with postern.log_in() as client:
+            client.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+            client.quit()
+        record = postern.session_record(client)
+        assert record["messages"] == "1" and record["end"] != "quit"
+    finally:
+        release.set()
+
+
+def test_backend_lost_at_quit_is_told_where_a_reply_is_missing(one, backend):
+    """221 is no answer to the command before it."""
+    backend.on("NOOP", lambda connection, _: connection.drop())
+    one.send("NOOP\r\nQUIT\r\n")
+    one.reply(421)
+    one.expect_closed()
 
 
 def test_backend_that_leaves_is_told_to_the_client(postern, one, backend):

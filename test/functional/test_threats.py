@@ -624,8 +624,8 @@ def test_threat_28_each_failure_has_its_own_words(start, backend):
     probe_is_over(backend)
     release = threading.Event()
     faults = [
-        ("connect", "554 5.3.2 Closed today", "backend refused the connection: 554 5.3.2 Closed"),
-        ("EHLO", "550 5.7.1 Strange name", "backend refused EHLO: 550 5.7.1 Strange name"),
+        ("connect", "250 5.3.2 Strange", "backend refused the connection: 250 5.3.2 Strange"),
+        ("EHLO", "502 5.5.1 Strange", "backend refused EHLO: 502 5.5.1 Strange"),
         ("XCLIENT", "550 5.7.0 Not you", "backend refused XCLIENT: 550 5.7.0 Not you"),
         ("XCLIENT", lambda connection, _: connection.hold(release), "not ready in 3 s"),
         ("connect", lambda connection, _: connection.send("garbage\r\n"), "does not speak SMTP"),

@@ -9,7 +9,8 @@ import judge_messages
 import message
 import policy
 
-#: Own error replies after which Postern ends a session (`errors` in section limits).
+#: Own error replies since the last accepted message after which Postern ends a session (`errors`
+#: in section limits).
 ERRORS_LIMIT = 10
 #: Faults of a backend (plan.py) after which nothing more comes from it that could be passed on.
 LOSSES = {"hang", "close", "reset", "garbage", "long", "too_good", "odd_go"}
@@ -146,21 +147,26 @@ class Judge:
     def _judge_policies(self):
         shifted = self.backend.shifted is not None
         state = policy.Transaction()
-        errors = 0
+        errors = most = 0
         for exchange in self.exchanges:
             seen, reply = self.aligned.get(exchange), exchange.reply
             if exchange.verb == "BDAT" and exchange.kind == "line":
                 self._judge_chunk(exchange, seen, state, shifted)
             elif exchange.kind != "message":
                 self._judge_line(exchange, seen)
-            if reply and reply.is_own and reply.code >= 400 and not seen:
+            if reply and reply.is_own and reply.code >= 400 and not seen and \
+                    not policy.is_repeated_login(exchange, self.script.door):
                 errors += 1
+                most = max(most, errors)
+            if reply and reply.code // 100 == 2 and \
+                    (exchange.kind == "message" or exchange.last):
+                errors = 0
             if reply and (seen or exchange.kind == "message"):
                 state.hear(exchange)
                 self._note_reasons(exchange, seen)
             if exchange.verb in policy.FOREIGN or exchange.verb == "QUIT":
                 self.reasons.add(exchange.verb)
-        if errors >= ERRORS_LIMIT:
+        if most >= ERRORS_LIMIT:
             self.reasons.add("errors")
 
     def _judge_line(self, exchange, seen):
@@ -170,6 +176,8 @@ class Judge:
             self.found(f"passed on what had to be answered here: {exchange}")
         if not reply or not reply.is_own or reply.code == 421:
             return
+        if exchange.verb == "QUIT" and reply.code == 221 and self.backend.fault_done:
+            return  # the backend was lost before it answered
         if exchange.verb == "EHLO" and seen and reply.code == 250:
             self._judge_offer(exchange, seen)
         elif seen:
@@ -276,8 +284,9 @@ class Judge:
                                    for each in client.late):
                 self.found("an early refusal comes late")
         last = self.conversation.replies[-1] if self.conversation.replies else None
+        is_farewell = "QUIT" in self.reasons and last.is_own and last.code == 221
         if fault.kind in LOSSES and self.reasons <= {"fault", "QUIT"} and last.code != 421 and \
-                not client.reader.partial:
+                not is_farewell and not client.reader.partial:
             self.found(f"the client does not hear that the backend is lost: {last}")
         if fault.kind == "bye" and not any(self.backend.slots[slot].code == 421 for slot in heard
                                            if slot is not None and slot < len(self.backend.slots)):
@@ -326,6 +335,8 @@ class Judge:
         """A session that never came to the relay."""
         if self.backend and self.backend.seen:
             self.found("the backend got commands that the client never said")
+        if self.backend and self.backend.refused_opening:
+            self._judge_refusal(start)
         wants = self.script.login or start is not None
         errors = sum(bool(each.reply) and each.reply.is_own and each.reply.code >= 400
                      for each in self.conversation.exchanges)
@@ -333,6 +344,23 @@ class Judge:
             errors >= ERRORS_LIMIT or "BDAT" in self.reasons
         if wants and not is_excused:
             self.found(f"the session never began: {self.conversation.exchanges[-1:]}")
+
+    def _judge_refusal(self, start):
+        """The backend's own refusal of the session is all that the client hears after AUTH."""
+        step, code = self.script.plan.opening
+        is_told = code in (421, 450, 550) and (step, code) != ("XCLIENT", 550)
+        auth = next((each for each in self.conversation.exchanges if each.verb == "AUTH"), None)
+        if self.script.login and auth and auth.reply and \
+                auth.reply.code != (235 if is_told else 454):
+            self.found(f"not what AUTH is answered with before a refusal: {auth}")
+        for exchange in self.conversation.exchanges[start:] if start is not None else ():
+            own = {421} | ({221} if exchange.verb == "QUIT" else set()) | \
+                ({500} if exchange.kind == "long" else set())
+            reply = exchange.reply
+            is_right = not reply or reply.code in own or (
+                is_told and reply.code == code and reply.texts == [b"4.7.0 Not for you"])
+            if not is_right:
+                self.found(f"not the backend's refusal: {exchange}")
 
     def _align(self, start):
         """Finds what each command at the backend was; returns one that was none, or None."""

@@ -45,6 +45,11 @@ def _judge_recipient(line, door):
     return True, {501}
 
 
+def is_repeated_login(exchange, door):
+    """Is it AUTH where somebody has logged in? That is no mistake."""
+    return exchange.verb == "AUTH" and door.role != "mx"
+
+
 def judge(exchange, door, login):
     """(may it be forwarded, the codes with which Postern may answer it by itself). BDAT and the
     421 that ends a session are the caller's."""
@@ -56,7 +61,7 @@ def judge(exchange, door, login):
     if verb in FOREIGN:
         return False, {421}
     if verb == "AUTH":
-        return False, {503, 502}
+        return False, {502 if door.role == "mx" else 503}
     if verb == "STARTTLS":
         return False, {502, 503}
     if verb not in FORWARDED:

@@ -118,6 +118,66 @@ static void test_clean_leaves_only_what_can_be_shown(void **state)
     }
 }
 
+static void add(struct smtp_reply_text *text, const char *line)
+{
+    struct smtp_reply_line parsed;
+    assert_true(smtp_reply_line_parse(line, strlen(line), &parsed));
+    smtp_reply_text_add(text, &parsed);
+}
+
+static void check_text(const struct smtp_reply_text *text, const char *expected)
+{
+    assert_int_equal(text->length, strlen(expected));
+    assert_memory_equal(text->bytes, expected, text->length);
+}
+
+static void test_text_is_a_whole_reply_after_each_line(void **state)
+{
+    struct smtp_reply_text text = {0};
+    (void)state;
+    add(&text, "554-5.7.1 no");
+    check_text(&text, "554 5.7.1 no\r\n");
+    add(&text, "554-");
+    check_text(&text, "554-5.7.1 no\r\n554 \r\n");
+    add(&text, "554");
+    check_text(&text, "554-5.7.1 no\r\n554-\r\n554 \r\n");
+    text.length = 0;
+    add(&text, "421 4.3.2 j\xc3\xb6");
+    check_text(&text, "421 4.3.2 j\xc3\xb6\r\n");
+}
+
+static void test_long_text_is_cut_between_characters(void **state)
+{
+    char line[4 + 600 + 1] = "554 ";
+    (void)state;
+    for (size_t before = 500; before <= 510; before++) {
+        struct smtp_reply_text text = {0};
+        memset(line + 4, 'a', before);
+        memset(line + 4 + before, 0, sizeof line - 4 - before);
+        for (size_t at = 4 + before; at + 3 < sizeof line; at += 3)
+            memcpy(line + at, "\xe2\x82\xac", 3);
+        add(&text, line);
+        size_t cut = before > 506 ? 506 : before + (506 - before) / 3 * 3;
+        assert_int_equal(text.length, cut + 6);
+        assert_memory_equal(text.bytes + text.length - 2, "\r\n", 2);
+    }
+}
+
+static void test_lines_without_room_are_left_out(void **state)
+{
+    struct smtp_reply_text text = {0};
+    char long_line[4 + 506 + 1] = "554-";
+    (void)state;
+    memset(long_line + 4, 'a', 506);
+    add(&text, long_line);
+    add(&text, long_line);
+    assert_int_equal(text.length, sizeof text.bytes);
+    add(&text, "554 end");
+    assert_int_equal(text.length, sizeof text.bytes);
+    assert_int_equal(text.bytes[3], '-');
+    assert_int_equal(text.bytes[512 + 3], ' ');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +187,9 @@ int main(void)
         cmocka_unit_test(test_two_codes_in_one_reply_are_broken),
         cmocka_unit_test(test_every_code_is_told_as_it_is),
         cmocka_unit_test(test_clean_leaves_only_what_can_be_shown),
+        cmocka_unit_test(test_text_is_a_whole_reply_after_each_line),
+        cmocka_unit_test(test_long_text_is_cut_between_characters),
+        cmocka_unit_test(test_lines_without_room_are_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
