@@ -19,7 +19,7 @@ MODULES = {
     "proxy/base/address.c": (("address", "config", "permits", "query", "proxy_header", "xclient"),
                              ("test_permits", "test_balancer")),
     "proxy/base/buffer.c": (("buffer", "auth_pool"), SESSION),
-    "proxy/base/escape.c": (("log", "json", "ctl_json", "xtext"), ("test_log",)),
+    "proxy/base/escape.c": (("escape", "log", "json", "ctl_json", "xtext"), ("test_log",)),
     "proxy/base/hash.c": (("hash",), ("test_abuse",)),
     "proxy/base/network.c": (("network",), ("test_names",)),
     "proxy/config_rules.c": (("config", "config_faults", "manual"), ("test_start",)),
