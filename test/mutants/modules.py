@@ -2,7 +2,7 @@
 not notice, modules of test/functional/ and "model", the model of test/model/. The tests that
 notice most come first."""
 
-RELAY = ("test_relay", "test_refused_messages", "test_message", "model")
+RELAY = ("model", "test_relay", "test_refused_messages", "test_message")
 SESSION = ("test_relay", "test_dialogue", "model")
 
 #: file: (unit tests, functional tests)
@@ -19,7 +19,7 @@ MODULES = {
     "proxy/base/address.c": (("address", "config", "permits", "query", "proxy_header", "xclient"),
                              ("test_permits", "test_balancer")),
     "proxy/base/buffer.c": (("buffer", "auth_pool"), SESSION),
-    "proxy/base/escape.c": (("log", "json", "ctl_json", "xtext"), ("test_log",)),
+    "proxy/base/escape.c": (("escape", "log", "json", "ctl_json", "xtext"), ("test_log",)),
     "proxy/base/hash.c": (("hash",), ("test_abuse",)),
     "proxy/base/network.c": (("network",), ("test_names",)),
     "proxy/config_rules.c": (("config", "config_faults", "manual"), ("test_start",)),
@@ -39,7 +39,7 @@ MODULES = {
     "proxy/recipients.c": (("recipients",), ("test_mx",)),
     "proxy/relay.c": ((), RELAY + ("test_limits",)),
     "proxy/relay_commands.c": ((), RELAY + ("test_dialogue",)),
-    "proxy/relay_envelope.c": ((), ("test_mx",) + RELAY + ("test_open_relay",)),
+    "proxy/relay_envelope.c": ((), ("model", "test_limits", "test_mx", "test_relay", "test_message")),
     "proxy/relay_message.c": ((), RELAY),
     "proxy/relay_replies.c": ((), RELAY),
     "proxy/shared_place.c": (("shared_place",), ("test_shared",)),

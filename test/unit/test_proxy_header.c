@@ -71,17 +71,15 @@ static void test_shortest_lines_are_asked_for_to_the_byte(void **state)
 {
     static const struct {
         const char *start, *rest;
-    } lines[] = {
-        {"PROXY TCP4 ", "0.0.0.0 0.0.0.0 0 0\r\n"},
-        {"PROXY TCP6 ", ":: :: 0 0\r\n"},
-        {"PROXY UNKNOWN", "\r\n"},
-    };
+    } lines[] = {{"PROXY TCP4 ", "0.0.0.0 0.0.0.0 0 0\r\n"},
+                 {"PROXY TCP6 ", ":: :: 0 0\r\n"},
+                 {"PROXY UNKNOWN", "\r\n"}};
     enum { SHORTEST = sizeof "PROXY UNKNOWN\r\n" - 1 };
     (void)state;
     for (size_t i = 0; i < COUNT(lines); i++) {
         char line[64];
-        snprintf(line, sizeof line, "%s%s", lines[i].start, lines[i].rest);
-        size_t length = strlen(line);
+        size_t length =
+            (size_t)snprintf(line, sizeof line, "%s%s", lines[i].start, lines[i].rest);
         for (size_t cut = strlen(lines[i].start); cut < length; cut++) {
             struct proxy_header header;
             assert_int_equal(read_exactly(line, cut, &header), PROXY_HEADER_MORE);
