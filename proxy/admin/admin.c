@@ -12,7 +12,7 @@
 static bool make_servers(struct admin *admin)
 {
     for (int i = 0; i < ADMIN_KINDS; i++) {
-        admin->servers[i] = admin_server_new(admin->service->base, (enum admin_kind)i, admin);
+        admin->servers[i] = admin_server_new(admin->service, (enum admin_kind)i, admin);
         if (!admin->servers[i])
             return false;
     }

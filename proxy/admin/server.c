@@ -11,6 +11,7 @@
  */
 #include "proxy/admin/server.h"
 
+#include <errno.h>
 #include <event2/bufferevent.h>
 #include <event2/event_struct.h>
 #include <event2/http.h>
@@ -27,6 +28,7 @@
 #include "proxy/admin/authority.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
+#include "proxy/room.h"
 #include "proxy/statistics.h"
 
 #define CONNECTIONS        16
@@ -43,7 +45,7 @@ struct place {
 };
 
 struct admin_server {
-    struct event_base *base;
+    struct service *service;
     enum admin_kind kind;
     void *context;
     struct evhttp *http;
@@ -52,6 +54,9 @@ struct admin_server {
     uint64_t last_number;
     struct event timer;
 };
+
+/* By kind; evhttp does not say whose listener has failed. */
+static struct admin_server *servers[ADMIN_KINDS];
 
 /* evhttp ends the sending of a connection that it is done with; the descriptor is closed here.
  */
@@ -341,20 +346,21 @@ static void on_request(struct evhttp_request *http, void *argument)
     (EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | \
      EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH)
 
-struct admin_server *admin_server_new(struct event_base *base, enum admin_kind kind,
+struct admin_server *admin_server_new(struct service *service, enum admin_kind kind,
                                       void *context)
 {
     struct admin_server *server = calloc(1, sizeof *server);
-    struct evhttp *http = evhttp_new(base);
+    struct evhttp *http = evhttp_new(service->base);
     if (!server || !http) {
         free(server);
         if (http)
             evhttp_free(http);
         return NULL;
     }
-    *server =
-        (struct admin_server){.base = base, .kind = kind, .context = context, .http = http};
-    evtimer_assign(&server->timer, base, on_timer, server);
+    *server = (struct admin_server){
+        .service = service, .kind = kind, .context = context, .http = http};
+    servers[kind] = server;
+    evtimer_assign(&server->timer, service->base, on_timer, server);
     evhttp_set_max_headers_size(http, HEADERS_SIZE_LIMIT);
     evhttp_set_max_body_size(http, BODY_SIZE_LIMIT);
     evhttp_set_timeout(http, TIMEOUT_S);
@@ -368,10 +374,28 @@ void admin_server_free(struct admin_server *server)
 {
     if (!server)
         return;
+    servers[server->kind] = NULL;
     evhttp_free(server->http);
     forget_closed(server);
     event_del(&server->timer);
     free(server);
+}
+
+/* A postmaster's question comes before connections that are idle; the timer looks again where
+ * none of these can give way. libevent would try again without a pause. */
+static void on_accept_error(struct evconnlistener *listener, void *http)
+{
+    (void)http;
+    struct admin_server *server = NULL;
+    for (int i = 0; i < ADMIN_KINDS; i++)
+        if (servers[i] && servers[i]->bound &&
+            evhttp_bound_socket_get_listener(servers[i]->bound) == listener)
+            server = servers[i];
+    if (!server || (room_is_lacking(errno) && room_free_descriptor(server->service)))
+        return;
+    struct timeval wait = {0, LOOK_MS * 1000};
+    enable(server, false);
+    evtimer_add(&server->timer, &wait);
 }
 
 void admin_server_listen(struct admin_server *server, int fd)
@@ -381,8 +405,11 @@ void admin_server_listen(struct admin_server *server, int fd)
     server->bound = NULL;
     if (fd < 0)
         return;
-    struct evconnlistener *listener = evconnlistener_new(
-        server->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    struct evconnlistener *listener =
+        evconnlistener_new(server->service->base, NULL, NULL,
+                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    if (listener)
+        evconnlistener_set_error_cb(listener, on_accept_error);
     if (listener)
         server->bound = evhttp_bind_listener(server->http, listener);
     else

@@ -14,6 +14,7 @@
 #include "proxy/admin/query.h"
 #include "proxy/admin/sockets.h"
 #include "proxy/base/compiler.h"
+#include "proxy/service.h"
 
 struct admin_server;
 
@@ -42,7 +43,7 @@ struct admin_route {
 /* What is known at the paths of the interface; the last one has no path (routes.c). */
 extern const struct admin_route admin_routes[];
 
-MUST_USE struct admin_server *admin_server_new(struct event_base *base, enum admin_kind kind,
+MUST_USE struct admin_server *admin_server_new(struct service *service, enum admin_kind kind,
                                                void *context);
 /* Requests that have not been replied to must be gone. NULL is allowed. */
 void admin_server_free(struct admin_server *server);

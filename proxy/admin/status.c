@@ -75,7 +75,7 @@ static void write_counters(struct json *json, const struct statistics *sum)
     json_object_end(json);
 }
 
-/* As they are configured; 0: none. */
+/* As they are kept; 0: none. */
 static void write_limits(struct json *json, const struct config_limits *limits)
 {
     json_object(json, "limits");

@@ -3,6 +3,7 @@
 import os
 import re
 import select
+import socket
 import subprocess
 import threading
 import time
@@ -187,6 +188,34 @@ def test_idle_stranger_gives_its_descriptor_to_a_users_session(start, scratch, k
     for one in crowd:
         one.close()
     backend.close()
+
+
+@needs_root
+def test_postmaster_is_answered_where_no_descriptor_is_left(start, backend):
+    """An idle stranger gives its own. Where all have logged in, the question waits for one."""
+    postern = start(backend)
+    users = [postern.log_in() for _ in range(3)]
+    stranger = postern.connect()  # has the highest descriptor
+    reactor = postern.sole("reactor")
+    descriptors = len(os.listdir(f"/proc/{reactor}/fd"))
+    leave_no_descriptor(reactor)
+    assert control.get(postern, "/status")["sessions"]["relay"] == 3
+    stranger.reply(421)
+    stranger.close()
+    wait.until(lambda: len(os.listdir(f"/proc/{reactor}/fd")) == descriptors - 1, "their end")
+    asked = socket.socket(socket.AF_UNIX)
+    leave_no_descriptor(reactor)
+    asked.connect(str(control.path_of(postern)))
+    asked.sendall(b"GET /health HTTP/1.0\r\nHost: postern\r\n\r\n")
+    spent, began = cpu_seconds(reactor), time.monotonic()
+    assert not select.select([asked], [], [], 1)[0]
+    assert cpu_seconds(reactor) - spent < 0.5 * (time.monotonic() - began) + 0.1
+    users.pop().quit()
+    asked.settimeout(wait.PATIENCE)
+    assert asked.recv(100).startswith(b"HTTP/1.0 200")
+    asked.close()
+    for one in users:
+        one.close()
 
 
 @needs_root
