@@ -18,7 +18,9 @@
 
 struct listener {
     struct address address;
-    bool adopted;
+    bool adopted;      /* a supervisor has passed it */
+    const char *fault; /* why what was passed cannot be served; NULL: it can */
+    bool named;        /* by the configuration that is being kept */
     size_t count;
     size_t listening; /* the first of them; the others are bound only */
     int *fds;
@@ -67,6 +69,28 @@ static struct listener *find(const struct listeners *listeners, const struct add
         if (address_equal(&listeners->list[i].address, address))
             return &listeners->list[i];
     return NULL;
+}
+
+static bool is_any(const struct address *address, sa_family_t family)
+{
+    return address->any.sa_family == family && address_is_any(address);
+}
+
+/*
+ * What serves an address. [::] is all addresses, and where the machine has no IPv6, a
+ * supervisor makes and passes 0.0.0.0 for it.
+ */
+static struct listener *find_serving(const struct listeners *listeners,
+                                     const struct address *address)
+{
+    struct listener *exact = find(listeners, address);
+    for (size_t i = 0; i < listeners->count && !exact && is_any(address, AF_INET6); i++) {
+        struct listener *each = &listeners->list[i];
+        if (each->adopted && is_any(&each->address, AF_INET) &&
+            address_port(&each->address) == address_port(address))
+            return each;
+    }
+    return exact;
 }
 
 static struct listener *add(struct listeners *listeners, const struct address *address)
@@ -158,12 +182,69 @@ static bool open_all(struct listener *listener, const struct config_listen *list
     return true;
 }
 
+static bool is_named(const struct config *config, const struct address *address)
+{
+    for (size_t i = 0; i < config->listen_count; i++)
+        if (address_equal(&config->listens[i].address, address))
+            return true;
+    return false;
+}
+
+static bool has_option(int fd, int level, int option)
+{
+    int value = 0;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, level, option, &value, &size) == 0 && value;
+}
+
+/* [::] without IPv4 is for those who have a listener for IPv4 as well. */
+static const char *fault_of(const struct listener *listener, const struct config *config)
+{
+    struct address v4 = {
+        .length = sizeof v4.v4,
+        .v4 = {.sin_family = AF_INET, .sin_port = htons(address_port(&listener->address))}};
+    if (!listener->adopted || listener->fault)
+        return listener->fault;
+    if (is_any(&listener->address, AF_INET6) && !is_named(config, &v4) &&
+        has_option(listener->fds[0], IPPROTO_IPV6, IPV6_V6ONLY))
+        return "takes IPv6 only (a socket unit needs BindIPv6Only=both)";
+    return NULL;
+}
+
+static bool machine_has_ipv6(void)
+{
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* Whatever serves it has been passed or is open already. */
+static bool may_serve(const struct listener *listener, const struct config_listen *listen,
+                      const struct config *config)
+{
+    const char *fault = fault_of(listener, config);
+    if (fault) {
+        log_error("listen \"%s\": the socket on %s that was passed here %s", listen->name,
+                  listen->address_text, fault);
+        return false;
+    }
+    if (listener->address.any.sa_family != listen->address.any.sa_family && machine_has_ipv6())
+        log_warning("listen \"%s\": the socket on %s that was passed here takes IPv4 only",
+                    listen->name, listen->address_text);
+    return true;
+}
+
 bool listeners_open(struct listeners *listeners, const struct config *config)
 {
     bool good = true;
     for (size_t i = 0; i < config->listen_count; i++) {
         const struct config_listen *listen = &config->listens[i];
-        struct listener *listener = find(listeners, &listen->address);
+        struct listener *listener = find_serving(listeners, &listen->address);
+        if (listener && !may_serve(listener, listen, config)) {
+            good = false;
+            continue;
+        }
         if (!listener)
             listener = add(listeners, &listen->address);
         if (!listener || !open_all(listener, listen, config->workers))
@@ -194,23 +275,25 @@ bool listeners_begin(struct listeners *listeners)
     return true;
 }
 
-static bool is_named(const struct config *config, const struct address *address)
+static void mark_named(struct listeners *listeners, const struct config *config)
 {
-    if (!config)
-        return true;
-    for (size_t i = 0; i < config->listen_count; i++)
-        if (address_equal(&config->listens[i].address, address))
-            return true;
-    return false;
+    for (size_t i = 0; i < listeners->count; i++)
+        listeners->list[i].named = !config;
+    for (size_t i = 0; config && i < config->listen_count; i++) {
+        struct listener *serving = find_serving(listeners, &config->listens[i].address);
+        if (serving)
+            serving->named = true;
+    }
 }
 
 void listeners_trim(struct listeners *listeners, const struct config *config)
 {
     size_t kept = 0;
+    mark_named(listeners, config);
     for (size_t i = 0; i < listeners->count; i++) {
         struct listener *each = &listeners->list[i];
         close_silent(each);
-        if (each->count > 0 && is_named(config, &each->address)) {
+        if (each->count > 0 && each->named) {
             listeners->list[kept++] = *each;
             continue;
         }
@@ -226,6 +309,18 @@ void listeners_trim(struct listeners *listeners, const struct config *config)
     listeners->count = kept;
 }
 
+/* Why nobody can be accepted there; NULL: that is possible. */
+static const char *passed_fault(int fd)
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM)
+        return "is not for TCP (a socket unit needs ListenStream)";
+    if (!has_option(fd, SOL_SOCKET, SO_ACCEPTCONN))
+        return "does not listen (a socket unit needs Accept=no)";
+    return NULL;
+}
+
 static bool adopt_socket(struct listeners *listeners, int fd)
 {
     struct address address = {0};
@@ -237,10 +332,14 @@ static bool adopt_socket(struct listeners *listeners, int fd)
     }
     address.length = length;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct listener *listener = add(listeners, &address);
+    const char *fault = passed_fault(fd);
+    struct listener *listener = fault ? NULL : find(listeners, &address);
+    if (!listener || listener->fault)
+        listener = add(listeners, &address);
     if (!listener)
         return false;
     listener->adopted = true;
+    listener->fault = fault;
     return keep(listener, fd, true);
 }
 
@@ -258,7 +357,7 @@ bool listeners_adopt(struct listeners *listeners)
 size_t listeners_of(const struct listeners *listeners, const struct config_listen *listen,
                     bool only_listening, unsigned index, unsigned count, int *out, size_t size)
 {
-    const struct listener *listener = find(listeners, &listen->address);
+    const struct listener *listener = find_serving(listeners, &listen->address);
     size_t found = 0, sockets = 0;
     if (listener)
         sockets = only_listening ? listener->listening : listener->count;
@@ -288,14 +387,16 @@ int listeners_socket(const struct listeners *listeners, size_t index,
     return listener->fds[index];
 }
 
+/* All sockets that are not passed by a supervisor share their address (bind_socket()). */
 bool listeners_inherit(struct listeners *listeners, int fd, const struct address *address)
 {
-    int listens = 0;
-    socklen_t size = sizeof listens;
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+    if (!has_option(fd, SOL_SOCKET, SO_ACCEPTCONN))
         return false;
     struct listener *listener = find(listeners, address);
     if (!listener)
         listener = add(listeners, address);
-    return listener && keep(listener, fd, true);
+    if (!listener)
+        return false;
+    listener->adopted = !has_option(fd, SOL_SOCKET, SO_REUSEPORT);
+    return keep(listener, fd, true);
 }

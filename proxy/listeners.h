@@ -2,7 +2,8 @@
  * The listening sockets, which the master owns and keeps from one generation
  * of reactors to the next, so that nothing is refused in between. Each address
  * has one socket for each reactor (SO_REUSEPORT: the kernel shares the
- * connections out), or the one that a supervisor has passed.
+ * connections out), or the one that a supervisor has passed. 0.0.0.0 that was
+ * passed serves a listener for [::], too.
  */
 #ifndef POSTERN_LISTENERS_H
 #define POSTERN_LISTENERS_H
@@ -19,8 +20,8 @@ MUST_USE struct listeners *listeners_new(void);
 /* Closes all. */
 void listeners_free(struct listeners *listeners);
 
-/* Takes over what a supervisor passed (LISTEN_FDS); false, having logged it, if that cannot be
- * used. */
+/* Takes over what a supervisor passed (LISTEN_FDS); false, having logged it, if that is no
+ * socket. One that cannot be served makes listeners_open() fail if it is for a listener. */
 MUST_USE bool listeners_adopt(struct listeners *listeners);
 
 /* All sockets that are open, for the program that takes over; writes the address that it is

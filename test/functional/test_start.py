@@ -253,25 +253,106 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def test_sockets_of_the_supervisor_are_served(start, backend):
-    """Also one that nobody unprivileged could bind."""
+@pytest.fixture
+def passing(start, backend):
+    """passing(socket, …) -> a Postern that has got the sockets from a supervisor."""
     if "libsystemd: yes" not in posterns.run("-V").stdout:
         pytest.skip("built without libsystemd")
+
+    def run(*sockets, **settings):
+        # Above all that dup2() will overwrite.
+        descriptors = [os.dup(each.fileno()) for each in sockets]
+        postern = start(backend, pass_fds=descriptors, command=[
+            sys.executable, "-c", _TAKE_SOCKETS, ",".join(map(str, descriptors))], **settings)
+        for each in sockets:
+            each.close()
+        for each in descriptors:
+            os.close(each)
+        return postern
+    return run
+
+
+def greet(address):
+    with client.Client(address) as one:
+        one.greeting()
+        one.quit()
+
+
+def test_sockets_of_the_supervisor_are_served(passing):
+    """Also one that nobody unprivileged could bind."""
     passed, address = posterns.listening_socket()
-    # Above all that dup2() will overwrite.
-    descriptor = os.dup(passed.fileno())
-    postern = start(backend, pass_fds=[descriptor],
-                    command=[sys.executable, "-c", _TAKE_SOCKETS, str(descriptor)],
-                    listen={"submission": {"address": "%s:%d" % address}})
-    passed.close()
-    os.close(descriptor)
-    with client.Client(address) as one:
-        one.greeting()
-        one.quit()
+    postern = passing(passed, listen={"submission": {"address": "%s:%d" % address}})
+    greet(address)
     postern.reload()
-    with client.Client(address) as one:
-        one.greeting()
-        one.quit()
+    greet(address)
+
+
+@pytest.mark.parametrize("name", ["*", "[::]"])
+def test_socket_for_all_addresses_of_ipv4_serves_all(passing, name):
+    """It is what a socket unit makes of a port where IPv6 is switched off."""
+    passed, (_, port) = posterns.listening_socket("0.0.0.0")
+    postern = passing(passed, workers=2, listen={"submission": {"address": f"{name}:{port}"}})
+    for _ in range(2):
+        greet(("127.0.0.1", port))
+        postern.reload()
+    assert not postern.find_records(msg=re.compile("not in the configuration"))
+    taken = postern.find_records(level="warning", msg=re.compile(rf'^listen "submission": the socket '
+                                 rf"on {re.escape(name)}:{port} that was passed here takes IPv4 only"))
+    assert bool(taken) == socket.has_dualstack_ipv6()
+    own = f"127.0.0.1:{wait.free_port()}"
+    postern.configure(listen={"submission": {"address": own}})
+    postern.reload()
+    postern.wait_for_record(level="warning", msg=re.compile("not in the configuration: closed"))
+    wait.until(lambda: not wait.port_answers(("127.0.0.1", port)), "the end of the socket")
+
+
+def _ipv6_only():
+    made = socket.socket(socket.AF_INET6)
+    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    made.bind(("::", 0))
+    made.listen()
+    return made
+
+
+def _udp():
+    made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    made.bind(("::", 0))
+    return made
+
+
+def _silent():
+    made = socket.socket(socket.AF_INET6)
+    made.bind(("::", 0))
+    return made
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("make, said", [
+    (_ipv6_only, "takes IPv6 only (a socket unit needs BindIPv6Only=both)"),
+    (_udp, "is not for TCP (a socket unit needs ListenStream)"),
+    (_silent, "does not listen (a socket unit needs Accept=no)"),
+])
+def test_passed_socket_that_would_leave_clients_out_stops_the_start(passing, make, said):
+    passed = make()
+    address = f"*:{passed.getsockname()[1]}"
+    postern = passing(passed, ready=False, listen={"submission": {"address": address}})
+    assert postern.wait() == 1
+    postern.abandon()
+    assert f'listen "submission": the socket on {address} that was passed here {said}' \
+        in postern.output()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_sockets_for_each_family_are_served_where_both_are_named(passing):
+    six = _ipv6_only()
+    port = six.getsockname()[1]
+    four = socket.socket()
+    four.bind(("0.0.0.0", port))
+    four.listen()
+    passing(six, four, listen={"six": {"address": f"[::]:{port}"},
+                               "four": {"address": f"0.0.0.0:{port}"}})
+    greet(("127.0.0.1", port))
+    greet(("::1", port))
 
 
 def test_supervisor_is_told_of_start_reload_and_stop(start, backend, scratch):

@@ -158,6 +158,16 @@ class Notified:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
 
+    def fill(self):
+        """Until there is no room."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+            made.setblocking(False)
+            try:
+                while True:
+                    made.sendto(b"full", str(self.path))
+            except BlockingIOError:
+                pass
+
     def hears(self, what, within):
         """Is it told that, within so many seconds from now?"""
         self._socket.setblocking(False)
@@ -190,6 +200,19 @@ def test_watchdog_is_fed_while_every_reactor_turns(start, backend, scratch):
         os.kill(stuck, signal.SIGCONT)
     postern.wait_for_record(msg=f"reactor {stuck} turns again")
     assert notified.hears("WATCHDOG=1", 5)
+
+
+def test_supervisor_that_does_not_read_stops_nothing(start, backend, scratch):
+    """Neither a reload nor the end; and it is told later what it waits for."""
+    notified = Notified(scratch / "notify")
+    postern = start(backend, environment={"NOTIFY_SOCKET": str(notified.path),
+                                          "WATCHDOG_USEC": "2000000"})
+    assert notified.hears("WATCHDOG=1", wait.PATIENCE)
+    notified.fill()
+    postern.reload()
+    assert notified.hears("READY=1", wait.PATIENCE)
+    notified.fill()
+    postern.stop()
 
 
 def test_systemd_opens_the_ports_and_starts_it_for_the_first_client(start, backend):

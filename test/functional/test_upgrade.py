@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from support import control, postern as posterns, processes, wait
+from support import client, control, postern as posterns, processes, wait
 from test_posternctl import DONE, REFUSED, ctl
 from support.client import Client
 from support.visitors import Visitors
@@ -39,6 +39,24 @@ def upgrade(postern):
     before = len(postern.find_records(msg=posterns.re.compile("^serving: ")))
     postern.signal(signal.SIGUSR2)
     postern.wait_for_record(msg=posterns.re.compile("^serving: "), count=before + 1)
+
+
+@pytest.mark.skipif("libsystemd: yes" not in posterns.run("-V").stdout,
+                    reason="built without libsystemd")
+def test_socket_of_the_supervisor_is_served_by_several_reactors_afterwards(start, backend, scratch):
+    """Only one such socket is there for all of them."""
+    address = ("127.0.0.1", wait.free_port())
+    postern = start(backend, ready=False, workers=2,
+                    listen={"submission": {"address": "%s:%d" % address}},
+                    command=["systemd-socket-activate", "--listen", "%s:%d" % address])
+    postern.forgive()  # what systemd's program says
+    wait.until(lambda: wait.port_answers(address), "the port")
+    postern.wait_until_serving()
+    upgrade(postern)
+    for _ in range(8):
+        with client.Client(address) as one:
+            one.greeting()
+            one.quit()
 
 
 def binary_of(pid):
