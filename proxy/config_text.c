@@ -259,8 +259,12 @@ char *config_text_read(const char *path, size_t *length, const char **why)
 {
     *why = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
+    return fd < 0 ? NULL : config_text_take(fd, length, why);
+}
+
+char *config_text_take(int fd, size_t *length, const char **why)
+{
+    *why = NULL;
     char *text = malloc(FILE_LIMIT);
     ssize_t got = text ? read_all(fd, text) : -1;
     int error = errno;

@@ -17,6 +17,8 @@
 #define VARIABLE  "POSTERN_UPGRADE"
 #define TEXT_SIZE (128 * 1024)
 
+static int configuration = -1; /* a copy for the next program */
+
 static void keep_open(int fd)
 {
     int flags = fcntl(fd, F_GETFD);
@@ -61,15 +63,16 @@ static bool write_serving(const struct generation *serving, FILE *out)
 {
     struct former reactors[UPGRADE_PROCESSES];
     const struct config *config = generation_config(serving);
-    int fd = memfd_create("postern-configuration", 0);
-    if (fd < 0)
+    configuration = memfd_create("postern-configuration", 0);
+    if (configuration < 0)
         return false;
-    fprintf(out, "configuration %d\n", fd);
+    fprintf(out, "configuration %d\n", configuration);
     generation_describe(serving, out);
     size_t count = generation_list(serving, reactors, UPGRADE_PROCESSES);
     for (size_t i = 0; i < count; i++)
         keep_open(reactors[i].control);
-    return write(fd, config->text, config->text_length) == (ssize_t)config->text_length;
+    return pwrite(configuration, config->text, config->text_length, 0) ==
+           (ssize_t)config->text_length;
 }
 
 static void write_helpers(const struct upgrade_estate *estate, FILE *out)
@@ -140,6 +143,9 @@ static void take_back(const struct upgrade_estate *estate)
         close_later(estate->former[i].control);
     if (estate->serving)
         take_serving_back(estate->serving);
+    if (configuration >= 0)
+        close(configuration);
+    configuration = -1;
 }
 
 void upgrade_become(const struct upgrade_estate *estate)
@@ -148,7 +154,8 @@ void upgrade_become(const struct upgrade_estate *estate)
         log_notice("upgrade: %s takes over", upgrade_path());
         upgrade_execute();
     }
-    log_error("upgrade: %s cannot be executed: %s", upgrade_path(), strerrordesc_np(errno));
+    log_error("upgrade refused: %s cannot be executed: %s", upgrade_path(),
+              strerrordesc_np(errno));
     unsetenv(VARIABLE);
     take_back(estate);
 }

@@ -165,7 +165,8 @@ CHANGED_MEANWHILE = """#!/bin/sh
 case " $* " in *" -n "*) {binary} "$@" || exit; {change} ;; *) exec {binary} "$@" ;; esac
 """
 MEANWHILE = {"configuration": "echo this is none >{postern.configuration_path}",
-             "certificate": "echo this is none >{certificate}"}
+             "certificate": "echo this is none >{certificate}",
+             "program": "rm {program}"}
 
 
 @pytest.fixture(params=MEANWHILE)
@@ -177,7 +178,8 @@ def overtaken(start, backend, program, scratch, certificates, request):
     shutil.copy(good, certificate)
     postern = start(backend, tls={"certificate": certificate})
     shutil.copy(posterns.BINARY, scratch / "next")
-    change = MEANWHILE[request.param].format(postern=postern, certificate=certificate)
+    change = MEANWHILE[request.param].format(postern=postern, certificate=certificate,
+                                              program=program)
     replace(program, CHANGED_MEANWHILE.format(binary=scratch / "next", change=change))
 
     def mend():
