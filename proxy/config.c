@@ -318,13 +318,6 @@ static void read_text(const char *text, size_t length)
     reading->parser = NULL;
 }
 
-static void keep_text(char *text, size_t length)
-{
-    char *shorter = realloc(text, length + 1);
-    reading->config->text = shorter ? shorter : text;
-    reading->config->text_length = length;
-}
-
 /* `descriptor`: -1: the file is opened by its path. */
 static void read_file(int descriptor)
 {
@@ -341,7 +334,8 @@ static void read_file(int descriptor)
         if (!is_repeatable(&config_rows[i]))
             take_default(&config_rows[i], reading->config);
     read_text(text, length);
-    keep_text(text, length);
+    reading->config->text = text;
+    reading->config->text_length = length;
     if (reading->faults > 0)
         return;
     config_check(reading->config, *row_line(config_row_find("auth", "share")));

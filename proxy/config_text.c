@@ -271,7 +271,8 @@ char *config_text_take(int fd, size_t *length, const char **why)
     close(fd);
     if (got >= 0 && got < FILE_LIMIT) {
         *length = (size_t)got;
-        return text;
+        char *shorter = realloc(text, *length + 1);
+        return shorter ? shorter : text;
     }
     if (got == FILE_LIMIT)
         *why = "the file is too long for a configuration";

@@ -279,32 +279,10 @@ bool upgrade_is_next(void)
     return getenv(VARIABLE) != NULL;
 }
 
-bool upgrade_rehearse(const struct config *config)
-{
-    /* Never freed: to close the sockets would remove their files. */
-    static struct listeners *listeners;
-    static struct admin_sockets *controls;
-    listeners = listeners_new();
-    controls = admin_sockets_new();
-    struct upgrade_estate estate = {.listeners = listeners, .controls = controls};
-    const char *left = getenv(VARIABLE);
-    char *text = left && listeners && controls ? strdup(left) : NULL, *place = NULL;
-    for (char *line = text ? strtok_r(text, "\n", &place) : NULL; line;
-         line = strtok_r(NULL, "\n", &place))
-        if ((strncmp(line, "listen ", 7) == 0 && !take_listener(&estate, line)) ||
-            (strncmp(line, "control ", 8) == 0 && !take_control(&estate, line)))
-            log_warning("\"%s\" could not be taken over", line);
-    bool good = text && listeners_open(listeners, config);
-    good = text && admin_sockets_open(controls, config) && good;
-    if (text)
-        admin_sockets_settle(controls, false);
-    free(text);
-    if (good)
-        puts(UPGRADE_ANSWER);
-    return good;
-}
-
-bool upgrade_take_over(struct upgrade_estate *estate)
+/* Takes the estate, which is there once only. False: there is none, or a line of it is of no
+ * use, which is logged. */
+static bool take_lines(struct upgrade_estate *estate,
+                       bool (*take)(struct upgrade_estate *estate, const char *line))
 {
     const char *left = getenv(VARIABLE);
     char *text = left ? strdup(left) : NULL, *place = NULL;
@@ -312,10 +290,46 @@ bool upgrade_take_over(struct upgrade_estate *estate)
     unsetenv(VARIABLE);
     for (char *line = text ? strtok_r(text, "\n", &place) : NULL; line;
          line = strtok_r(NULL, "\n", &place))
-        if (!take_line(estate, line)) {
+        if (!take(estate, line)) {
             log_warning("upgrade: \"%s\" could not be taken over", line);
             good = false;
         }
     free(text);
     return good;
+}
+
+static bool takes_reactors =
+    true; /* when asked: those of the one that asks speak as this one */
+
+/* What is open need not be opened on trial; a reactor that speaks otherwise must be draining.
+ */
+static bool rehearse_line(struct upgrade_estate *estate, const char *line)
+{
+    unsigned version;
+    if (sscanf(line, "reactor %*d %*d %u", &version) == 1)
+        takes_reactors &= version == CONTROL_VERSION;
+    if (strncmp(line, "listen ", strlen("listen ")) == 0)
+        return take_listener(estate, line);
+    return strncmp(line, "control ", strlen("control ")) != 0 || take_control(estate, line);
+}
+
+bool upgrade_rehearse(const struct config *config)
+{
+    /* Never freed: to close the sockets would remove their files. */
+    static struct upgrade_estate estate;
+    estate.listeners = listeners_new();
+    estate.controls = admin_sockets_new();
+    if (!estate.listeners || !estate.controls || !take_lines(&estate, rehearse_line))
+        return false;
+    bool good = listeners_open(estate.listeners, config);
+    good = admin_sockets_open(estate.controls, config) && good;
+    admin_sockets_settle(estate.controls, false);
+    if (good && takes_reactors)
+        puts(UPGRADE_ANSWER);
+    return good;
+}
+
+bool upgrade_take_over(struct upgrade_estate *estate)
+{
+    return take_lines(estate, take_line);
 }

@@ -173,6 +173,9 @@ enum upgrade_verdict upgrade_check(const struct upgrade_estate *estate)
     bool adopts = log_answer(&answer, status != 0);
     if (status == 0)
         return adopts ? UPGRADE_ADOPTS : UPGRADE_DRAINS;
-    log_error("upgrade refused: %s cannot take over; what runs stays as it was", path);
+    if (is_to_stop())
+        log_notice("upgrade given up: the master is to stop");
+    else
+        log_error("upgrade refused: %s cannot take over; what runs stays as it was", path);
     return UPGRADE_REFUSED;
 }
