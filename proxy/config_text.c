@@ -272,7 +272,9 @@ char *config_text_take(int fd, size_t *length, const char **why)
     if (got >= 0 && got < FILE_LIMIT) {
         *length = (size_t)got;
         char *shorter = realloc(text, *length + 1);
-        return shorter ? shorter : text;
+        if (shorter)
+            text = shorter;
+        return text;
     }
     if (got == FILE_LIMIT)
         *why = "the file is too long for a configuration";

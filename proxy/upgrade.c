@@ -1,7 +1,8 @@
 /*
  * From one program to the next, in one variable of the environment: descriptors with what they
- * are for, and process numbers. Only the master reads it, and only what it can check: a socket
- * that listens, a table of the right shape, a child of its own.
+ * are for, and process numbers. The next program reads it when it starts, or is asked whether
+ * it could, and takes what it can check: a socket that listens, a table of the right shape, a
+ * child of its own.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -12,6 +12,7 @@ import pytest
 
 from support import control, postern as posterns, processes, wait
 from test_posternctl import DONE, REFUSED, ctl
+from support.backend import Backend
 from support.client import Client
 from support.visitors import Visitors
 
@@ -281,6 +282,31 @@ def test_processes_of_before_are_replaced_after_a_refused_upgrade(overtaken):
     mend()
     wait.until(lambda: set(postern.pids("reactor")) - {reactor}, "a new reactor")
     postern.log_in().quit()
+
+
+def test_every_reactor_and_its_opener_go_on_after_a_refused_upgrade(start, program, scratch):
+    backend = Backend(path=scratch / "backend")
+    postern = start(backend, workers=2)
+    postern.forgive()
+    reactors, openers = postern.team("reactor", 2), postern.team("opener", 2)
+    shutil.copy(posterns.BINARY, scratch / "next")
+    replace(program, CHANGED_MEANWHILE.format(
+        binary=scratch / "next", change=MEANWHILE["configuration"].format(postern=postern)))
+    postern.signal(signal.SIGUSR2)
+    postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
+    for pid in openers:
+        os.kill(pid, signal.SIGKILL)
+    wait.until(lambda: len(set(postern.pids("opener")) - set(openers)) == 2, "new openers")
+    assert postern.pids("reactor") == reactors
+    seen = set()
+    while len(seen) < 2:
+        with postern.log_in() as one:
+            seen |= {each["reactor"] for each in control.get(postern, "/sessions")["sessions"]}
+            one.quit()
+    postern.configure()
+    postern.reload()
+    wait.until(lambda: not set(postern.team("reactor", 2)) & set(reactors), "new reactors")
+    backend.close()
 
 
 @pytest.mark.parametrize("overtaken", ["configuration"], indirect=True)
