@@ -318,19 +318,13 @@ static void read_text(const char *text, size_t length)
     reading->parser = NULL;
 }
 
-static void keep_text(char *text, size_t length)
-{
-    char *shorter = realloc(text, length + 1);
-    reading->config->text = shorter ? shorter : text;
-    reading->config->text_length = length;
-}
-
-/* `path` is the file that is opened, not the one that is named in messages. */
-static void read_file(const char *path)
+/* `descriptor`: -1: the file is opened by its path. */
+static void read_file(int descriptor)
 {
     size_t length = 0;
     const char *why = NULL;
-    char *text = config_text_read(path, &length, &why);
+    char *text = descriptor < 0 ? config_text_read(reading->config->path, &length, &why)
+                                : config_text_take(descriptor, &length, &why);
     if (!text) {
         reading->faults++;
         log_error("%s: %s", reading->config->path, why ? why : strerror(errno));
@@ -340,13 +334,14 @@ static void read_file(const char *path)
         if (!is_repeatable(&config_rows[i]))
             take_default(&config_rows[i], reading->config);
     read_text(text, length);
-    keep_text(text, length);
+    reading->config->text = text;
+    reading->config->text_length = length;
     if (reading->faults > 0)
         return;
     config_check(reading->config, *row_line(config_row_find("auth", "share")));
 }
 
-static struct config *load(const char *path, const char *opened)
+static struct config *load(const char *path, int descriptor)
 {
     struct reading this = {.config = calloc(1, sizeof(struct config))};
     if (!this.config || !(this.config->path = strdup(path))) {
@@ -355,7 +350,7 @@ static struct config *load(const char *path, const char *opened)
         return NULL;
     }
     reading = &this;
-    read_file(opened);
+    read_file(descriptor);
     reading = NULL;
     if (this.faults == 0)
         return this.config;
@@ -365,14 +360,12 @@ static struct config *load(const char *path, const char *opened)
 
 struct config *config_load(const char *path)
 {
-    return load(path, path);
+    return load(path, -1);
 }
 
 struct config *config_load_copy(const char *path, int descriptor)
 {
-    char opened[32];
-    snprintf(opened, sizeof opened, "/proc/self/fd/%d", descriptor);
-    return load(path, opened);
+    return load(path, descriptor);
 }
 
 static void free_elements(const struct config_section *section, struct config *config)

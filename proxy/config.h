@@ -217,7 +217,8 @@ size_t config_most_beside(const struct config *config, size_t index);
  */
 MUST_USE struct config *config_load(const char *path);
 
-/* Reads the text of `path` from a descriptor instead, which holds it as it once was. */
+/* Reads the text of `path` from a descriptor instead, which holds it as it once was, and which
+ * is closed. */
 MUST_USE struct config *config_load_copy(const char *path, int descriptor);
 
 void config_free(struct config *config);

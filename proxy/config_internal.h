@@ -144,5 +144,7 @@ MUST_USE char *config_text_prepare(const char *text, size_t length, config_text_
 
 /* Reads a whole file, to be freed. NULL, with errno or *why (static), if it cannot be read. */
 MUST_USE char *config_text_read(const char *path, size_t *length, const char **why);
+/* The same for a file that is open, which it closes. */
+MUST_USE char *config_text_take(int fd, size_t *length, const char **why);
 
 #endif

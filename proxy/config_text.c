@@ -259,14 +259,21 @@ char *config_text_read(const char *path, size_t *length, const char **why)
 {
     *why = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
+    return fd < 0 ? NULL : config_text_take(fd, length, why);
+}
+
+char *config_text_take(int fd, size_t *length, const char **why)
+{
+    *why = NULL;
     char *text = malloc(FILE_LIMIT);
     ssize_t got = text ? read_all(fd, text) : -1;
     int error = errno;
     close(fd);
     if (got >= 0 && got < FILE_LIMIT) {
         *length = (size_t)got;
+        char *shorter = realloc(text, *length + 1);
+        if (shorter)
+            text = shorter;
         return text;
     }
     if (got == FILE_LIMIT)

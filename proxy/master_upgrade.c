@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "proxy/base/log.h"
 #include "proxy/base/log_file.h"
@@ -59,10 +58,8 @@ static void use_log(const struct config *config)
 static void adopt(struct master *master, struct upgrade_estate *estate)
 {
     struct config *config = NULL;
-    if (estate->configuration >= 0) {
+    if (estate->configuration >= 0)
         config = config_load_copy(master->path, estate->configuration);
-        close(estate->configuration);
-    }
     if (config) {
         use_log(config);
         statistics_name(config);

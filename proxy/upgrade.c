@@ -1,7 +1,8 @@
 /*
  * From one program to the next, in one variable of the environment: descriptors with what they
- * are for, and process numbers. Only the master reads it, and only what it can check: a socket
- * that listens, a table of the right shape, a child of its own.
+ * are for, and process numbers. The next program reads it when it starts, or is asked whether
+ * it could, and takes what it can check: a socket that listens, a table of the right shape, a
+ * child of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,8 @@
 
 #define VARIABLE  "POSTERN_UPGRADE"
 #define TEXT_SIZE (128 * 1024)
+
+static int configuration = -1; /* a copy for the next program */
 
 static void keep_open(int fd)
 {
@@ -61,15 +64,16 @@ static bool write_serving(const struct generation *serving, FILE *out)
 {
     struct former reactors[UPGRADE_PROCESSES];
     const struct config *config = generation_config(serving);
-    int fd = memfd_create("postern-configuration", 0);
-    if (fd < 0)
+    configuration = memfd_create("postern-configuration", 0);
+    if (configuration < 0)
         return false;
-    fprintf(out, "configuration %d\n", fd);
+    fprintf(out, "configuration %d\n", configuration);
     generation_describe(serving, out);
     size_t count = generation_list(serving, reactors, UPGRADE_PROCESSES);
     for (size_t i = 0; i < count; i++)
         keep_open(reactors[i].control);
-    return write(fd, config->text, config->text_length) == (ssize_t)config->text_length;
+    return pwrite(configuration, config->text, config->text_length, 0) ==
+           (ssize_t)config->text_length;
 }
 
 static void write_helpers(const struct upgrade_estate *estate, FILE *out)
@@ -140,6 +144,9 @@ static void take_back(const struct upgrade_estate *estate)
         close_later(estate->former[i].control);
     if (estate->serving)
         take_serving_back(estate->serving);
+    if (configuration >= 0)
+        close(configuration);
+    configuration = -1;
 }
 
 void upgrade_become(const struct upgrade_estate *estate)
@@ -148,7 +155,8 @@ void upgrade_become(const struct upgrade_estate *estate)
         log_notice("upgrade: %s takes over", upgrade_path());
         upgrade_execute();
     }
-    log_error("upgrade: %s cannot be executed: %s", upgrade_path(), strerrordesc_np(errno));
+    log_error("upgrade refused: %s cannot be executed: %s", upgrade_path(),
+              strerrordesc_np(errno));
     unsetenv(VARIABLE);
     take_back(estate);
 }
@@ -272,32 +280,10 @@ bool upgrade_is_next(void)
     return getenv(VARIABLE) != NULL;
 }
 
-bool upgrade_rehearse(const struct config *config)
-{
-    /* Never freed: to close the sockets would remove their files. */
-    static struct listeners *listeners;
-    static struct admin_sockets *controls;
-    listeners = listeners_new();
-    controls = admin_sockets_new();
-    struct upgrade_estate estate = {.listeners = listeners, .controls = controls};
-    const char *left = getenv(VARIABLE);
-    char *text = left && listeners && controls ? strdup(left) : NULL, *place = NULL;
-    for (char *line = text ? strtok_r(text, "\n", &place) : NULL; line;
-         line = strtok_r(NULL, "\n", &place))
-        if ((strncmp(line, "listen ", 7) == 0 && !take_listener(&estate, line)) ||
-            (strncmp(line, "control ", 8) == 0 && !take_control(&estate, line)))
-            log_warning("\"%s\" could not be taken over", line);
-    bool good = text && listeners_open(listeners, config);
-    good = text && admin_sockets_open(controls, config) && good;
-    if (text)
-        admin_sockets_settle(controls, false);
-    free(text);
-    if (good)
-        puts(UPGRADE_ANSWER);
-    return good;
-}
-
-bool upgrade_take_over(struct upgrade_estate *estate)
+/* Takes the estate, which is there once only. False: there is none, or a line of it is of no
+ * use, which is logged. */
+static bool take_lines(struct upgrade_estate *estate,
+                       bool (*take)(struct upgrade_estate *estate, const char *line))
 {
     const char *left = getenv(VARIABLE);
     char *text = left ? strdup(left) : NULL, *place = NULL;
@@ -305,10 +291,46 @@ bool upgrade_take_over(struct upgrade_estate *estate)
     unsetenv(VARIABLE);
     for (char *line = text ? strtok_r(text, "\n", &place) : NULL; line;
          line = strtok_r(NULL, "\n", &place))
-        if (!take_line(estate, line)) {
+        if (!take(estate, line)) {
             log_warning("upgrade: \"%s\" could not be taken over", line);
             good = false;
         }
     free(text);
     return good;
+}
+
+static bool takes_reactors =
+    true; /* when asked: those of the one that asks speak as this one */
+
+/* What is open need not be opened on trial; a reactor that speaks otherwise must be draining.
+ */
+static bool rehearse_line(struct upgrade_estate *estate, const char *line)
+{
+    unsigned version;
+    if (sscanf(line, "reactor %*d %*d %u", &version) == 1)
+        takes_reactors &= version == CONTROL_VERSION;
+    if (strncmp(line, "listen ", strlen("listen ")) == 0)
+        return take_listener(estate, line);
+    return strncmp(line, "control ", strlen("control ")) != 0 || take_control(estate, line);
+}
+
+bool upgrade_rehearse(const struct config *config)
+{
+    /* Never freed: to close the sockets would remove their files. */
+    static struct upgrade_estate estate;
+    estate.listeners = listeners_new();
+    estate.controls = admin_sockets_new();
+    if (!estate.listeners || !estate.controls || !take_lines(&estate, rehearse_line))
+        return false;
+    bool good = listeners_open(estate.listeners, config);
+    good = admin_sockets_open(estate.controls, config) && good;
+    admin_sockets_settle(estate.controls, false);
+    if (good && takes_reactors)
+        puts(UPGRADE_ANSWER);
+    return good;
+}
+
+bool upgrade_take_over(struct upgrade_estate *estate)
+{
+    return take_lines(estate, take_line);
 }

@@ -104,14 +104,14 @@ static bool await_end(struct answer *answer, int process, int output)
     return false;
 }
 
-/* The child's status; -1: it has not ended in time, and is no more. */
+/* The child's status; -1: it has not ended in time, and has been killed. */
 static int await(struct answer *answer, pid_t pid, int output)
 {
     int status = -1, process = pidfd_open(pid, 0);
     bool ended = await_end(answer, process, output);
     if (!ended)
-        kill(pid, SIGKILL);
-    if (waitpid(pid, &status, 0) != pid || !ended)
+        kill(pid, SIGKILL); /* its end is noticed as any child's is */
+    else if (waitpid(pid, &status, 0) != pid)
         status = -1;
     read_answer(answer, output);
     if (process >= 0)
@@ -173,6 +173,9 @@ enum upgrade_verdict upgrade_check(const struct upgrade_estate *estate)
     bool adopts = log_answer(&answer, status != 0);
     if (status == 0)
         return adopts ? UPGRADE_ADOPTS : UPGRADE_DRAINS;
-    log_error("upgrade refused: %s cannot take over; what runs stays as it was", path);
+    if (is_to_stop())
+        log_notice("upgrade given up: the master is to stop");
+    else
+        log_error("upgrade refused: %s cannot take over; what runs stays as it was", path);
     return UPGRADE_REFUSED;
 }

@@ -2,14 +2,17 @@
 that is no good changes nothing."""
 
 import os
+import pathlib
 import shutil
 import signal
 import socket
+import subprocess
 
 import pytest
 
 from support import client, control, postern as posterns, processes, wait
 from test_posternctl import DONE, REFUSED, ctl
+from support.backend import Backend
 from support.client import Client
 from support.visitors import Visitors
 
@@ -178,12 +181,47 @@ def test_upgrade_that_could_not_serve_is_refused_and_ends_nothing(start, backend
     postern.stop()
 
 
+def test_program_that_does_not_answer_keeps_nobody_from_stopping(start, backend, program, scratch):
+    postern = start(backend)
+    replace(program, f"#!/bin/sh\n>{scratch}/asked\nexec sleep 1000\n")
+    postern.signal(signal.SIGUSR2)
+    wait.until((scratch / "asked").exists, "the question")
+    postern.signal(signal.SIGTERM)
+    assert postern.wait() == 0
+    assert postern.find_records(msg=posterns.re.compile("^upgrade given up: "))
+
+
+POSTINST = pathlib.Path(__file__).parents[2] / "etc/debian/postern.postinst"
+
+
+@pytest.mark.parametrize("change, said", [(None, "goes over to the new version"),
+                                          (_busy_metrics_port, "stays with the old version")])
+def test_package_says_whether_the_upgrade_is_done(start, backend, program, change, said):
+    """A busy port is nothing that a program can see which is merely asked: `postern -n`."""
+    postern = start(backend)
+    text = POSTINST.read_text()
+    functions = text[text.index("has_become() {"):text.index("# True if it can be started")]
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        postern.configure(**change(postern, held) if change else {})
+        replace(program)
+        result = subprocess.run(
+            ["sh", "-euc", f"CONFIGURATION={postern.configuration_path}\n{functions}\n"
+             f"upgrade {postern.pid}"], capture_output=True, text=True, check=True,
+            env={**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"})
+        assert said in result.stdout, result.stdout + result.stderr
+    assert (binary_of(postern.pid) == os.stat(program).st_ino) == (change is None)
+    if change is None:
+        postern.wait_for_record(msg=posterns.re.compile("^serving: "), count=2)
+
+
 CHANGED_MEANWHILE = """#!/bin/sh
 # Whoever replaces files does so just between the question and the program's start
 case " $* " in *" -n "*) {binary} "$@" || exit; {change} ;; *) exec {binary} "$@" ;; esac
 """
 MEANWHILE = {"configuration": "echo this is none >{postern.configuration_path}",
-             "certificate": "echo this is none >{certificate}"}
+             "certificate": "echo this is none >{certificate}",
+             "program": "rm {program}"}
 
 
 @pytest.fixture(params=MEANWHILE)
@@ -195,7 +233,8 @@ def overtaken(start, backend, program, scratch, certificates, request):
     shutil.copy(good, certificate)
     postern = start(backend, tls={"certificate": certificate})
     shutil.copy(posterns.BINARY, scratch / "next")
-    change = MEANWHILE[request.param].format(postern=postern, certificate=certificate)
+    change = MEANWHILE[request.param].format(postern=postern, certificate=certificate,
+                                              program=program)
     replace(program, CHANGED_MEANWHILE.format(binary=scratch / "next", change=change))
 
     def mend():
@@ -263,6 +302,31 @@ def test_processes_of_before_are_replaced_after_a_refused_upgrade(overtaken):
     postern.log_in().quit()
 
 
+def test_every_reactor_and_its_opener_go_on_after_a_refused_upgrade(start, program, scratch):
+    backend = Backend(path=scratch / "backend")
+    postern = start(backend, workers=2)
+    postern.forgive()
+    reactors, openers = postern.team("reactor", 2), postern.team("opener", 2)
+    shutil.copy(posterns.BINARY, scratch / "next")
+    replace(program, CHANGED_MEANWHILE.format(
+        binary=scratch / "next", change=MEANWHILE["configuration"].format(postern=postern)))
+    postern.signal(signal.SIGUSR2)
+    postern.wait_for_record(level="error", msg=posterns.re.compile("^upgrade refused: "))
+    for pid in openers:
+        os.kill(pid, signal.SIGKILL)
+    wait.until(lambda: len(set(postern.pids("opener")) - set(openers)) == 2, "new openers")
+    assert postern.pids("reactor") == reactors
+    seen = set()
+    while len(seen) < 2:
+        with postern.log_in() as one:
+            seen |= {each["reactor"] for each in control.get(postern, "/sessions")["sessions"]}
+            one.quit()
+    postern.configure()
+    postern.reload()
+    wait.until(lambda: not set(postern.team("reactor", 2)) & set(reactors), "new reactors")
+    backend.close()
+
+
 @pytest.mark.parametrize("overtaken", ["configuration"], indirect=True)
 def test_client_waits_for_a_program_that_finds_nothing_to_go_on_with(overtaken, program):
     """From a program that has let its reactors go before it knew: nothing serves for a while."""
@@ -277,6 +341,43 @@ def test_client_waits_for_a_program_that_finds_nothing_to_go_on_with(overtaken, 
         postern.wait_for_record(msg=posterns.re.compile("^serving: "), count=2)
         one.handshake()
         one.greeting()
+
+
+ODD_NEXT = """#!/bin/sh
+# The next program reads something else about the reactors than the one before has written
+case " $* " in {when})
+    POSTERN_UPGRADE=$(printf '%s' "$POSTERN_UPGRADE" | sed 's/^{words}/{instead}/')
+    export POSTERN_UPGRADE ;;
+esac
+exec {binary} "$@"
+"""
+
+
+@pytest.mark.parametrize("words, instead, when", [
+    (r"\(reactor [0-9]* [0-9]*\) 1", r"\1 99", "*"),
+    (r"\(reactor [0-9]* [0-9]*\) 1", r"\1 99", '*" -n "*) ;; *'),
+    (r"\(reactor [0-9]* [0-9]* 1\) 0", r"\1 9", "*"),
+    (r"\(reactor .*\) [0-9]*$", r"\1", "*"),
+    (r"\(reactor .*\)", r"\1 x", "*"),
+    (r"configuration.*", "configuration 0", "*"),
+])
+def test_generation_that_cannot_be_adopted_finishes_its_sessions(start, backend, program, scratch,
+                                                                 words, instead, when):
+    """One of a program that speaks otherwise, and nonsense: nobody is refused or cut off."""
+    postern = start(backend)
+    shutil.copy(posterns.BINARY, scratch / "next")
+    reactor = postern.sole("reactor")
+    with postern.log_in() as one:
+        replace(program, ODD_NEXT.format(words=words, instead=instead, when=when,
+                                         binary=scratch / "next"))
+        upgrade(postern)
+        with postern.log_in() as two:
+            two.send_message("a@b.test", ["c@d.test"], b"two\r\n")
+            two.quit()
+        one.send_message("a@b.test", ["c@d.test"], b"one\r\n")
+        one.quit()
+    wait.until(lambda: not processes.alive(reactor), "the end of the old reactor")
+    postern.wait_for_record(msg=posterns.re.compile("of the former program has ended"))
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -3,7 +3,6 @@
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 
 import pytest
@@ -138,22 +137,6 @@ def test_it_serves_a_user_of_the_system_after_setup(serving, server):
         one.quit()
     assert any(session.messages for session in server.sessions)
     assert "mail.example.org: serving" in serving.status()
-
-
-def test_upgrade_that_cannot_serve_is_not_said_to_be_done(serving, second):
-    """A port for figures that somebody else has: `postern -n` alone has nothing against it."""
-    path = serving.debian.root / "etc/postern/postern.conf"
-    configuration = path.read_text()
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        held.listen(1)
-        path.write_text(f'{configuration}\nadmin {{\n  metrics = "127.0.0.1:%d"\n}}\n'
-                        % held.getsockname()[1])
-        said = serving.debian.install(second)
-        path.write_text(configuration)
-    assert re.search(r"process \d+ stays with the old version", said), said
-    assert "version 99.0" not in serving.status()
-    serving.log_in().quit()
 
 
 def test_upgrade_drops_no_session_and_keeps_the_configuration(serving, second):
