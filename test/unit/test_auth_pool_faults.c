@@ -276,7 +276,7 @@ static void test_stuck_worker_is_replaced_and_its_client_told(void **state)
     assert_int_equal(client.verdict.result, AUTH_UNAVAILABLE);
     assert_true(client.elapsed_ms >= SHORT_MS);
     wait_until(&world, &world.faults, 1);
-    assert_string_equal(world.fault_reason, "no verdict in 0.2 s");
+    assert_string_equal(world.fault_reason, "no verdict in time");
     assert_int_equal(auth_pool_state(world.pool).absent, 1);
     close_world(&world);
 }
@@ -299,9 +299,10 @@ static void test_without_workers_clients_wait_no_longer_than_the_deadline(void *
     close_world(&world);
 }
 
-/* A request may reach its worker when its client's time is nearly over. */
-static void test_worker_has_its_whole_time_for_a_request_that_waited(void **state)
+/* A request may reach its worker when half of its client's time is over. */
+static void test_workers_time_ends_with_its_clients(void **state)
 {
+    const struct timeval much_less = {.tv_usec = 300000};
     struct world world;
     struct client client;
     (void)state;
@@ -312,14 +313,43 @@ static void test_worker_has_its_whole_time_for_a_request_that_waited(void **stat
     ask(&world, &client, "alice", "192.0.2.1:1");
     pass_time(&world, 500);
     hire(&world, 0);
-    uint64_t id = receive(&world, 0, "alice");
+    receive(&world, 0, "alice");
     wait_until(&world, &client.calls, 1);
     assert_unavailable(&client, "no verdict in time");
-    assert_int_equal(world.faults, 0);
-    assert_int_equal(auth_pool_state(world.pool).busy, 1);
-    accept_login(&world, 0, id);
-    assert_int_equal(auth_pool_state(world.pool).idle, 1);
+    unsigned ticks = world.ticks;
+    event_base_once(world.base, -1, EV_TIMEOUT, on_tick, &world, &much_less);
+    wait_until(&world, &world.faults, 1);
+    assert_int_equal(world.ticks, ticks);
     assert_int_equal(client.calls, 1);
+    wait_until(&world, &world.ticks, ticks + 1);
+    close_world(&world);
+}
+
+/* A queue of clients that give up would otherwise kill worker after worker. */
+static void test_login_that_comes_too_late_for_pam_gets_no_worker(void **state)
+{
+    struct world world;
+    struct client slow[3], late, next;
+    (void)state;
+    open_world(&world, 1, (struct auth_pool_options){.timeout_ms = 1000});
+    for (size_t i = 0; i < COUNT(slow); i++) {
+        ask(&world, &slow[i], "slow", "192.0.2.1:1");
+        uint64_t id = receive(&world, 0, "slow");
+        pass_time(&world, 300);
+        accept_login(&world, 0, id);
+    }
+    dismiss(&world, 0);
+    settle(&world);
+    world.faults = 0;
+    ask(&world, &late, "late", "192.0.2.1:1");
+    pass_time(&world, 930);
+    ask(&world, &next, "next", "192.0.2.1:1");
+    hire(&world, 0);
+    accept_login(&world, 0, receive(&world, 0, "next"));
+    wait_until(&world, &late.calls, 1);
+    assert_unavailable(&late, "no worker was free in time");
+    assert_int_equal(next.verdict.result, AUTH_ACCEPTED);
+    assert_int_equal(world.faults, 0);
     close_world(&world);
 }
 
@@ -447,7 +477,8 @@ int main(void)
         cmocka_unit_test(test_last_verdict_of_a_worker_that_has_ended_counts),
         cmocka_unit_test(test_stuck_worker_is_replaced_and_its_client_told),
         cmocka_unit_test(test_without_workers_clients_wait_no_longer_than_the_deadline),
-        cmocka_unit_test(test_worker_has_its_whole_time_for_a_request_that_waited),
+        cmocka_unit_test(test_workers_time_ends_with_its_clients),
+        cmocka_unit_test(test_login_that_comes_too_late_for_pam_gets_no_worker),
         cmocka_unit_test(test_worker_that_has_answered_may_idle),
         cmocka_unit_test(test_stuck_worker_is_replaced_though_its_client_left),
         cmocka_unit_test(test_replacement_may_come_before_the_fault),
