@@ -59,12 +59,19 @@ static void slot_fault(struct slot *slot, const char *reason)
     slot_report(slot, AUTH_WORKER_LOST, reason);
 }
 
+/* The latest logins count most. */
+static void note_time(struct auth_pool *pool, uint64_t taken_ms)
+{
+    pool->usual_ms = (7 * pool->usual_ms + taken_ms) / 8;
+}
+
 static void slot_take_verdict(struct slot *slot, const struct auth_message_verdict *verdict)
 {
     struct auth_request *request = slot_release(slot);
     unsigned limit = slot->pool->options.logins_per_worker;
     bool is_spent = ++slot->decided >= limit && limit > 0;
 
+    note_time(slot->pool, clock_now_ms() - request->asked_ms);
     if (verdict->is_last || is_spent)
         slot_close(slot);
     request_decide(request, verdict);
@@ -132,10 +139,8 @@ static void on_slot(evutil_socket_t socket, short what, void *context)
         slot_read(slot);
         return;
     }
-    char reason[64];
-    snprintf(reason, sizeof reason, "no verdict in %g s",
-             slot->pool->options.timeout_ms / 1000.0);
-    slot_fault(slot, reason);
+    note_time(slot->pool, clock_now_ms() - slot->request->asked_ms);
+    slot_fault(slot, "no verdict in time");
 }
 
 void auth_pool_worker_ended(struct auth_pool *pool, unsigned number)
@@ -172,6 +177,17 @@ static unsigned share_taken(const struct auth_pool *pool, const struct address_k
     return taken;
 }
 
+/*
+ * Would its client be told to come back while PAM is still at work? Half of the whole time is
+ * always enough to try: when PAM has become slow, it would never be found to be fast again.
+ */
+static bool is_too_late(const struct auth_request *request, uint64_t now_ms)
+{
+    const struct auth_pool *pool = request->pool;
+    uint64_t left_ms = request_left_ms(request, now_ms);
+    return left_ms == 0 || (left_ms < pool->usual_ms && left_ms < pool->options.timeout_ms / 2);
+}
+
 /* A request that was given back keeps its address's place, and waits for a new worker. */
 static bool may_have(const struct slot *slot, const struct auth_request *request)
 {
@@ -187,7 +203,8 @@ static struct auth_request *next_request(struct slot *slot, uint64_t now_ms)
     struct auth_request *request, *next;
     for (request = TAILQ_FIRST(&pool->waiting); request; request = next) {
         next = TAILQ_NEXT(request, waiting_entry);
-        if (may_have(slot, request) && request_may_begin(request, now_ms))
+        if (!is_too_late(request, now_ms) && may_have(slot, request) &&
+            request_may_begin(request, now_ms))
             return request;
     }
     return NULL;
@@ -196,7 +213,7 @@ static struct auth_request *next_request(struct slot *slot, uint64_t now_ms)
 /* A request that could not be sent goes on waiting, for a worker that can be reached. */
 static void slot_send(struct slot *slot, struct auth_request *request, uint64_t now_ms)
 {
-    struct timeval limit = to_timeval(slot->pool->options.timeout_ms);
+    struct timeval limit = to_timeval(request_left_ms(request, now_ms));
 
     if (event_add(slot->event, &limit) != 0 ||
         send(event_get_fd(slot->event), request->datagram, request->length,

@@ -19,9 +19,10 @@
  * through auth_pool_fault, for a new one. So does a worker that has decided its
  * number of logins, and one that a PAM module has spoiled. If that one gives
  * its request back, the request goes to a worker that has decided nothing yet,
- * once. The worker's time begins when it gets the
- * request, the client's when it asks: a long queue makes clients give up, but
- * kills no worker that has only just begun.
+ * once. The worker's time ends with
+ * the client's, which begins when the client asks. A request whose client has
+ * less time left than PAM usually takes gets no worker: a long queue makes
+ * clients give up, but kills no workers.
  *
  * One thread, on the reactor's event base. Passwords are overwritten as soon
  * as they are sent, or the request ends in any other way.
@@ -79,7 +80,7 @@ struct auth_pool_options {
     /* Requests that may wait for a worker; a further one is refused at once. */
     unsigned queue_limit;
     unsigned logins_per_worker; /* then it is replaced; 0: never */
-    /* From submission to verdict, waiting included; and what a worker may take for one. */
+    /* From submission to verdict, waiting included. */
     uint32_t timeout_ms;
     uint32_t failure_delay_ms; /* see schedule.h */
     auth_pool_fault *fault;

@@ -54,6 +54,7 @@ struct auth_pool {
     struct request_list waiting; /* those that were given back come first */
     struct request_list held;
     unsigned waiting_count;
+    uint64_t usual_ms;  /* what PAM has taken for a login of late; an average */
     unsigned next_slot; /* whose turn it is, if it is idle */
     uint64_t last_id;
     struct event *deadline; /* pending whenever `open` is not empty */
@@ -76,6 +77,8 @@ void pool_wake_dispatch(struct auth_pool *pool);
 void request_on_deadline(evutil_socket_t fd, short what, void *pool);
 /* May PAM be asked for it now? False: it is put off, and waits no longer. */
 MUST_USE bool request_may_begin(struct auth_request *request, uint64_t now_ms);
+/* Until its client is told to come back; 0: its time is over. */
+uint64_t request_left_ms(const struct auth_request *request, uint64_t now_ms);
 /* A worker has it now, and its datagram is sent. */
 void request_begin(struct auth_request *request, uint64_t now_ms);
 /* PAM has answered, or its worker has gone, which no longer has the request. Calls back now or

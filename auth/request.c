@@ -205,6 +205,12 @@ bool request_may_begin(struct auth_request *request, uint64_t now_ms)
     return false;
 }
 
+uint64_t request_left_ms(const struct auth_request *request, uint64_t now_ms)
+{
+    uint64_t end_ms = request->submitted_ms + request->pool->options.timeout_ms;
+    return end_ms > now_ms ? end_ms - now_ms : 0;
+}
+
 void request_begin(struct auth_request *request, uint64_t now_ms)
 {
     explicit_bzero(request->datagram, sizeof request->datagram);

@@ -85,6 +85,11 @@ void login_tell_refusal(struct session *session)
         tell_put_off(session);
         return;
     }
+    if (refusal == LOGIN_REPEATED) {
+        dialogue_refuse(session, REPLY_AUTH_FAILED);
+        dialogue_continue(session);
+        return;
+    }
     if (refusal != LOGIN_BUSY &&
         ++dialogue->failed_logins >= session->service->config->auth.attempts) {
         session_exceed(session, STATISTICS_LIMIT_ATTEMPTS, replies[refusal],
@@ -148,6 +153,8 @@ static void on_outcome(void *context, const struct auth_outcome *outcome)
         sasl_wipe(&dialogue->sasl);
         accept_login(session, verdict->login);
     } else {
+        if (verdict->result == AUTH_REJECTED)
+            refused_add(&dialogue->refused, dialogue->trial);
         log_refusal(session, outcome, refusals[verdict->result].counted);
         tell_at(session, refusals[verdict->result].told, outcome->due_ms);
     }
@@ -164,9 +171,27 @@ static void refuse_crowd(struct session *session)
     tell_later(session, LOGIN_BUSY);
 }
 
+/*
+ * Thunderbird and others try a wrong password with PLAIN, and at once with LOGIN. It is refused
+ * in the time of the first, counts as a mistake, so that it has an end, and as nothing else.
+ */
+static bool is_repeated(struct session *session)
+{
+    struct dialogue *dialogue = session->dialogue;
+    dialogue->trial = refused_hash(dialogue->sasl.user, dialogue->sasl.password);
+    if (!refused_has(&dialogue->refused, dialogue->trial))
+        return false;
+    count(session, STATISTICS_LOGIN_REPEATED);
+    tell_later(session, LOGIN_REPEATED);
+    sasl_wipe(&dialogue->sasl);
+    return true;
+}
+
 static void submit(struct session *session)
 {
     struct sasl *sasl = &session->dialogue->sasl;
+    if (is_repeated(session))
+        return;
     struct abuse_client client = session_abuse_client(session);
     enum abuse_judgement judgement =
         abuse_judge_login(session->service->abuse, client, sasl->user);

@@ -8,6 +8,7 @@
 
 #include <event2/event_struct.h>
 
+#include "auth/refused.h"
 #include "auth/sasl.h"
 #include "proxy/abuse.h"
 #include "proxy/backend.h"
@@ -45,9 +46,10 @@ enum session_phase {
 };
 _Static_assert(SESSION_OVER == SESSION_STATES, "every other phase has a name");
 
-/* Why a login is none. Each but the first is 454. */
+/* Why a login is none. Each but the first two is 454. */
 enum login_refusal {
     LOGIN_REJECTED,
+    LOGIN_REPEATED,  /* as before, with the same password: no further failed login */
     LOGIN_UNDECIDED, /* PAM could not say */
     LOGIN_BUSY,      /* the queue is full */
     LOGIN_PUT_OFF,   /* after too many others; ends the session */
@@ -65,6 +67,8 @@ struct dialogue {
     unsigned failed_logins;
     struct sasl sasl;
     struct auth_request *request;
+    struct refused refused;         /* what has been rejected */
+    uint64_t trial;                 /* SESSION_VERDICT: refused_hash() of what PAM is asked */
     enum login_refusal refusal;     /* SESSION_DELAYED: what is told */
     enum abuse_judgement judgement; /* of LOGIN_PUT_OFF */
     uint64_t told_at_ms;            /* SESSION_DELAYED: when it is told */

@@ -39,7 +39,8 @@ WORDS(cipher_word, "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
 WORDS(resumed_word, "false", "true")
 WORDS(login_word, [STATISTICS_LOGIN_ACCEPTED] = "accepted",
       [STATISTICS_LOGIN_REJECTED] = "rejected", [STATISTICS_LOGIN_UNAVAILABLE] = "unavailable",
-      [STATISTICS_LOGIN_MALFORMED] = "malformed", [STATISTICS_LOGIN_PUT_OFF] = "put_off")
+      [STATISTICS_LOGIN_MALFORMED] = "malformed", [STATISTICS_LOGIN_PUT_OFF] = "put_off",
+      [STATISTICS_LOGIN_REPEATED] = "repeated")
 WORDS(worker_word, [STATISTICS_WORKER_IDLE] = "idle", [STATISTICS_WORKER_BUSY] = "busy",
       [STATISTICS_WORKER_ABSENT] = "absent")
 WORDS(

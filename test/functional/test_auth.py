@@ -89,12 +89,83 @@ def test_wrong_password_is_535_and_another_try_is_allowed(greeted):
     greeted.login("alice", "wonderland")
 
 
+@pytest.fixture
+def asking(start, backend):
+    """run(…) -> a Postern whose PAM notes whom it is asked about."""
+    def run(failure_delay=0, **settings):
+        return start(backend, auth={"pam_service": "decided", "failure_delay": failure_delay},
+                     limits={"exempt": [], **settings})
+    return run
+
+
+def log_in_by_login(one, user, password, *codes):
+    one.command("AUTH LOGIN", 334)
+    one.command(b64(user), 334)
+    return one.command(b64(password), *codes)
+
+
+def test_wrong_password_by_plain_and_then_by_login_is_one_failed_login(asking, pam):
+    """As Thunderbird does it: a person who mistypes twice would be locked out of the two trials
+    that the postmaster allows."""
+    postern = asking(failed_logins=2)
+    with postern.connect() as one:
+        one.ehlo()
+        told = one.login("alice", "wrong", 535)
+        assert log_in_by_login(one, "alice", "wrong", 535) == told
+        assert pam.asked() == ["alice"]
+    assert len(postern.find_records(event="login failed")) == 1
+    postern.log_in("alice", "wonderland").quit()
+    assert pam.asked() == ["alice"] * 2
+
+
+def test_repeated_wrong_password_waits_like_the_first(asking):
+    with asking(failure_delay=1).connect() as one:
+        one.ehlo()
+        one.login("alice", "wrong", 535)
+        began = time.monotonic()
+        log_in_by_login(one, "alice", "wrong", 535)
+        assert time.monotonic() - began > 0.99
+
+
+def test_only_the_same_password_of_the_same_user_is_a_repeated_one(asking, pam):
+    postern = asking()
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "builder", 535)
+        one.login("bob", "builder", 235)
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "builder", 535)
+        one.login("alice", "wonderland", 235)
+    assert pam.asked() == ["alice", "bob", "alice", "alice"]
+
+
+def test_outage_is_not_remembered_as_a_wrong_password(start, backend, pam):
+    postern = start(backend, auth={"pam_service": "undecided"})
+    pam.outage.touch()
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("alice", "wonderland", 454)
+        pam.outage.unlink()
+        log_in_by_login(one, "alice", "wonderland", 235)
+
+
+def test_wrong_password_cannot_be_repeated_for_ever(asking, pam):
+    with asking(errors=5).connect() as one:
+        one.ehlo()
+        for _ in range(1 + 5):
+            one.login("alice", "wrong", 535)
+        one.reply(421)
+        one.expect_closed()
+    assert pam.asked() == ["alice"]
+
+
 def test_three_failures_close(start, backend):
     postern = start(backend)
     with postern.connect() as one:
         one.ehlo()
-        for _ in range(3):
-            one.login("alice", "wrong", 535)
+        for number in range(3):
+            one.login("alice", f"wrong {number}", 535)
         one.expect_closed()
     assert postern.session_record(one)["end"] == "too many failed logins"
     assert len(postern.find_records(event="login failed", port=str(one.port))) == 3

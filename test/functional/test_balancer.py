@@ -294,8 +294,8 @@ def test_who_connects_by_itself_is_exempt_as_before(balanced):
                        listen={"proxy_exempt": ["203.0.113.9"]})
     with postern.connect(source="127.0.0.9") as one:
         one.ehlo()
-        for _ in range(4):
-            one.login("mallory", "wrong", 535)
+        for number in range(4):
+            one.login("mallory", f"wrong {number}", 535)
 
 
 def test_balancer_cannot_free_strangers_from_their_share(start, backend):

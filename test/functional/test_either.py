@@ -273,7 +273,7 @@ def test_login_limits_are_those_of_other_ports(either, kind):
     postern = either(auth={"attempts": 2})
     with connected(postern, kind) as one:
         one.login("alice", "wrong", 535)
-        one.login("alice", "wrong", 535)
+        one.login("alice", "as wrong", 535)
         one.receive_rest()
         with pytest.raises((Closed, OSError)):
             one.command("NOOP")

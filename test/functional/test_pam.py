@@ -4,6 +4,7 @@ time."""
 import concurrent.futures
 import pwd
 import re
+import select
 import time
 
 import pytest
@@ -219,6 +220,34 @@ def test_waiting_for_a_worker_has_an_end(start, backend, pam):
         first.reply(454)
         pam.release()
     wait.until(lambda: can_log_in(postern), "a worker again")
+
+
+def test_login_that_was_told_to_come_back_holds_no_worker(start, pam, backend):
+    """The second one gets the only worker when half of its time is over. If it kept it for a whole
+    time of its own, alice's would end before."""
+    time_limit = 6
+    postern = start(backend, auth={"pam_service": "gated", "workers": 1, "timeout": time_limit})
+    clients = [postern.connect(source=f"127.0.0.{host}") for host in (10, 11, 12)]
+    for one in clients:
+        one.ehlo()
+    first, second, alice = clients
+    submit(first, "bob", "builder")
+    wait.until(lambda: pam.stuck_count() == 1, "bob in the module")
+    assert not is_answered(first, time_limit / 2)
+    submit(second, "bob", "builder")
+    assert not is_answered(first, time_limit / 2 - 0.5)
+    submit(alice, "alice", "wonderland")
+    first.reply(454)
+    wait.until(lambda: pam.stuck_count() == 2, "the second in the module")
+    second.reply(454)
+    alice.reply(235)
+    for one in clients:
+        one.close()
+
+
+def is_answered(one, seconds):
+    """Does anything come to this client within that time?"""
+    return bool(select.select([one.socket], [], [], seconds)[0])
 
 
 def can_log_in(postern):
