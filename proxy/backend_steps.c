@@ -30,26 +30,39 @@ static void say_own_ehlo(struct backend *backend)
     say_hello(backend, "EHLO", backend->service->config->hostname);
 }
 
+/* What we add to MAIL is a parameter, which some servers take after EHLO only. */
+static const char *clients_verb(const struct backend *backend)
+{
+    return backend->identity.esmtp || backend->way->auth_param ? "EHLO" : "HELO";
+}
+
+static void say_hello_by_address(struct backend *backend)
+{
+    char host[ADDRESS_HOST_SIZE], literal[ADDRESS_HOST_SIZE + 8];
+    const struct identity *identity = &backend->identity;
+    backend->by_address = true;
+    address_host(identity->client, host);
+    snprintf(literal, sizeof literal, "[%s%s]", strchr(host, ':') ? "IPv6:" : "", host);
+    say_hello(backend, clients_verb(backend), literal);
+}
+
 static void say_clients_hello(struct backend *backend)
 {
     const struct identity *identity = &backend->identity;
     backend->step = STEP_CLIENTS_HELLO;
-    say_hello(backend, identity->esmtp ? "EHLO" : "HELO", identity->helo);
+    if (identity->helo)
+        say_hello(backend, clients_verb(backend), identity->helo);
+    else
+        say_hello_by_address(backend);
 }
 
 /* A name that is no domain to the backend ("my_pc") must not keep anybody out: the client's
  * address stands for it (RFC 5321 section 4.1.4). */
 static bool introduced_by_address(struct backend *backend, const struct smtp_reply_line *line)
 {
-    char host[ADDRESS_HOST_SIZE], literal[ADDRESS_HOST_SIZE + 8];
-    const struct identity *identity = &backend->identity;
-    if (backend->step != STEP_CLIENTS_HELLO || line->code != 501 || backend->by_address ||
-        !identity->client)
+    if (backend->step != STEP_CLIENTS_HELLO || line->code != 501 || backend->by_address)
         return false;
-    backend->by_address = true;
-    address_host(identity->client, host);
-    snprintf(literal, sizeof literal, "[%s%s]", strchr(host, ':') ? "IPv6:" : "", host);
-    say_hello(backend, identity->esmtp ? "EHLO" : "HELO", literal);
+    say_hello_by_address(backend);
     return true;
 }
 

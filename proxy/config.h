@@ -39,6 +39,7 @@ enum config_identity {
     CONFIG_IDENTITY_TRANSPARENT,
     CONFIG_IDENTITY_NONE,
 };
+enum config_helo { CONFIG_HELO_LENIENT, CONFIG_HELO_STRICT };
 enum config_bare_newline { CONFIG_BARE_NEWLINE_NORMALIZE, CONFIG_BARE_NEWLINE_REJECT };
 
 /* A list of texts as written. */
@@ -187,6 +188,7 @@ struct config {
     char *hostname;
     char *user; /* what the reactor becomes */
     unsigned workers;
+    enum config_helo helo;
     enum config_bare_newline bare_newline;
     struct config_texts nameservers; /* "address" or "address:port"; none: the system's */
     struct config_tls tls;

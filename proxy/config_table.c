@@ -27,6 +27,7 @@
         return index < sizeof words / sizeof words[0] ? words[index] : NULL;                   \
     }
 
+WORDS(helo_word, [CONFIG_HELO_LENIENT] = "lenient", [CONFIG_HELO_STRICT] = "strict")
 WORDS(bare_newline_word, [CONFIG_BARE_NEWLINE_NORMALIZE] = "normalize",
       [CONFIG_BARE_NEWLINE_REJECT] = "reject")
 WORDS(tls_version_word, "1.2", "1.3")
@@ -75,6 +76,7 @@ const struct config_row config_rows[] = {
     {{"", "hostname", "\"\""}, CONFIG_TEXT, AT(hostname), .check = config_check_hostname},
     {{"", "user", "\"postern\""}, CONFIG_TEXT, AT(user), .check = config_check_not_empty},
     {{"", "workers", "1"}, CONFIG_NUMBER, AT(workers), RANGE(1, 256)},
+    {{"", "helo", "\"lenient\""}, CONFIG_CHOICE, AT(helo), .word = helo_word},
     {{"", "bare_newline", "\"normalize\""},
      CONFIG_CHOICE,
      AT(bare_newline),

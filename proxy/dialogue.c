@@ -33,21 +33,39 @@ void dialogue_refuse(struct session *session, enum reply reply)
     count_error(session);
 }
 
-static void hear_name(struct session *session, const struct smtp_command *command)
+static void forget_name(struct session *session)
 {
     slab_free_text(session->helo);
-    session->helo = slab_text(command->arguments, command->arguments_length);
+    slab_free_text(session->helo_said);
+    session->helo = session->helo_said = NULL;
+    session->esmtp = false;
+    session->offered = 0;
+}
+
+/* False: refused. */
+static bool hear_name(struct session *session, const struct smtp_command *command)
+{
+    const char *name = command->arguments;
+    size_t length = command->arguments_length;
+    char safe[SMTP_HELO_NAME_SIZE];
+    bool is_name = smtp_helo_name_valid(name, length);
+    if (!smtp_helo_name_make_safe(name, length, safe) ||
+        (!is_name && session->service->config->helo == CONFIG_HELO_STRICT)) {
+        dialogue_refuse(session, REPLY_HELO_NAME);
+        return false;
+    }
+    forget_name(session);
+    session->helo = slab_text(safe, length);
+    session->helo_said = is_name ? NULL : slab_text(name, length);
     session->esmtp = command->verb == SMTP_VERB_EHLO;
+    return true;
 }
 
 static void do_ehlo(struct session *session, const struct smtp_command *command)
 {
     size_t length;
-    if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
-        dialogue_refuse(session, REPLY_HELO_NAME);
+    if (!hear_name(session, command))
         return;
-    }
-    hear_name(session, command);
     const char *text = door_ehlo(session->door, session_stage(session),
                                  &session->client_address, &length, &session->offered);
     session_say(session, text, length);
@@ -56,12 +74,8 @@ static void do_ehlo(struct session *session, const struct smtp_command *command)
 static void do_helo(struct session *session, const struct smtp_command *command)
 {
     const char *hostname = session->service->config->hostname;
-    if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
-        dialogue_refuse(session, REPLY_HELO_NAME);
+    if (!hear_name(session, command))
         return;
-    }
-    hear_name(session, command);
-    session->offered = 0;
     session_say(session, "250 ", 4);
     session_say(session, hostname, strlen(hostname));
     session_say(session, "\r\n", 2);
@@ -104,9 +118,7 @@ static void forget_plaintext(struct session *session)
         log_end(&record);
     }
     buffer_wipe(&dialogue->input);
-    slab_free_text(session->helo);
-    session->helo = NULL;
-    session->esmtp = false;
+    forget_name(session);
 }
 
 static void do_starttls(struct session *session, const struct smtp_command *command)
@@ -158,12 +170,12 @@ static void do_chunk(struct session *session, const struct smtp_command *command
     session_finish(session, REPLY_AUTH_FIRST, "BDAT before authentication");
 }
 
+/* Devices say HELO and then AUTH, and some clients no EHLO after STARTTLS: the session is one
+ * without extensions then. */
 static void do_auth(struct session *session, const struct smtp_command *command)
 {
     if (is_mx(session))
         dialogue_refuse(session, REPLY_NO_AUTH);
-    else if (!session->helo || !session->esmtp)
-        dialogue_refuse(session, REPLY_EHLO_FIRST);
     else
         login_begin(session, command);
 }

@@ -23,13 +23,23 @@ static void on_backend_event(void *context, struct stream *stream, enum stream_e
     session_settle(session);
 }
 
-/* One backend has not taken the session; `event` says whether another may. */
-static void log_failure(const struct session *session, enum log_level level, const char *event,
-                        const char *cause)
+static void log_passed_over(const struct session *session, const char *cause)
+{
+    struct log_record record;
+    log_begin(&record, LOG_LEVEL_NOTICE, "backend passed over");
+    session_log_client(session, &record);
+    log_text(&record, "user", session->login);
+    log_text(&record, "backend", upstream_config(session->upstream)->name);
+    log_text(&record, "cause", cause);
+    log_end(&record);
+    session_note_failure(session, FAILURE_BACKEND, session->login, cause);
+}
+
+static void log_refusal(const struct session *session, const char *cause)
 {
     const struct config_backend *backend = upstream_config(session->upstream);
     struct log_record record;
-    log_begin(&record, level, event);
+    log_begin(&record, LOG_LEVEL_WARNING, "session refused");
     session_log_client(session, &record);
     log_text(&record, "user", session->login);
     log_text(&record, "backend", backend->name);
@@ -171,8 +181,10 @@ static void begin_relay(struct session *session, const struct backend_result *re
         .limited = tell_of_limit,
         .context = session,
     };
-    session->relay = relay_new(session->service, &party, session->client, result->stream,
-                               result->ehlo, &session->dialogue->input);
+    static const struct smtp_ehlo nothing;
+    session->relay =
+        relay_new(session->service, &party, session->client, result->stream,
+                  session->esmtp ? result->ehlo : &nothing, &session->dialogue->input);
     if (!session->relay) {
         session_finish(session, REPLY_NO_MEMORY, "out of memory");
         return;
@@ -202,10 +214,10 @@ static void try_next(struct session *session, const struct backend_result *resul
     session->may_fare_better |= !result->refusal || result->refusal->bytes[0] != '5';
     struct upstream *next = next_backend(session);
     if (next) {
-        log_failure(session, LOG_LEVEL_NOTICE, "backend passed over", result->cause);
+        log_passed_over(session, result->cause);
         open_at(session, next);
     } else {
-        log_failure(session, LOG_LEVEL_WARNING, "session refused", result->cause);
+        log_refusal(session, result->cause);
         refuse(session, result);
     }
 }

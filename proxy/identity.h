@@ -26,7 +26,7 @@ struct identity {
     char id[17];           /* the session's, as in the log */
     const char *login;     /* NULL: not authenticated */
     const char *mechanism; /* NULL likewise */
-    const char *helo;      /* what it said after EHLO or HELO */
+    const char *helo;      /* what it said after EHLO or HELO; NULL: it said neither */
     bool esmtp;            /* it was EHLO */
     const char *name;      /* of its address, confirmed forward; NULL: unknown */
     const struct address *client;

@@ -297,17 +297,19 @@ void login_begin(struct session *session, const struct smtp_command *command)
     const char *name = command->arguments;
     size_t length = command->arguments_length;
     const char *space = memchr(name, ' ', length);
-    size_t name_length = space ? (size_t)(space - name) : length;
+    size_t name_length = space ? (size_t)(space - name) : length, response = name_length;
     int mechanism = sasl_mechanism_lookup(name, name_length);
 
+    while (response < length && name[response] == ' ')
+        response++;
     if (name_length == 0)
         dialogue_refuse(session, REPLY_AUTH_SYNTAX);
     else if (mechanism < 0 ||
              !(door_mechanisms(session->door, session_stage(session)) & (1u << mechanism)))
         dialogue_refuse(session, REPLY_AUTH_MECHANISM);
     else
-        start(session, (enum sasl_mechanism)mechanism, space ? space + 1 : NULL,
-              space ? length - name_length - 1 : 0);
+        start(session, (enum sasl_mechanism)mechanism, space ? name + response : NULL,
+              length - response);
 }
 
 void login_continue(struct session *session, const char *line, size_t length)

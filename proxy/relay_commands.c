@@ -37,11 +37,17 @@ void relay_forward(struct relay *relay, const char *line, size_t length, uint8_t
 static void forward_hello(struct relay *relay, const struct smtp_command *command,
                           const char *line, size_t length)
 {
-    if (!smtp_helo_name_valid(command->arguments, command->arguments_length)) {
+    char safe[SMTP_HELO_NAME_SIZE];
+    bool is_strict = relay->service->config->helo == CONFIG_HELO_STRICT;
+    (void)length;
+    if (!smtp_helo_name_make_safe(command->arguments, command->arguments_length, safe) ||
+        (is_strict && !smtp_helo_name_valid(command->arguments, command->arguments_length))) {
         relay_refuse(relay, REPLY_HELO_NAME);
         return;
     }
-    relay_forward(relay, line, length,
+    stream_write(relay->backend, line, command->verb_length);
+    stream_write(relay->backend, " ", 1);
+    relay_forward(relay, safe, command->arguments_length,
                   command->verb == SMTP_VERB_EHLO ? EXPECT_EHLO : EXPECT_HELO);
 }
 
@@ -191,13 +197,18 @@ static bool has_turn(struct relay *relay, const struct smtp_command *command)
     return !lacks_first_byte(relay, command);
 }
 
-/* Returns false for a command whose turn has not come: nothing has become of it. */
-static bool take_command(struct relay *relay, const char *line, size_t length)
+/*
+ * Returns false for a command whose turn has not come: nothing has become of it. A handler gets
+ * the line in its one form, with a single blank after the verb and none at the end.
+ */
+static bool take_command(struct relay *relay, const char *said, size_t said_length)
 {
+    char line[SMTP_COMMAND_LIMIT];
     struct smtp_command command;
-    enum smtp_command_status status = smtp_command_parse(line, length, &command);
+    enum smtp_command_status status = smtp_command_parse(said, said_length, &command);
     if (!has_turn(relay, &command))
         return false;
+    size_t length = smtp_command_canonical(&command, said, line);
     if (status != SMTP_COMMAND_OK)
         relay_refuse(relay, REPLY_BAD_BYTE);
     else if (policies[command.verb].handler)

@@ -124,13 +124,14 @@ void relay_mail(struct relay *relay, const struct smtp_command *command, const c
 }
 
 /* An mx that knows its recipients takes mail for nobody else, however it is written. */
-static enum reply judge_recipient(const struct relay *relay, const struct smtp_command *command)
+static enum reply judge_recipient(const struct relay *relay, const char *arguments,
+                                  size_t length)
 {
     struct recipients *ours = relay->party.listen->recipients;
     struct smtp_forward_path path;
     if (!ours)
         return REPLY_NONE;
-    switch (smtp_forward_path_parse(command->arguments, command->arguments_length, &path)) {
+    switch (smtp_forward_path_parse(arguments, length, &path)) {
     case SMTP_FORWARD_PATH_OK:
         return recipients_include(ours, &path) ? REPLY_NONE : REPLY_NOT_OURS;
     case SMTP_FORWARD_PATH_SYNTAX:
@@ -140,30 +141,31 @@ static enum reply judge_recipient(const struct relay *relay, const struct smtp_c
     }
 }
 
-/* As it is, unless something must be left out. */
-static void forward_recipient(struct relay *relay, const struct smtp_command *command,
-                              const char *line, size_t length)
+static void forward_recipient(struct relay *relay, char *arguments, size_t length)
 {
     static const char verb[] = "RCPT ";
-    char fitted[SMTP_COMMAND_LIMIT];
-    size_t fitted_length = command->arguments_length;
-    memcpy(fitted, command->arguments, fitted_length);
-    if (!fit_parameters(relay, fitted, &fitted_length, "TO:") || recipient_is_limited(relay))
+    if (!fit_parameters(relay, arguments, &length, "TO:") || recipient_is_limited(relay))
         return;
-    if (fitted_length == command->arguments_length) {
-        relay_forward(relay, line, length, EXPECT_RCPT);
-        return;
-    }
-    stream_write(relay->backend, verb, sizeof verb - 1);
-    relay_forward(relay, fitted, fitted_length, EXPECT_RCPT);
+    stream_write(relay->backend, verb, sizeof verb - (length > 0 ? 1 : 2));
+    relay_forward(relay, arguments, length, EXPECT_RCPT);
 }
 
+/* What is judged is what the backend gets. What cannot be read here is the backend's to refuse.
+ */
 void relay_recipient(struct relay *relay, const struct smtp_command *command, const char *line,
                      size_t length)
 {
-    enum reply reply = judge_recipient(relay, command);
+    char arguments[SMTP_COMMAND_LIMIT];
+    size_t arguments_length = smtp_envelope_canonical(
+        command->arguments, command->arguments_length, "TO:", arguments);
+    (void)line, (void)length;
+    if (arguments_length == 0) {
+        arguments_length = command->arguments_length;
+        memcpy(arguments, command->arguments, arguments_length);
+    }
+    enum reply reply = judge_recipient(relay, arguments, arguments_length);
     if (reply == REPLY_NONE) {
-        forward_recipient(relay, command, line, length);
+        forward_recipient(relay, arguments, arguments_length);
         return;
     }
     relay->counts.refused++;

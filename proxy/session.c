@@ -184,7 +184,7 @@ static void log_end_of(const struct session *session)
     log_text(&record, "mechanism", session_mechanism(session));
     log_text(&record, "user", session->login);
     log_text(&record, "name", session->name);
-    log_text(&record, "helo", session->helo);
+    log_text(&record, "helo", session->helo_said ? session->helo_said : session->helo);
     if (session->upstream && session->service->config->backend_count > 1)
         log_text(&record, "backend", upstream_config(session->upstream)->name);
     log_number(&record, "messages", counts.messages);
@@ -223,6 +223,7 @@ static void session_free(struct session *session)
     resolver_request_cancel(session->lookup);
     slab_free_text(session->name);
     slab_free_text(session->helo);
+    slab_free_text(session->helo_said);
     slab_free_text(session->login);
     free(session->cause_text);
     free(session->refusal);

@@ -101,7 +101,8 @@ struct session {
     bool is_balanced;             /* came through a load balancer, which has to say for whom */
     bool is_exempt;               /* from limits of addresses */
     bool is_check;                /* that balancer's own: nothing to log */
-    char *helo;                   /* what followed EHLO or HELO; NULL: nothing yet */
+    char *helo;                   /* what followed EHLO or HELO, made safe; NULL: nothing yet */
+    char *helo_said; /* the same as it was said, for the log; NULL: there is no difference */
     bool esmtp;
     uint32_t offered; /* by the last EHLO before the relay: bits 1u << enum smtp_extension */
     struct resolver_request *lookup; /* NULL: none is under way */

@@ -65,14 +65,33 @@ enum smtp_command_status smtp_command_parse(const char *line, size_t length,
 {
     const char *space = memchr(line, ' ', length);
     size_t word = space ? (size_t)(space - line) : length;
-    size_t start = space ? word + 1 : length, end = length;
+    size_t start = word, end = length;
 
+    while (start < length && line[start] == ' ')
+        start++;
     while (end > start && (line[end - 1] == ' ' || line[end - 1] == '\t'))
         end--;
     out->verb = find_verb(line, word);
+    out->verb_length = word;
     out->arguments = line + start;
     out->arguments_length = end - start;
     return has_bad_byte(line, length) ? SMTP_COMMAND_BAD_BYTE : SMTP_COMMAND_OK;
+}
+
+size_t smtp_command_canonical(const struct smtp_command *command, const char *line, char *out)
+{
+    size_t length = command->verb_length;
+    memmove(out, line, length);
+    if (command->arguments_length == 0)
+        return length;
+    out[length++] = ' ';
+    memmove(out + length, command->arguments, command->arguments_length);
+    return length + command->arguments_length;
+}
+
+static bool may_stand_in_name(char byte)
+{
+    return byte > ' ' && byte <= '~';
 }
 
 bool smtp_helo_name_valid(const char *name, size_t length)
@@ -80,8 +99,19 @@ bool smtp_helo_name_valid(const char *name, size_t length)
     if (length == 0 || length > SMTP_DOMAIN_LIMIT)
         return false;
     for (size_t i = 0; i < length; i++)
-        if (name[i] <= ' ' || name[i] > '~')
+        if (!may_stand_in_name(name[i]))
             return false;
+    return true;
+}
+
+bool smtp_helo_name_make_safe(const char *name, size_t length,
+                              char out[static SMTP_HELO_NAME_SIZE])
+{
+    if (length == 0 || length > SMTP_DOMAIN_LIMIT)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        out[i] = may_stand_in_name(name[i]) ? name[i] : '?';
+    out[length] = '\0';
     return true;
 }
 
@@ -101,11 +131,13 @@ static size_t read_size(const char *text, size_t length, uint64_t *size)
 
 bool smtp_bdat_parse(const char *arguments, size_t length, uint64_t *size, bool *last)
 {
-    static const char word[] = " LAST";
-    size_t digits = read_size(arguments, length, size);
+    static const char word[] = "LAST";
+    size_t digits = read_size(arguments, length, size), at = digits;
     if (digits == 0)
         return false;
+    while (at < length && arguments[at] == ' ')
+        at++;
     *last = digits < length;
-    return !*last || (length - digits == sizeof word - 1 &&
-                      strncasecmp(arguments + digits, word, sizeof word - 1) == 0);
+    return !*last || (at > digits && length - at == sizeof word - 1 &&
+                      strncasecmp(arguments + at, word, sizeof word - 1) == 0);
 }

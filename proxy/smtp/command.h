@@ -47,7 +47,8 @@ enum smtp_command_status {
 
 struct smtp_command {
     enum smtp_verb verb;
-    const char *arguments;   /* behind the verb and one space; may be empty, never NULL */
+    size_t verb_length;      /* bytes, at the beginning of the line */
+    const char *arguments;   /* after the verb and its spaces; may be empty, never NULL */
     size_t arguments_length; /* without trailing spaces and tabs */
 };
 
@@ -59,6 +60,12 @@ struct smtp_command {
 __attribute__((warn_unused_result)) enum smtp_command_status
 smtp_command_parse(const char *line, size_t length, struct smtp_command *out);
 
+/*
+ * Writes the line in its one form: the verb as it was written, and one space before the
+ * arguments, if there are any. `out` has room for `length` bytes. Returns how many it wrote.
+ */
+size_t smtp_command_canonical(const struct smtp_command *command, const char *line, char *out);
+
 /* The verb's own name ("MAIL"); "unknown" for those that are not SMTP's. For logs and tests. */
 const char *smtp_verb_name(enum smtp_verb verb);
 
@@ -68,16 +75,35 @@ const char *smtp_verb_name(enum smtp_verb verb);
  */
 bool smtp_helo_name_valid(const char *name, size_t length);
 
+#define SMTP_HELO_NAME_SIZE (SMTP_DOMAIN_LIMIT + 1)
+
+/*
+ * Writes the valid name of the same length that stands for what followed EHLO or HELO: each
+ * byte that may not stand in one (computers are called "büro" and "my pc") becomes '?'. Returns
+ * false if there is none: empty, or longer than SMTP_DOMAIN_LIMIT.
+ */
+__attribute__((warn_unused_result)) bool
+smtp_helo_name_make_safe(const char *name, size_t length, char out[static SMTP_HELO_NAME_SIZE]);
+
 /* The length of the keyword that a parameter of MAIL or RCPT begins with (RFC 5321 section
  * 4.1.2, esmtp-keyword); 0: there is none. */
 size_t smtp_keyword_length(const char *parameter, size_t length);
 
 /*
- * The length of `word` ("FROM:", "TO:", in any case) and the path behind it, in brackets or
+ * The length of `word` ("FROM:", "TO:", in any case) and the path after it, in brackets or
  * without, at the beginning of a command's arguments; 0: syntax error. Quoted local parts are
- * respected.
+ * respected. Spaces may stand before the path, and inside of its brackets next to them.
  */
 size_t smtp_path_end(const char *arguments, size_t length, const char *word);
+
+/*
+ * Writes arguments of MAIL or RCPT in their one form: `word`, the path without the spaces that
+ * smtp_path_end() allows, and each parameter after one space. `out` has room for `length`
+ * bytes. Returns how many it wrote; 0: syntax error, a control character, or no space after the
+ * path.
+ */
+size_t smtp_envelope_canonical(const char *arguments, size_t length, const char *word,
+                               char *out);
 
 enum smtp_mail_status {
     SMTP_MAIL_OK,
@@ -88,8 +114,8 @@ enum smtp_mail_status {
 
 /*
  * Writes MAIL's arguments without any AUTH parameter (RFC 4954 section 5) to `out`, which has
- * room for `length` bytes, and sets *out_length (0 unless SMTP_MAIL_OK). What is kept is kept
- * byte for byte, but for blanks at the end. Quoted local parts are respected; whatever could be
+ * room for `length` bytes, and sets *out_length (0 unless SMTP_MAIL_OK). The rest is kept in
+ * the form of smtp_envelope_canonical(). Quoted local parts are respected; whatever could be
  * read in two ways is SMTP_MAIL_SYNTAX.
  */
 __attribute__((warn_unused_result)) enum smtp_mail_status
@@ -111,8 +137,8 @@ smtp_mail_set_auth(const char *arguments, size_t length, const char *login, char
 
 /*
  * BDAT's arguments (RFC 3030 section 2): a size in decimal, at most SMTP_BDAT_SIZE_LIMIT and
- * without leading zeros (some backends would read an octal number), and perhaps LAST. Returns
- * false if they are anything else.
+ * without leading zeros (some backends would read an octal number), and perhaps spaces and
+ * LAST. Returns false if they are anything else.
  */
 __attribute__((warn_unused_result)) bool smtp_bdat_parse(const char *arguments, size_t length,
                                                          uint64_t *size, bool *last);

@@ -66,10 +66,17 @@ static size_t quoted_length(const char *text, size_t length)
     return 0;
 }
 
-/* The length of "<path>" with its brackets; 0: it is none. */
+static size_t skip_spaces(const char *text, size_t length, size_t at)
+{
+    while (at < length && text[at] == ' ')
+        at++;
+    return at;
+}
+
+/* The length of "<path>" with its brackets, next to which spaces may stand; 0: it is none. */
 static size_t bracketed_length(const char *text, size_t length)
 {
-    for (size_t i = 1; i < length;) {
+    for (size_t i = skip_spaces(text, length, 1); i < length;) {
         size_t step = 1;
         switch (text[i]) {
         case '>':
@@ -77,8 +84,10 @@ static size_t bracketed_length(const char *text, size_t length)
         case '"':
             step = quoted_length(text + i, length - i);
             break;
-        case '<':
         case ' ':
+            i = skip_spaces(text, length, i);
+            return i < length && text[i] == '>' ? i + 1 : 0;
+        case '<':
         case '\\':
             return 0;
         default:
@@ -108,13 +117,67 @@ size_t smtp_path_end(const char *arguments, size_t length, const char *word)
     size_t at = strlen(word);
     if (length < at || strncasecmp(arguments, word, at) != 0)
         return 0;
-    while (at < length && arguments[at] == ' ')
-        at++;
+    at = skip_spaces(arguments, length, at);
     if (at == length)
         return 0;
     size_t path = arguments[at] == '<' ? bracketed_length(arguments + at, length - at)
                                        : bare_length(arguments + at, length - at);
     return path > 0 ? at + path : 0;
+}
+
+/* Writes `word` and the path after it, which end at `end`, without spaces; returns the length.
+ */
+static size_t copy_path(const char *arguments, size_t end, const char *word, char *out)
+{
+    size_t at = strlen(word), length = at;
+    memcpy(out, arguments, at);
+    at = skip_spaces(arguments, end, at);
+    bool bracketed = arguments[at] == '<';
+    if (bracketed) {
+        out[length++] = '<';
+        at = skip_spaces(arguments, end, at + 1);
+        end--;
+        while (end > at && arguments[end - 1] == ' ')
+            end--;
+    }
+    memcpy(out + length, arguments + at, end - at);
+    length += end - at;
+    if (bracketed)
+        out[length++] = '>';
+    return length;
+}
+
+/* The next parameter from *at on: its length, and *at becomes where it begins. 0: there is
+ * none.
+ */
+static size_t next_parameter(const char *text, size_t length, size_t *at)
+{
+    *at = skip_spaces(text, length, *at);
+    size_t end = *at;
+    while (end < length && text[end] != ' ')
+        end++;
+    return end - *at;
+}
+
+static void append_parameter(const char *text, size_t length, char *out, size_t *out_length)
+{
+    out[(*out_length)++] = ' ';
+    memcpy(out + *out_length, text, length);
+    *out_length += length;
+}
+
+size_t smtp_envelope_canonical(const char *arguments, size_t length, const char *word,
+                               char *out)
+{
+    size_t end = has_control(arguments, length) ? 0 : smtp_path_end(arguments, length, word);
+    if (end == 0 || (end < length && arguments[end] != ' '))
+        return 0;
+    size_t written = copy_path(arguments, end, word, out), parameter;
+    while ((parameter = next_parameter(arguments, length, &end)) > 0) {
+        append_parameter(arguments + end, parameter, out, &written);
+        end += parameter;
+    }
+    return written;
 }
 
 size_t smtp_keyword_length(const char *parameter, size_t length)
@@ -140,24 +203,16 @@ static enum parameter judge_parameter(const char *text, size_t length)
 /* Copies what follows the path, parameter by parameter; false: syntax error. */
 static bool copy_parameters(const char *text, size_t length, char *out, size_t *out_length)
 {
-    size_t end = 0;
-    for (size_t start = 0; start < length; start = end) {
-        size_t word = start;
-        while (word < length && text[word] == ' ')
-            word++;
-        if (word == length)
-            return true;
-        if (word == start)
+    size_t at = 0, parameter;
+    if (length > 0 && text[0] != ' ')
+        return false;
+    while ((parameter = next_parameter(text, length, &at)) > 0) {
+        enum parameter kind = judge_parameter(text + at, parameter);
+        if (kind == PARAMETER_BROKEN)
             return false;
-        for (end = word; end < length && text[end] != ' ';)
-            end++;
-        enum parameter parameter = judge_parameter(text + word, end - word);
-        if (parameter == PARAMETER_BROKEN)
-            return false;
-        if (parameter == PARAMETER_AUTH)
-            continue;
-        memcpy(out + *out_length, text + start, end - start);
-        *out_length += end - start;
+        if (kind == PARAMETER_KEPT)
+            append_parameter(text + at, parameter, out, out_length);
+        at += parameter;
     }
     return true;
 }
@@ -170,8 +225,7 @@ enum smtp_mail_status smtp_mail_strip_auth(const char *arguments, size_t length,
         has_control(arguments, length) ? 0 : smtp_path_end(arguments, length, "FROM:");
     if (path == 0 || path_hides_auth(arguments, path))
         return SMTP_MAIL_SYNTAX;
-    memcpy(out, arguments, path);
-    *out_length = path;
+    *out_length = copy_path(arguments, path, "FROM:", out);
     if (copy_parameters(arguments + path, length - path, out, out_length))
         return SMTP_MAIL_OK;
     *out_length = 0;

@@ -65,7 +65,7 @@ def test_client_does_not_notice_that_a_backend_is_down(start, pair):
     assert session(postern)["backend"] == "two"
     record = postern.wait_for_record(event="backend passed over")
     assert "refused" in record["cause"] and record["level"] == "notice"
-    assert (record["backend"], record["backend_address"]) == ("one", pair[0].address)
+    assert record["backend"] == "one"
     assert session(postern)["backend"] == "two"
     assert len(postern.find_records(event="backend passed over")) == 1
     assert not postern.find_records(event="session refused")
@@ -91,10 +91,9 @@ def test_none_left_is_454_once(start, pair):
         one.ehlo()
         one.login("alice", "wonderland", 454)
         one.expect_closed()
-    assert [(r["event"], r["backend"], r["backend_address"])
+    assert [(r["event"], r["backend"], r.get("backend_address"))
             for r in postern.find_records(event=re.compile("passed over|refused"))] \
-        == [("backend passed over", "one", pair[0].address),
-            ("session refused", "two", pair[1].address)]
+        == [("backend passed over", "one", None), ("session refused", "two", pair[1].address)]
 
 
 @pytest.mark.parametrize("one_says, two_says, told", [

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from support import processes, wait
-from support.client import Client, plain_response
+from support.client import Client, b64, plain_response
 from support.postern import LEAN
 
 ENHANCED = re.compile(r"[245]\.\d\.\d{1,2} \S")
@@ -119,10 +119,46 @@ def test_only_configured_mechanisms_are_offered(start, backend):
         assert one.ehlo()["AUTH"] == "LOGIN"
 
 
-@pytest.mark.parametrize("name", ["", " ", "two words", "x" * 256, "gr\x01n"])
+@pytest.mark.parametrize("name", ["", " ", "x" * 256, "gr\x01n"])
 def test_ehlo_needs_a_name(greeted, name):
     assert greeted.command(f"EHLO {name}").code in (500, 501)
     assert greeted.command(f"HELO {name}").code in (500, 501)
+
+
+#: What computers are called, and what of that goes on.
+CALLED = [(b"my pc", "my?pc"), ("büro".encode(), "b??ro"), ("офис".encode("cp1251"), "????"),
+          ("[офис]".encode("cp1251"), "[????]"), (b"a\tb", "a?b"), (b"  two  blanks  ", "two??blanks")]
+
+
+@pytest.mark.parametrize("said, told", CALLED)
+@pytest.mark.parametrize("verb", ["EHLO", "HELO"])
+def test_computer_with_a_name_that_is_none_gets_in(start, backend, verb, said, told):
+    """The backend gets a form that stays one word, everywhere; the log has the name itself."""
+    postern = start(backend, backend={"trace": True})
+    with postern.connect() as one:
+        one.command(verb.encode() + b" " + said, 250)
+        one.login("alice", "wonderland")
+        one.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+        one.command(verb.encode() + b" " + said, 250)
+        one.quit()
+    session = backend.session()
+    hello = f"{verb} {told}".encode()
+    assert session.commands.count(hello) == 2 and session.identity["HELO"] == told
+    assert f"Received: from {told.strip()}".replace("?", "") in \
+        session.messages[0].decode().replace("?", "")
+    logged = postern.session_record(one)["helo"]
+    assert said.strip() in (logged.encode(), logged.encode("latin-1", "replace"))
+
+
+@pytest.mark.parametrize("said, _", CALLED[:-1])
+def test_names_that_are_none_can_be_refused(start, backend, said, _):
+    postern = start(backend, helo="strict")
+    with postern.connect() as one:
+        one.command(b"EHLO " + said, 501)
+        one.command(b"HELO " + said, 501)
+        one.command("EHLO my_pc", 250)
+        one.login("alice", "wonderland")
+        one.command(b"EHLO " + said, 501)
 
 
 @pytest.mark.parametrize("name", ["[192.0.2.1]", "[IPv6:2001:db8::1]", "localhost", "WIN_PC.local",
@@ -163,18 +199,59 @@ def test_commands_in_plaintext(plain, command, code):
     plain.command("NOOP", 250)
 
 
-@pytest.mark.parametrize("command", ["MAIL FROM:<a@b.test>", "AUTH PLAIN AGEAYg==", "AUTH LOGIN"])
-def test_ehlo_comes_first(postern, command):
-    """Also behind STARTTLS, which forgets the one before."""
+def test_ehlo_comes_before_mail(postern):
+    """Also after STARTTLS, which forgets the one before."""
     with postern.connect() as implicit, postern.connect("starttls") as upgraded:
         for one in (implicit, upgraded):
-            one.command(command, 503)
+            one.command("MAIL FROM:<a@b.test>", 503)
 
 
-def test_helo_is_not_enough_for_auth(postern):
+@pytest.mark.parametrize("hello", ["HELO camera", None])
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_device_may_log_in_without_ehlo(postern, backend, tls, hello, mechanism):
+    """What EHLO said before STARTTLS is forgotten (RFC 3207): neither its name nor what it offered
+    is believed, and the backend hears HELO."""
+    with postern.connect(tls) as one:
+        if hello:
+            one.command(hello, 250)
+        if mechanism == "PLAIN":
+            one.login("alice", "wonderland")
+        else:
+            one.command("AUTH LOGIN", 334)
+            one.command(b64("alice"), 334)
+            one.command(b64("wonderland"), 235)
+        one.send_message("a@b.test", ["c@d.test"], b"x\r\n")
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.send("BDAT 3 LAST\r\nx\r\n")
+        one.reply(503)
+        one.expect_closed()
+    session = backend.session()
+    assert session.identity["PROTO"] == "SMTP"
+    assert session.identity["HELO"] == ("camera" if hello else "[UNAVAILABLE]")
+    assert (hello.encode() if hello else b"HELO [127.0.0.9]") in session.commands
+    assert len(session.messages) == 1 and session.chunks == []
+
+
+def test_device_without_ehlo_may_send_it_after_its_login(postern, backend):
     with postern.connect() as one:
-        one.command("HELO x", 250)
-        one.command("AUTH PLAIN AGEAYg==", 503)
+        one.login("alice", "wonderland")
+        assert "CHUNKING" in one.ehlo()
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.command("RCPT TO:<c@d.test>", 250)
+        one.send("BDAT 3 LAST\r\nx\r\n")
+        one.reply(250)
+        one.quit()
+
+
+@pytest.mark.parametrize("login", ["AUTH  PLAIN {}", "AUTH PLAIN   {}", "auth   plain   {}  "])
+def test_blanks_too_many_keep_nobody_out(postern, backend, login):
+    with postern.connect() as one:
+        one.command("EHLO   printer.example  ", 250)
+        one.command(login.format(plain_response("alice", "wonderland")), 235)
+        one.quit()
+    assert backend.session().identity["HELO"] == "printer.example"
 
 
 def test_commands_sent_together_are_answered_in_order(greeted):

@@ -56,11 +56,29 @@ def no_identity_of_the_clients_own(unit, _):
     return None if unit.verb in (b"XCLIENT", b"XFORWARD") else unit
 
 
-def no_names_that_are_none(unit, _):
-    """What stands behind EHLO goes to logs and trace fields (threat 10)."""
+def names_are_safe(unit, _):
+    """What stands after EHLO goes to logs and trace fields (threat 10): one word of ASCII."""
     if unit.verb not in (b"EHLO", b"HELO"):
         return unit
-    return unit if re.fullmatch(rb"[!-~]{1,255}", unit.line[5:].rstrip(b" \t")) else None
+    name = unit.line[4:].lstrip(b" ").rstrip(b" \t")
+    if not 1 <= len(name) <= 255:
+        return None
+    return dataclasses.replace(unit, line=unit.line[:5] + re.sub(rb"[^!-~]", b"?", name))
+
+
+def blanks_stand_where_they_belong(unit, _):
+    """One after the verb, none at the end, none about a path, and one before each parameter: servers
+    differ in what they make of others."""
+    verb, _, arguments = unit.line.partition(b" ")
+    arguments = arguments.lstrip(b" ").rstrip(b" \t")
+    envelope = re.fullmatch(rb'(?i)(FROM:|TO:) *(?:< *((?:[^<>" \\]|"(?:[^<>"\\]|\\[^<>])*")*) *>'
+                            rb'|([^<>" \\]+))((?: .*)?)', arguments)
+    if envelope and unit.verb in (b"MAIL", b"RCPT"):
+        word, path, bare, rest = envelope.groups()
+        arguments = b" ".join([word + (bare or b"<%s>" % path), *rest.split()])
+    if unit.verb == b"BDAT":
+        arguments = re.sub(rb" +", b" ", arguments)
+    return dataclasses.replace(unit, line=verb + (b" " + arguments if arguments else b""))
 
 
 def no_unknown_commands(unit, _):
@@ -85,11 +103,10 @@ def no_authorship_claimed(unit, _):
     return dataclasses.replace(unit, line=re.sub(rb"(?i) AUTH=[^ ]*", b"", unit.line))
 
 
-def no_chunk_whose_end_is_unknown(unit, said):
+def no_chunk_whose_end_is_unknown(unit, envelope):
     """Without a size, or where HELO has withdrawn the offer (threat 8)."""
-    hello = [each.verb for each in said if each.verb in (b"EHLO", b"HELO")][-1:]
     well_formed = re.fullmatch(rb"(?i)BDAT [0-9]+( LAST)?", unit.line)
-    return unit if unit.verb != b"BDAT" or well_formed and hello != [b"HELO"] else END
+    return unit if unit.verb != b"BDAT" or well_formed and envelope.hello != b"HELO" else END
 
 
 def command_lines_are_whole(unit, _):
@@ -98,15 +115,19 @@ def command_lines_are_whole(unit, _):
 
 
 COMMAND_RULES = [command_lines_are_whole, no_control_characters, no_endless_lines,
-                 no_identity_of_the_clients_own, no_names_that_are_none, no_unknown_commands,
-                 senders_are_read_in_one_way_only, no_authorship_claimed,
-                 no_chunk_whose_end_is_unknown]
+                 no_identity_of_the_clients_own, names_are_safe, no_unknown_commands,
+                 blanks_stand_where_they_belong,
+                 senders_are_read_in_one_way_only, no_authorship_claimed]
 
 
 class Envelope:
     """What the replies that the client has heard through Postern say of its transaction."""
 
     def __init__(self):
+        self.hello = None   # the last one that was accepted: EHLO or HELO
+        self._begin()
+
+    def _begin(self):
         self.has_sender = self.has_recipient = False
         self.chunks = b""
 
@@ -114,7 +135,8 @@ class Envelope:
         if not code or code // 100 != 2:
             return
         if unit.verb in (b"MAIL", b"RSET", b"EHLO", b"HELO", b"message") or is_last_chunk(unit):
-            self.__init__()
+            self._begin()
+            self.hello = unit.verb if unit.verb in (b"EHLO", b"HELO") else self.hello
             self.has_sender = unit.verb == b"MAIL"
         elif unit.verb == b"RCPT":
             self.has_recipient = self.has_sender
@@ -139,7 +161,7 @@ def no_bare_line_ends_in_chunks(unit, envelope):
     return END if re.search(bare, envelope.chunks + unit.chunk) else unit
 
 
-CHUNK_RULES = [no_chunk_without_a_recipient, no_bare_line_ends_in_chunks]
+CHUNK_RULES = [no_chunk_whose_end_is_unknown, no_chunk_without_a_recipient, no_bare_line_ends_in_chunks]
 
 
 def line_ends_are_whole(message):
@@ -435,12 +457,18 @@ def test_what_is_accepted_is_the_same_with_postern_and_without(behind, request):
 
 
 def _answered_otherwise(number, server, codes):
-    """Which units of a transaction have got another reply through Postern than directly."""
+    """Which units of a transaction have got another reply through Postern than directly. Where a
+    server closes, Postern says 421; after a refused chunk it closes (threat 30)."""
     made = odd_sessions.session(number, b"p%04d" % number, server.chunking)
     ours, theirs = codes[b"p%04d" % number], codes[b"d%04d" % number]
-    return [unit.number for group in made for unit in group if unit.verb in TRANSACTION
-            and unit.number in ours and unit.number in theirs
-            and ours[unit.number] != theirs[unit.number]]
+    differing, is_over = [], False
+    for unit in (unit for group in made for unit in group if unit.verb in TRANSACTION):
+        our_code, their_code = ours.get(unit.number, 0), theirs.get(unit.number, 0)
+        is_end = {our_code, their_code} == {421, None} or (is_over and our_code is None)
+        if unit.number in ours and unit.number in theirs and our_code != their_code and not is_end:
+            differing.append(unit.number)
+        is_over |= unit.verb == b"BDAT" and (our_code or 0) >= 400
+    return differing
 
 
 def _shown(number, server, codes, outcome):

@@ -125,6 +125,22 @@ def test_auth_param_names_the_login_whatever_the_client_wrote(start, backend):
         b"MAIL FROM:<a@b.test> SIZE=100 AUTH=alice", b"MAIL FROM:<> AUTH=alice"]
 
 
+@pytest.mark.parametrize("identity", ["auth-param", "trace", "none"])
+def test_device_that_says_helo_is_named_like_others(start, backend, identity):
+    """A parameter of MAIL is taken after EHLO only, by some servers: it is said for the device."""
+    backend.attributes = None
+    postern = start(backend, backend={"identity": identity})
+    with postern.connect() as one:
+        one.command("HELO camera", 250)
+        one.login("alice", "wonderland")
+        one.command("MAIL FROM:<a@b.test>", 250)
+        one.quit()
+    said = backend.session().commands
+    assert said[-3:-1] == ([b"EHLO camera", b"MAIL FROM:<a@b.test> AUTH=alice"]
+                           if identity == "auth-param" else
+                           [b"HELO camera", b"MAIL FROM:<a@b.test>"])
+
+
 TRACE = (rb"Received: from client\.example \(\[127\.0\.0\.33\]\)\r\n"
          rb"\s+by mail\.example\.org with ESMTPSA \(TLSv1\.3:TLS_AES_\w+:\d+\)\r\n"
          rb"\s+\(authenticated as alice\) id %s; \w{3}, \d+ \w{3} \d{4} [\d:]{8} \+0000\r\n")

@@ -31,6 +31,24 @@ def begun(postern, **options):
     return made
 
 
+@pytest.mark.parametrize("said, heard", [
+    ("RCPT  TO: < bob@example.org >", b"RCPT TO:<bob@example.org>"),
+    ("RCPT TO:<  JOE@one.example>   NOTIFY=NEVER", b"RCPT TO:<JOE@one.example> NOTIFY=NEVER"),
+    ("RCPT TO:< bob@elsewhere.example >", None), ("RCPT   TO:  <jim@one.example >", None),
+    ("RCPT TO:<bob@example.org bob@elsewhere.example>", None),
+    ("RCPT TO:<bob@elsewhere.example bob@example.org >", None),
+    ("RCPT TO:< bob@example.org ><bob@elsewhere.example>", None),
+    ("RCPT TO:<bob@example.org > <bob@elsewhere.example>", None),
+])
+def test_recipient_that_is_judged_is_the_one_that_the_backend_gets(mx, backend, said, heard):
+    with begun(mx) as one:
+        assert (one.command(said).code == 250) == (heard is not None)
+        one.command("NOOP", 250)
+        session = backend.session()
+        assert [line for line in session.commands if line.startswith(b"RCPT")] == \
+            ([heard] if heard else [])
+
+
 def test_mail_for_us_arrives_with_the_senders_address(mx, backend):
     with begun(mx, source="127.0.0.33") as one:
         one.command("RCPT TO:<bob@Example.ORG>", 250)
@@ -164,7 +182,7 @@ def test_mail_for_others_is_refused_here(mx, backend):
     "<user%elsewhere.example@example.org>", "<elsewhere.example!user@example.org>",
     "<\"user@elsewhere.example\"@example.org>", "<\"user%elsewhere.example\"@example.org>",
     "<user@elsewhere.example@example.org>", "<user@[127.0.0.1]>", "<user@[IPv6:::1]>",
-    "<user>", "<>", "<user@example.org.>", "< user@example.org>", "<user@example.org >",
+    "<user>", "<>", "<user@example.org.>", "<us er@example.org>", "< user@elsewhere.example >",
     "<user@elsewhere.example> <bob@example.org>", "<|/bin/sh@example.org>",
     "<us\\er@elsewhere.example>", "<user(@example.org)@elsewhere.example>",
 ])

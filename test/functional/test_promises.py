@@ -41,7 +41,7 @@ def test_promise_02_plaintext_is_forgotten_under_tls(postern, backend):
     with postern.connect(None) as one:
         one.ehlo("plaintext-name.example")
         one.starttls(behind=b"EHLO injected.example\r\nAUTH PLAIN AGEAYg==\r\n")
-        one.command("AUTH PLAIN " + plain_response("alice", "wonderland"), 503)
+        one.command("MAIL FROM:<a@b.test>", 503)
         one.ehlo("secure-name.example")
         one.login("alice", "wonderland")
     assert b"plaintext-name" not in backend.everything_received()

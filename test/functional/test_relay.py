@@ -32,10 +32,43 @@ def test_replies_are_the_backends_own(one, backend):
 def test_commands_arrive_as_they_were_said(one, session):
     said = [b"MAIL FROM:<a@b.test> SIZE=12 BODY=8BITMIME RET=HDRS ENVID=x+20y",
             b"RCPT TO:<\"odd local part\"@d.test> NOTIFY=NEVER ORCPT=rfc822;c@d.test",
-            b"vrfy someone", b"NOOP  with   spaces", b"RSET"]
+            b"vrfy someone", b"NOOP with   spaces", b"RSET"]
     for line in said:
         one.command(line)
     assert session.commands[-len(said):] == said
+
+
+@pytest.mark.parametrize("said, heard", [
+    ("MAIL  FROM:<a@b.test>", "MAIL FROM:<a@b.test>"),
+    ("MAIL FROM: <a@b.test>", "MAIL FROM:<a@b.test>"),
+    ("MAIL FROM:   a@b.test", "MAIL FROM:a@b.test"),
+    ("MAIL   FROM:  < a@b.test  >   SIZE=5    BODY=7BIT ", "MAIL FROM:<a@b.test> SIZE=5 BODY=7BIT"),
+    ("MAIL FROM:<a@b.test >  AUTH=x", "MAIL FROM:<a@b.test>"),
+    ("MAIL FROM:< >", "MAIL FROM:<>"),
+    ("RCPT  TO:<c@d.test>", "RCPT TO:<c@d.test>"),
+    ("RCPT TO: <c@d.test>", "RCPT TO:<c@d.test>"),
+    ("RCPT   TO:  <  c@d.test >   NOTIFY=NEVER   ORCPT=rfc822;x ",
+     "RCPT TO:<c@d.test> NOTIFY=NEVER ORCPT=rfc822;x"),
+    ('RCPT TO:< "c d"@d.test >', 'RCPT TO:<"c d"@d.test>'),
+    ("RCPT", "RCPT"), ("RCPT TO:", "RCPT TO:"), ("RCPT  TO:<a b@c> ", "RCPT TO:<a b@c>"),
+    ("EHLO   again.example ", "EHLO again.example"), ("HELO  x", "HELO x"),
+    ("NOOP   x ", "NOOP x"), ("DATA ", "DATA"), ("RSET   ", "RSET"), ("VRFY   x", "VRFY x"),
+])
+def test_no_two_servers_read_spaces_differently(one, backend, session, said, heard):
+    """There is one form of a command towards a backend, however a client writes it."""
+    backend.on("DATA", "503 5.5.1 No")
+    one.command(said)
+    assert session.commands[-1] == heard.encode()
+
+
+def test_chunk_is_announced_in_one_form(one, session):
+    one.envelope("a@b.test", ["c@d.test"])
+    one.send("BDAT   3\r\nx\r\nBDAT 3    last  \r\ny\r\n")
+    one.reply(250)
+    one.reply(250)
+    lines = [line for line in session.commands if line.startswith(b"BDAT")]
+    assert lines[-1] == b"BDAT 3 LAST" and not any(b"  " in line for line in lines)
+    assert session.chunked == [b"x\r\ny\r\n"]
 
 
 @pytest.mark.parametrize("command, code", [

@@ -46,7 +46,7 @@ def test_threat_01_plaintext_behind_starttls_is_not_believed(postern, backend, b
     with postern.connect(None) as one:
         one.ehlo()
         one.starttls(behind=behind)
-        one.command("AUTH PLAIN " + plain_response("alice", "wonderland"), 503)
+        one.command("MAIL FROM:<a@b.test>", 503)
         one.ehlo("honest.example")
         one.login("alice", "wonderland")
         one.command("NOOP", 250)
@@ -69,7 +69,7 @@ def test_threat_02_nothing_is_remembered_across_starttls(postern):
         one.ehlo()
         one.starttls()
         one.command("MAIL FROM:<a@b.test>", 503)
-        one.command("AUTH LOGIN", 503)
+        one.command("RCPT TO:<a@b.test>", 503)
         one.command("STARTTLS", 503)
         one.ehlo()
         one.command("MAIL FROM:<a@b.test>", 530)

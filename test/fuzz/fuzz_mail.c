@@ -79,12 +79,34 @@ static void check_login(const char *in, size_t length, const char *stripped,
     free(out);
 }
 
+/* The form of what is no more than that leaves out blanks alone, and is its own. */
+static void check_canonical(const char *in, size_t length, const char *word)
+{
+    char *out = malloc(length ? length : 1), *again = malloc(length ? length : 1);
+    require(out != NULL && again != NULL);
+    size_t out_length = smtp_envelope_canonical(in, length, word, out);
+    require(out_length <= length && is_subsequence(out, out_length, in, length));
+    size_t blanks = 0, kept = 0;
+    for (size_t i = 0; i < length; i++)
+        blanks += in[i] == ' ';
+    for (size_t i = 0; i < out_length; i++)
+        kept += out[i] == ' ';
+    require(out_length == 0 || length - out_length == blanks - kept);
+    if (out_length > 0)
+        require(smtp_envelope_canonical(out, out_length, word, again) == out_length &&
+                memcmp(out, again, out_length) == 0);
+    free(out);
+    free(again);
+}
+
 /* In allocations of their own size: over-reads and over-writes are seen. */
 static void check(const char *in, size_t length)
 {
     char *out = malloc(length ? length : 1);
     size_t out_length = 1;
     require(out != NULL);
+    check_canonical(in, length, "FROM:");
+    check_canonical(in, length, "TO:");
     if (smtp_mail_strip_auth(in, length, out, &out_length) == SMTP_MAIL_OK) {
         check_passed(in, length, out, out_length);
         check_left_out(out, out_length);

@@ -1,7 +1,8 @@
 """Which command of the client's each command at the backend was, and what was changed on the way.
 
-Postern changes three commands: MAIL (AUTH=, parameters of withheld extensions), RCPT (the same
-parameters) and BDAT. All others are passed on byte for byte.
+Postern changes MAIL (AUTH=, parameters of withheld extensions), RCPT (the same parameters), BDAT,
+and names after EHLO and HELO that are none. It leaves out blanks that do not belong where they are.
+All else is passed on byte for byte.
 
 Before the first chunk of a message that has something in it Postern sends an opening, a chunk of
 its own: its Received field, or else the first byte of the client's chunk. So it does with that
@@ -35,6 +36,26 @@ def _is_left_out(said, seen):
     return at == len(seen)
 
 
+#: A path, with the blanks that may stand about it, and the parameters.
+_ENVELOPE = re.compile(
+    rb'(FROM:|TO:) *(?:< *((?:[^<>" \\]|"(?:[^<>"\\]|\\[^<>])*")*) *>|([^<>" \\]+))((?: [^\t]*)?)\Z',
+    re.I)
+
+
+def form_of(line):
+    """A command as Postern writes it, but for parameters and AUTH=."""
+    verb, _, arguments = line.partition(b" ")
+    arguments = arguments.lstrip(b" ").rstrip(b" \t")
+    if verb.upper() in (b"EHLO", b"HELO"):
+        arguments = re.sub(rb"[^!-~]", b"?", arguments)
+    match = _ENVELOPE.match(arguments) if verb.upper() in (b"MAIL", b"RCPT") else None
+    if match and b"\t" not in arguments:
+        word, path, bare, rest = match.groups()
+        arguments = b" ".join([word + (bare or b"<%s>" % path),
+                               *(each for each in rest.split(b" ") if each)])
+    return verb + (b" " + arguments if arguments else b"")
+
+
 def _same_mail(said, seen, own_auth):
     if own_auth:
         if not seen.endswith(own_auth):
@@ -48,7 +69,7 @@ def is_same(exchange, seen, own_auth):
     """Can the backend's command be this one of the client's?"""
     if exchange.kind != "line" or exchange.verb != seen.verb:
         return False
-    said = exchange.line
+    said = form_of(exchange.line)
     if seen.verb == "MAIL":
         return _same_mail(said, seen.line, own_auth)
     if seen.verb == "RCPT":

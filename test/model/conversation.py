@@ -21,7 +21,7 @@ IDENTITY = {"XCLIENT", "XFORWARD", "XCONNECT", "PROXY"}
 FOREIGN = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH", "PRI"}
 
 _BAD_BYTE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_BDAT = re.compile(rb"(0|[1-9]\d{0,9})( LAST)?\Z", re.IGNORECASE)
+_BDAT = re.compile(rb"(0|[1-9]\d{0,9})( +LAST)?\Z", re.IGNORECASE)
 
 
 class Exchange:
@@ -195,7 +195,7 @@ class Conversation:
             self._over = True
 
     def _begin_chunk(self, exchange):
-        match = _BDAT.match(exchange.line[5:])
+        match = _BDAT.match(exchange.line[4:].strip(b" \t"))
         if not match or int(match[1]) > 0x7fffffff:
             self._over = True
             return

@@ -72,7 +72,9 @@ ODD_MAILS = (b"MAIL FROM:<%s b@client.example>", b'MAIL FROM:<"%s> AUTH=ceo"@cli
              b"MAIL %s", b"MAIL FROM:<%s@client.example> =AUTH=ceo",
              b'MAIL FROM:<"%s AUTH=ceo"@client.example>', b"MAIL FROM:<@a,@b:%s@client.example>",
              b"MAIL FROM:<%s\\> AUTH=ceo@client.example>",
-             b"mail from:<%s@client.example> Auth=ceo")
+             b"mail from:<%s@client.example> Auth=ceo", b"MAIL  FROM:<%s@client.example>",
+             b"MAIL FROM:< %s@client.example >", b"MAIL   FROM:  <%s@client.example  >  SIZE=5   X=1",
+             b"MAIL FROM:< %s@client.example >   AUTH=ceo  SIZE=5", b"MAIL FROM:< AUTH=%s>")
 
 ODD_RECIPIENTS = (b"<%s@elsewhere.example>", b"<%s%%elsewhere.example@example.org>",
                   b"<@example.org:%s@elsewhere.example>", b"<elsewhere.example!%s@example.org>",
@@ -81,14 +83,18 @@ ODD_RECIPIENTS = (b"<%s@elsewhere.example>", b"<%s%%elsewhere.example@example.or
                   b"<%s@example.org>,<v@elsewhere.example>", b"<%s@[127.0.0.1]elsewhere>",
                   b"<%s@elsewhere.example\0@example.org>", b"<|/elsewhere/%s@example.org>",
                   b'<"%s\\"@elsewhere.example>"@example.org>', b"<%s@elsewhere.example.>",
-                  b"<%s.elsewhere>", b" <%s@elsewhere.example>", b"<%s@xexample.org.elsewhere>")
+                  b"<%s.elsewhere>", b" <%s@elsewhere.example>", b"<%s@xexample.org.elsewhere>",
+                  b"< %s@example.org >", b"  <  %s@example.org>   NOTIFY=NEVER  ",
+                  b"< %s@elsewhere.example >", b"<%s@example.org ><v@elsewhere.example>",
+                  b"<%s@elsewhere.example v@example.org >")
 
 #: Commands beside a transaction, with what follows them in Postern: (share, text).
 NOISE = (
     (8, b"NOOP %s"), (4, b"RSET"), (3, b"VRFY %s"), (2, b"EXPN %s"), (2, b"HELP %s"),
     (2, b"ETRN %s"),
     (3, b"EHLO m%s.client.example"), (1, b"HELO m%s.client.example"), (1, b"EHLO"),
-    (1, b"EHLO a b %s"), (3, b"XCLIENT ADDR=8.8.8.8 LOGIN=ceo NAME=%s"), (1, b"xClient LOGIN=ceo"),
+    (1, b"EHLO m%s.client.example b"), (1, b"EHLO  m%s.client.example\xc3\xbc"), (1, b"HELO   m%s.client.example"),
+    (1, b"NOOP   %s  "), (1, b"XCLIENT   LOGIN=ceo"), (3, b"XCLIENT ADDR=8.8.8.8 LOGIN=ceo NAME=%s"), (1, b"xClient LOGIN=ceo"),
     (1, b" XCLIENT LOGIN=ceo"), (1, b"XCLIENT\tLOGIN=ceo"), (2, b"XFORWARD NAME=ceo HELO=%s"),
     (1, b"PROXY TCP4 8.8.8.8 8.8.4.4 1 25"), (1, b"XCONNECT %s"), (1, b"AUTH PLAIN AGNlbwBjZW8="),
     (1, b"STARTTLS"), (1, b"FOO %s"), (1, b""), (1, b"MAIL\tFROM:<%s@client.example>"),

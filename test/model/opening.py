@@ -13,7 +13,7 @@ from record import Gone
 from replies import mark
 
 _XTEXT = re.compile(rb"\+([0-9A-F]{2})")
-_SESSION = re.compile(rb"(EHLO|HELO) [sm](\d+)(-\d+)?\.client\.example\Z")
+_SESSION = re.compile(rb"(EHLO|HELO) [sm](\d+)(-\d+)?\.client\.example(\?b|\?\?)?\Z")
 _ATTRIBUTES = b"XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
 _KEYS = {b"ADDR": "address", b"PORT": "port", b"LOGIN": "login", b"HELO": "helo"}
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

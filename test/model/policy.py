@@ -6,6 +6,7 @@ with one of a few codes. The judge asks for each command which of these is right
 
 import re
 
+from alignment import form_of
 from conversation import FOREIGN, FORWARDED, IDENTITY
 
 #: Keywords of EHLO that may reach a client (postern.conf(5), `withhold`).
@@ -16,9 +17,8 @@ FOR_USERS = {"VRFY", "EXPN", "ETRN"}
 
 _PLAIN_MAIL = re.compile(rb"MAIL FROM:<[\d-]+@client\.example>( [A-Z0-9-]+(=[^ \t<>]+)?)*\Z", re.I)
 _PLAIN_RECIPIENT = re.compile(rb"RCPT TO:<[\d-]+@example\.org>( [A-Z]+=[^ ]+)*\Z")
-_HELLO_NAME = re.compile(rb"[\x21-\x7e]{1,255}\Z")
 #: What an mx of the model's may hand on, for a server that reads paths in any way.
-OUR_RECIPIENT = re.compile(rb"RCPT TO: *<[^<>@\"%!|/]+@example\.org>( [A-Z]+=[^ <>\"]+)*\Z", re.I)
+OUR_RECIPIENT = re.compile(rb"RCPT TO:<[^<>@\"%!|/]+@example\.org>( [A-Z]+=[^ <>\"]+)*\Z", re.I)
 
 
 def offered(keywords, door, login):
@@ -41,7 +41,7 @@ def _judge_recipient(line, door):
     if _PLAIN_RECIPIENT.match(line):
         return True, set()
     if door.role == "mx":
-        return bool(OUR_RECIPIENT.match(line)), {550, 501, 500}
+        return bool(OUR_RECIPIENT.match(form_of(line))), {550, 501, 500}
     return True, {501}
 
 
@@ -67,7 +67,7 @@ def judge(exchange, door, login):
     if verb not in FORWARDED:
         return False, {500}
     if verb in ("EHLO", "HELO"):
-        return (True, set()) if _HELLO_NAME.match(arguments) else (False, {501})
+        return (True, set()) if 1 <= len(arguments) <= 255 else (False, {501})
     if verb in FOR_USERS:
         return (True, set()) if login else (False, {502})
     if verb == "MAIL":

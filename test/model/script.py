@@ -39,7 +39,8 @@ class Script:
 
     def is_own_name(self, name):
         """Has the client called itself so, in its first EHLO or in a later one?"""
-        return bool(re.fullmatch(rb"[sm]%d(-\d+)?\.client\.example" % self.number, name))
+        return bool(re.fullmatch(rb"[sm]%d(-\d+)?\.client\.example(\?b|\?\?)?" % self.number,
+                                 name))
 
     def __str__(self):
         lines = [f"session {self.number} of seed {self.seed}: listener {self.door.name}, "
@@ -181,7 +182,9 @@ def _chunks(rng, writer, door, gated, binary):
     for i, piece in enumerate(pieces):
         is_last = i + 1 == len(pieces)
         last = b" LAST" if is_last and rng.random() < 0.97 else b""
-        writer.line(b"BDAT %d%s" % (len(piece), last))
+        if rng.random() < 0.05:
+            last = last.replace(b" ", b"   ")
+        writer.line(b"BDAT%s%d%s" % (rng.choice((b" ",) * 19 + (b"  ",)), len(piece), last))
         if gated and i == 0:
             cut = piece.index(GATE) + len(GATE) + 2
             writer.put(piece[:cut])
@@ -256,7 +259,9 @@ def _end(rng, writer, door):
 
 
 def _hello(rng, writer, script):
-    verb = b"EHLO" if script.login or rng.random() < 0.85 else b"HELO"
+    # a device's; where MAIL needs a parameter, EHLO is said for it
+    may_be_helo = script.door.identity != "auth-param"
+    verb = b"HELO" if may_be_helo and rng.random() < (0.05 if script.login else 0.15) else b"EHLO"
     writer.put(verb + b" " + script.name + b"\r\n")
     writer.sync()
     if not script.login:

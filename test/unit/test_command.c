@@ -106,7 +106,7 @@ static void test_a_verb_in_disguise_is_unknown(void **state)
     assert_int_equal(verb_of(" ", 1), SMTP_VERB_UNKNOWN);
 }
 
-static void test_arguments_are_what_follows_one_space(void **state)
+static void test_arguments_are_what_follows_the_spaces(void **state)
 {
     static const struct {
         const char *line, *arguments;
@@ -116,7 +116,10 @@ static void test_arguments_are_what_follows_one_space(void **state)
         {"NOOP  \t ", ""},
         {"EHLO host.example", "host.example"},
         {"EHLO host.example \t", "host.example"},
-        {"EHLO  host", " host"},
+        {"EHLO  host", "host"},
+        {"BDAT   5  LAST  ", "5  LAST"},
+        {"EHLO \thost", "\thost"},
+        {"   ", ""},
         {"MAIL FROM:<a@b> SIZE=1", "FROM:<a@b> SIZE=1"},
         {"VRFY a\tb", "a\tb"},
         {"VRFY j\xc3\xb6rg", "j\xc3\xb6rg"},
@@ -131,6 +134,59 @@ static void test_arguments_are_what_follows_one_space(void **state)
         assert_int_equal(command.arguments_length, expected);
         assert_memory_equal(command.arguments, cases[i].arguments, expected);
     }
+}
+
+/* Whatever the spaces, a backend gets the same line, and it is the one that was understood. */
+static void test_each_command_has_one_form(void **state)
+{
+    static const struct {
+        const char *line, *form;
+    } cases[] = {
+        {"NOOP", "NOOP"},
+        {"noop \t ", "noop"},
+        {"NOOP  with   words ", "NOOP with   words"},
+        {"RCPT TO:<a@b>", "RCPT TO:<a@b>"},
+        {"Rcpt    TO:<a@b>", "Rcpt TO:<a@b>"},
+        {"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct smtp_command command, again;
+        size_t length = strlen(cases[i].line);
+        char out[64], twice[64];
+        assert_int_equal(smtp_command_parse(cases[i].line, length, &command), SMTP_COMMAND_OK);
+        size_t written = smtp_command_canonical(&command, cases[i].line, out);
+        assert_int_equal(written, strlen(cases[i].form));
+        assert_memory_equal(out, cases[i].form, written);
+        assert_int_equal(smtp_command_parse(out, written, &again), SMTP_COMMAND_OK);
+        assert_int_equal(again.verb, command.verb);
+        assert_int_equal(smtp_command_canonical(&again, out, twice), written);
+        assert_memory_equal(twice, out, written);
+    }
+}
+
+static void test_names_that_are_none_become_safe(void **state)
+{
+    static const struct {
+        const char *name, *safe;
+    } cases[] = {
+        {"host.example", "host.example"}, {"[192.0.2.1]", "[192.0.2.1]"}, {"my pc", "my?pc"},
+        {"b\xc3\xbcro", "b??ro"},         {"[\xef\xf0]", "[??]"},         {"a\tb", "a?b"},
+        {"\x7f\xff\x01", "???"},
+    };
+    char out[SMTP_HELO_NAME_SIZE], longest[SMTP_DOMAIN_LIMIT + 1];
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        size_t length = strlen(cases[i].name);
+        assert_true(smtp_helo_name_make_safe(cases[i].name, length, out));
+        assert_string_equal(out, cases[i].safe);
+        assert_true(smtp_helo_name_valid(out, length));
+    }
+    memset(longest, ' ', sizeof longest);
+    assert_true(smtp_helo_name_make_safe(longest, SMTP_DOMAIN_LIMIT, out));
+    assert_int_equal(strlen(out), SMTP_DOMAIN_LIMIT);
+    assert_false(smtp_helo_name_make_safe(longest, SMTP_DOMAIN_LIMIT + 1, out));
+    assert_false(smtp_helo_name_make_safe("", 0, out));
 }
 
 /* Threat 7, in a command line: each control byte in each place. */
@@ -232,7 +288,10 @@ static void test_chunk_sizes_are_read_as_every_backend_reads_them(void **state)
         {"-5", false, 0, false},
         {"5.0", false, 0, false},
         {"5k", false, 0, false},
-        {"5  LAST", false, 0, false},
+        {"5  LAST", true, 5, true},
+        {"5    last", true, 5, true},
+        {"5LAST", false, 0, false},
+        {"5  ", false, 0, false},
         {"5\tLAST", false, 0, false},
         {"5 LAS", false, 0, false},
         {"5 LASTS", false, 0, false},
@@ -261,7 +320,9 @@ int main(void)
         cmocka_unit_test(test_verbs_are_known_in_any_case),
         cmocka_unit_test(test_every_verb_is_in_the_table_of_this_test),
         cmocka_unit_test(test_a_verb_in_disguise_is_unknown),
-        cmocka_unit_test(test_arguments_are_what_follows_one_space),
+        cmocka_unit_test(test_arguments_are_what_follows_the_spaces),
+        cmocka_unit_test(test_each_command_has_one_form),
+        cmocka_unit_test(test_names_that_are_none_become_safe),
         cmocka_unit_test(test_control_characters_are_bad_wherever_they_stand),
         cmocka_unit_test(test_huge_lines_are_read_to_their_end),
         cmocka_unit_test(test_names_behind_ehlo),

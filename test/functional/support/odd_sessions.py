@@ -106,7 +106,7 @@ class _Maker:
             b"NOOP", b"NOOP with words", b"noop ", b"RSET", b"RSET now", b"rset", b"HELP",
             b"VRFY bob", b"VRFY <r.%s@mail.test>" % t, b"EXPN list", b"ETRN mail.test",
             b"EHLO client.example", b"ehlo [127.0.0.9]", b"HELO client.example", b"EHLO",
-            b"EHLO two words", b"EHLO under_score", b"HELO \xfcml\xe4ut", b"", b" ", b"\t",
+            b"EHLO two words", b"EHLO  client.example", b"EHLO b\xc3\xbcro", b"EHLO under_score", b"HELO \xfcml\xe4ut", b"", b" ", b"\t",
             b" NOOP", b"\tNOOP", b"NOOP\t", b"XYZZY", b"XYZZY " + b"a" * 500, b"MAIL", b"RCPT",
             b"MAIL FROM", b"RCPT TO:", b"DATA:", b"SEND FROM:<a@b.test>", b"TURN",
             b"BDAT" if self.chunking else b"NOOP",
@@ -126,6 +126,8 @@ class _Maker:
             b"<s.\xc3\xbc.%s@mail.test>" % t, b"<s.%s@mail.test" % t, b"<<s.%s@mail.test>>" % t,
             b"<\"s\\\"q.%s\"@mail.test>" % t, b"<s%%a.test.%s@mail.test>" % t,
             b"Name <s.%s@mail.test>" % t, b"<s.%s@@mail.test>" % t, b"<s .%s@mail.test>" % t,
+            b"< s.%s@mail.test>" % t, b"<s.%s@mail.test >" % t, b"<  s.%s@mail.test  >" % t,
+            b"< >", b"<\"s s.%s\"@mail.test >" % t,
         ])
         parameters = self.rng.choice([
             *[b""] * 15, b" SIZE=1000", b" BODY=8BITMIME", b" body=7bit", b" SMTPUTF8",
@@ -148,12 +150,16 @@ class _Maker:
             b"<\"r16\\@x.%s\"@mail.test>" % t, b"<r17.%s@[127.0.0.1]>" % t,
             b"<r18\x01.%s@mail.test>" % t, b"<r19.%s@mail.test>\rRSET" % t,
             b"<r20.%s@mail.test>\0" % t,
+            b"< r21.%s@mail.test>" % t, b"<r22.%s@mail.test >" % t, b"<  r23.%s@mail.test  >" % t,
+            b"< \"r 24.%s\"@mail.test >" % t,
         ])
         parameters = self.rng.choice([
             *[b""] * 10, b" NOTIFY=NEVER", b" NOTIFY=SUCCESS,DELAY",
             b" ORCPT=rfc822;x+40y.test", b" NOTIFY=MAYBE", b" ORCPT=rfc822", b" FOO", b"  ",
+            b"  NOTIFY=NEVER", b" NOTIFY=NEVER   ORCPT=rfc822;x+40y.test ",
         ])
-        before = self.rng.choice([b"RCPT TO:"] * 12 + [b"RCPT TO: ", b"RCPT  TO:", b"RCPT\tTO:"])
+        before = self.rng.choice([b"RCPT TO:"] * 12 + [b"RCPT TO: ", b"RCPT  TO:", b"RCPT\tTO:",
+                                                        b"RCPT   TO:  "])
         return Command(self._case(before) + path + parameters, self._line_end())
 
     def _line_end(self):
@@ -194,10 +200,11 @@ class _Maker:
             text = re.sub(rb"\0|\r(?!\n)", b" ", re.sub(rb"(?<!\r)\n", b"\r\n", text))
         cuts = sorted(self.rng.randrange(len(text) + 1) for _ in range(self.rng.randrange(3)))
         pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)])]
-        units = [Command(self._case(b"BDAT %d" % len(piece)), chunk=piece) for piece in pieces]
+        units = [Command(self._case(self.rng.choice([b"BDAT %d"] * 9 + [b"BDAT  %d"]) % len(piece)),
+                         chunk=piece) for piece in pieces]
         if self.rng.random() < 0.3:
             return units + [Command(b"BDAT 0 LAST")]
-        units[-1].line += self._case(b" LAST")
+        units[-1].line += self._case(self.rng.choice([b" LAST"] * 9 + [b"   LAST"]))
         return units
 
 
