@@ -233,7 +233,7 @@ static void test_certificate_that_cannot_be_used_leaves_the_others_alone(void **
         assert_false(tls_certificates_usable(all, 1, now));
         assert_int_equal(tls_certificates_usable(all, 2, now), rows[i].old_is_usable);
         /* Of one with another's key the end is known. */
-        assert_in_range(tls_certificates_not_after(all, 1), now + DAY_S - 600, now + DAY_S);
+        assert_in_range(tls_certificates_not_after(all, 1), now + DAY_S, time(NULL) + DAY_S);
         tls_certificates_free(all);
         for (size_t j = 0; j < COUNT(made); j++)
             free_certificate(&made[j]);
