@@ -328,6 +328,20 @@ def test_threat_34_bare_line_end_between_chunks_is_refused(postern, backend, chu
     assert not any(last for _, last, _ in backend.session().chunks)
 
 
+def test_chunk_of_one_byte_is_no_command(postern, backend):
+    """Threat 30. Whether it comes with its BDAT or after it."""
+    with postern.log_in() as one:
+        one.envelope()
+        for byte in b"QUIT\r":
+            one.send(b"BDAT 1\r\n%c" % byte)
+            one.reply(250)
+        one.send(b"BDAT 1 LAST\r\n")
+        one.send(b"\n")
+        one.reply(250)
+        one.quit()
+    assert backend.session().chunked == [b"QUIT\r\n"]
+
+
 def test_line_end_may_lie_between_two_chunks(postern, backend):
     with postern.log_in() as one:
         one.envelope()
