@@ -198,6 +198,21 @@ def test_threat_31_rest_of_a_refused_message_goes_nowhere(postern, backend, repl
                              else "backend refused a message before its end")
 
 
+@pytest.mark.parametrize("code", [200, 250, 299])
+def test_half_message_is_not_accepted(postern, backend, code):
+    """Threat 31. The client would not send it again."""
+    backend.on("DATA", early(f"{code} 2.0.0 Fine", 3))
+    with postern.log_in() as one:
+        one.envelope()
+        one.command("DATA", 354)
+        one.send(b"one\r\ntwo\r\nthree\r\n")
+        one.reply(421)
+        one.expect_closed()
+    record = postern.session_record(one)
+    assert record["messages"] == "0"
+    assert record["end"] == "backend accepted a message that was not at its end"
+
+
 def test_threat_31_client_that_listens_late_still_hears_the_refusal(postern, backend):
     """Most read nothing before they have sent all of the message."""
     backend.on("DATA", early("552 5.3.4 Enough"))
@@ -326,6 +341,20 @@ def test_threat_34_bare_line_end_between_chunks_is_refused(postern, backend, chu
         assert codes[-1] == 521
         one.expect_closed()
     assert not any(last for _, last, _ in backend.session().chunks)
+
+
+def test_chunk_of_one_byte_is_no_command(postern, backend):
+    """Threat 30. Whether it comes with its BDAT or after it."""
+    with postern.log_in() as one:
+        one.envelope()
+        for byte in b"QUIT\r":
+            one.send(b"BDAT 1\r\n%c" % byte)
+            one.reply(250)
+        one.send(b"BDAT 1 LAST\r\n")
+        one.send(b"\n")
+        one.reply(250)
+        one.quit()
+    assert backend.session().chunked == [b"QUIT\r\n"]
 
 
 def test_line_end_may_lie_between_two_chunks(postern, backend):
