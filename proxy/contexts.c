@@ -34,7 +34,7 @@ static void tell_unused(const struct contexts *contexts)
     for (size_t i = 0; i < config->certificate_count; i++)
         if (!tls_certificates_usable(contexts->certificates, i + 1, now))
             log_error("%s:%u: certificate \"%s\" is not used: clients that ask for its names "
-                      "get another one, as that of section tls",
+                      "get another one that has them, or that of section tls",
                       config->path, config->certificates[i].line, config->certificates[i].name);
 }
 

@@ -121,7 +121,7 @@ static void choose_first(struct tls_certificates *certificates)
             add(&certificates->first, &certificates->entries[i]);
 }
 
-/* Of an entry that cannot be used *file is set all the same. False: no memory. */
+/* False: no memory. A certificate that cannot be used is not `loaded`, but has its file. */
 static bool load(struct entry *entry, const struct tls_certificate_files *files,
                  const char *hostname)
 {
