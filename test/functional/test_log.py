@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from conftest import needs_root
-from support import control, logfmt, postern as posterns, wait
+from support import control, logfmt, postern as posterns, stuck_log, wait
 from support.client import Client, b64, plain_response
 
 
@@ -245,34 +245,32 @@ def test_log_that_nobody_reads_delays_nobody(start, backend):
 
 
 @needs_root
-@pytest.mark.skipif(os.path.exists("/dev/log"), reason="somebody listens on /dev/log")
-def test_syslog_gets_the_records_of_all_processes(start, backend):
+def test_syslog_gets_the_records_of_all_processes(start, backend, scratch):
     """Facility mail; also from the reactor, which has no /dev."""
+    dev, command = stuck_log.other_dev(scratch)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
-        syslog.bind("/dev/log")
-        try:
-            os.chmod("/dev/log", 0o666)
-            syslog.settimeout(wait.PATIENCE)
-            postern = start(backend, log={"destination": "syslog"}, ready=False)
+        syslog.bind(str(dev / "log"))
+        os.chmod(dev / "log", 0o666)
+        syslog.settimeout(wait.PATIENCE)
+        postern = start(backend, log={"destination": "syslog"}, ready=False, command=command)
 
-            def receive(wanted):
-                while True:
-                    datagram = syslog.recv(8192).decode()
-                    match = re.fullmatch(r"<(\d+)>\w{3} [ \d]\d [\d:]{8} postern\[(\d+)\]: (.*)\n?",
-                                         datagram, re.DOTALL)
-                    if not match and ": PAM " in datagram:
-                        continue  # libpam's own, under authpriv
-                    assert match and int(match[1]) >> 3 == 2, f"not of facility mail: {datagram}"
-                    record = logfmt.parse(match[3])
-                    if wanted(record):
-                        return int(match[1]) & 7, record
-            receive(lambda record: record.get("msg", "").startswith("serving"))
-            with postern.log_in() as one:
-                one.quit()
-            priority, record = receive(lambda record: record.get("event") == "session ended")
-            assert priority == 6 and record["user"] == "alice" and "time" not in record
-        finally:
-            os.unlink("/dev/log")
+        def receive(wanted):
+            while True:
+                datagram = syslog.recv(8192).decode()
+                match = re.fullmatch(r"<(\d+)>\w{3} [ \d]\d [\d:]{8} postern\[(\d+)\]: (.*)",
+                                     datagram, re.DOTALL)
+                assert match, datagram
+                if int(match[1]) >> 3 == 10 and match[3].startswith("PAM "):
+                    continue  # libpam's own, under authpriv
+                assert int(match[1]) >> 3 == 2, f"not of facility mail: {datagram}"
+                record = logfmt.parse(match[3])
+                if wanted(record):
+                    return int(match[1]) & 7, record
+        receive(lambda record: record.get("msg", "").startswith("serving"))
+        with postern.log_in() as one:
+            one.quit()
+        priority, record = receive(lambda record: record.get("event") == "session ended")
+        assert priority == 6 and record["user"] == "alice" and "time" not in record
 
 
 def test_refused_connection_is_told(start, backend):
