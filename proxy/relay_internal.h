@@ -81,7 +81,7 @@ struct relay {
     uint16_t queue_first, queue_count;
     uint8_t queue[RELAY_QUEUE_SIZE]; /* a ring of enum relay_expectation */
     uint32_t
-        withdrawn; /* of what the client was told, not offered: 1u << enum smtp_extension */
+        withdrawn;   /* of what the client was told, not offered: 1u << enum smtp_extension */
     unsigned errors; /* since the last accepted message */
     int next_byte; /* of the client's, behind the command that is dealt with; -1: not there yet
                     */
