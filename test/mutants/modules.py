@@ -39,7 +39,7 @@ MODULES = {
     "proxy/recipients.c": (("recipients",), ("test_mx",)),
     "proxy/relay.c": ((), RELAY + ("test_limits",)),
     "proxy/relay_commands.c": ((), RELAY + ("test_dialogue",)),
-    "proxy/relay_envelope.c": ((), ("model", "test_limits", "test_mx", "test_relay", "test_message")),
+    "proxy/relay_envelope.c": ((), ("model", "test_abuse", "test_mx", "test_relay", "test_message")),
     "proxy/relay_message.c": ((), RELAY),
     "proxy/relay_replies.c": ((), RELAY),
     "proxy/shared_place.c": (("shared_place",), ("test_shared",)),
