@@ -29,9 +29,11 @@ void closelog(void);
 int setlogmask(int mask);
 void vsyslog(int priority, const char *format, va_list arguments) PRINTF_LIKE(2, 0);
 void syslog(int priority, const char *format, ...) PRINTF_LIKE(2, 3);
+/* What a fortified build of a library calls. NOLINTBEGIN(bugprone-reserved-identifier) */
 void __vsyslog_chk(int priority, int flag, const char *format, va_list arguments)
     PRINTF_LIKE(3, 0);
 void __syslog_chk(int priority, int flag, const char *format, ...) PRINTF_LIKE(3, 4);
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 static const char *program = "postern";
 static int default_facility = FACILITY_MAIL;
