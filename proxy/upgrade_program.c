@@ -139,7 +139,8 @@ static bool log_answer(struct answer *answer, bool failed)
             adopts = true;
             continue;
         }
-        while (strncmp(line, kinds[kind].start, strlen(kinds[kind].start)) != 0)
+        while (kind < sizeof kinds / sizeof kinds[0] - 1 &&
+               strncmp(line, kinds[kind].start, strlen(kinds[kind].start)) != 0)
             kind++;
         kinds[kind].log("upgrade: %s", line + strlen(kinds[kind].start));
     }
