@@ -46,6 +46,16 @@ static size_t piece_length(uint8_t byte, size_t left)
     return length < left ? length : left;
 }
 
+/* Are the last bytes a line of a dot alone, of which CR and LF may still be missing? */
+static bool ends_in_lone_dot(const char *in, size_t length)
+{
+    if (length > 0 && in[length - 1] == '\n')
+        length--;
+    if (length > 0 && in[length - 1] == '\r')
+        length--;
+    return length > 0 && in[length - 1] == '.' && (length == 1 || in[length - 2] == '\n');
+}
+
 static void scan_in_pieces(const uint8_t *data, size_t size, unsigned seed,
                            struct message_result *result)
 {
@@ -57,6 +67,8 @@ static void scan_in_pieces(const uint8_t *data, size_t size, unsigned seed,
         free(piece);
         at += length;
     }
+    require(result->ended ||
+            smtp_data_seems_ended(&state) == ends_in_lone_dot((const char *)data, size));
     /* A last CR is held back by the scanner, and not yet looked at by the model. */
     if (state.position == SMTP_DATA_CR || state.position == SMTP_DATA_DOT_CR)
         result->consumed--;
