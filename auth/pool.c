@@ -93,27 +93,36 @@ static void slot_take_return(struct slot *slot, struct auth_message_request *ret
     slot_report(slot, AUTH_WORKER_SPOILED, "a PAM module has spoiled it");
 }
 
+/* False: it is no request that is given back, and nothing has happened. */
+static bool slot_take_as_return(struct slot *slot, const char *bytes, size_t length)
+{
+    struct auth_message_request returned;
+    bool is_return = auth_message_read_return(bytes, length, &returned);
+
+    if (is_return && returned.id == slot->request->id &&
+        strcmp(returned.user, slot->request->user) == 0)
+        slot_take_return(slot, &returned);
+    else if (is_return)
+        slot_fault(slot, "another request given back");
+    explicit_bzero(&returned, sizeof returned);
+    return is_return;
+}
+
 static void slot_take_answer(struct slot *slot, const char *bytes, size_t length)
 {
     struct auth_message_verdict verdict;
-    struct auth_message_request returned = {0};
+    bool is_whole = length <= AUTH_MESSAGE_LIMIT;
 
     if (!slot->request)
         slot_fault(slot, "it spoke without being asked");
-    else if (length > AUTH_MESSAGE_LIMIT)
-        slot_fault(slot, "malformed verdict");
-    else if (auth_message_read_return(bytes, length, &returned)) {
-        if (returned.id == slot->request->id && strcmp(returned.user, slot->request->user) == 0)
-            slot_take_return(slot, &returned);
-        else
-            slot_fault(slot, "another request given back");
-    } else if (!auth_message_read_verdict(bytes, length, &verdict))
+    else if (is_whole && slot_take_as_return(slot, bytes, length))
+        return;
+    else if (!is_whole || !auth_message_read_verdict(bytes, length, &verdict))
         slot_fault(slot, "malformed verdict");
     else if (verdict.id != slot->request->id)
         slot_fault(slot, "verdict on another request");
     else
         slot_take_verdict(slot, &verdict);
-    explicit_bzero(&returned, sizeof returned);
 }
 
 /* The worker has spoken or gone. */
