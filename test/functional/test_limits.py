@@ -182,10 +182,9 @@ def test_idle_stranger_gives_its_descriptor_to_a_users_session(start, scratch, k
     for one in users:
         one.login("alice", "wonderland", 235)
         one.send_message("a@b.test", ["c@d.test"], b"x\r\n")
-        one.close()
     crowd[0].reply(421)
     crowd[-1].command("NOOP", 250)
-    for one in crowd:
+    for one in crowd + users:
         one.close()
     backend.close()
 
