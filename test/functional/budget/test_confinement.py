@@ -38,6 +38,7 @@ def as_installed(path, postern, certificates, pam):
                         (postern.directory, "/etc/postern"),
                         (pathlib.Path(certificates.certificate).parent, "/etc/postern"),
                         (pam.directory, "/etc/pam.d"), ("/proc/self/exe", "/usr/sbin/postern"),
+                        ("/proc/self/", "/proc/81/"),
                         (posterns.BINARY, "/usr/sbin/postern")):
         if path.startswith(str(here)):
             path = there + path[len(str(here)):]
