@@ -17,6 +17,7 @@ from support import processes, wait
 
 #: Seconds that something stays frozen or away.
 _MOMENT_S = 2.0
+_MAIL = 2
 _RELOADED = re.compile("^reloaded: ")
 
 
@@ -42,9 +43,9 @@ class Syslog:
                 text = self._socket.recv(65536).decode("utf-8", "replace")
             except TimeoutError:
                 continue
-            found = re.match(r"<\d+>\w{3} [ \d]\d [\d:]{8} postern\[\d+\]: (.*)", text, re.DOTALL)
-            if found:
-                self._log.write(found[1].rstrip("\n") + "\n")
+            found = re.match(r"<(\d+)>\w{3} [ \d]\d [\d:]{8} postern\[\d+\]: (.*)", text, re.DOTALL)
+            if found and int(found[1]) // 8 == _MAIL:  # what PAM says is of another facility
+                self._log.write(found[2].rstrip("\n") + "\n")
                 self._log.flush()
 
     @contextlib.contextmanager
