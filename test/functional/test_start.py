@@ -114,7 +114,7 @@ def test_every_mistake_is_told_with_file_line_and_key(scratch, settings, section
     assert result.returncode == 1, "it was accepted"
     wanted = next(number for number, line in enumerate(text.splitlines(), 1)
                   if line.split("=")[0].strip() == key and posterns._value(value) in line)
-    assert re.search(rf"{re.escape(str(path))}:{wanted}: .*{re.escape(said)}", result.stderr), \
+    assert re.search(rf"{re.escape(str(path))}:{wanted}:\d+: .*{re.escape(said)}", result.stderr), \
         result.stderr
 
 
