@@ -233,7 +233,10 @@ const char *config_file(const struct config *config, size_t index);
 const char *config_file_of(const struct config *config, const char *section, const char *title,
                            const char *key);
 
-/* Logs a warning that begins so. */
+/* Log an error or a warning that begins so. */
+PRINTF_LIKE(5, 6)
+void config_error(const struct config *config, const char *section, const char *title,
+                  const char *key, const char *format, ...);
 PRINTF_LIKE(5, 6)
 void config_warn(const struct config *config, const char *section, const char *title,
                  const char *key, const char *format, ...);

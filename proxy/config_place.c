@@ -167,13 +167,30 @@ void config_fault(const struct config *config, const char *section, const char *
     va_end(arguments);
 }
 
+PRINTF_LIKE(6, 0)
+static void log_about(const struct config *config, void (*log)(const char *format, ...),
+                      const char *section, const char *title, const char *key,
+                      const char *format, va_list arguments)
+{
+    char why[CONFIG_WHY_SIZE], where[CONFIG_WHERE_SIZE];
+    vsnprintf(why, sizeof why, format, arguments);
+    log("%s: %s", config_where(config, section, title, key, where), why);
+}
+
+void config_error(const struct config *config, const char *section, const char *title,
+                  const char *key, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    log_about(config, log_error, section, title, key, format, arguments);
+    va_end(arguments);
+}
+
 void config_warn(const struct config *config, const char *section, const char *title,
                  const char *key, const char *format, ...)
 {
-    char why[CONFIG_WHY_SIZE], where[CONFIG_WHERE_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(why, sizeof why, format, arguments);
+    log_about(config, log_warning, section, title, key, format, arguments);
     va_end(arguments);
-    log_warning("%s: %s", config_where(config, section, title, key, where), why);
 }

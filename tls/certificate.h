@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "proxy/base/compiler.h"
+#include "tls/certificates.h"
 
 /* Days before its end from which a certificate is worth a warning. */
 #define TLS_CERTIFICATE_WARN_DAYS 14
@@ -16,10 +17,10 @@
 /*
  * Loads the chain and the key into `context`. Returns false, having logged each fault as an
  * error with the file's name: missing, not PEM, key readable by others, key of another
- * certificate, expired, not yet valid. A certificate that ends soon or does not name `hostname`
- * (NULL: any will do) is a warning.
+ * certificate, both swapped, expired, not yet valid. A certificate that ends soon or does not
+ * name `hostname` (NULL: any will do) is a warning.
  */
-MUST_USE bool tls_certificate_load(SSL_CTX *context, const char *certificate_path,
-                                   const char *key_path, const char *hostname);
+MUST_USE bool tls_certificate_load(SSL_CTX *context, const struct tls_certificate_files *files,
+                                   const char *hostname);
 
 #endif

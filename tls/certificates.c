@@ -127,7 +127,7 @@ static bool load(struct entry *entry, const struct tls_certificate_files *files,
         log_error("%s: out of memory", files->certificate);
         return false;
     }
-    if (!tls_certificate_load(entry->holder, files->certificate, files->key, hostname))
+    if (!tls_certificate_load(entry->holder, files, hostname))
         return false;
     entry->kind = EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(entry->holder));
     return read_names(entry);

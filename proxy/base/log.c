@@ -45,7 +45,8 @@ static int children_output = -1; /* the same of those that are forked */
 static bool socket_output;       /* `output` is a socket, as under a supervisor */
 static bool torn; /* the last line was written in part: the next begins a new one */
 static uint64_t lost;
-static log_tap *tap; /* NULL: nobody else listens */
+static log_tap *tap;        /* NULL: nobody else listens */
+static const char *subject; /* of messages, or NULL */
 static void *tap_context;
 
 /*
@@ -385,6 +386,11 @@ void log_pass_lines_on(const char *datagram, size_t length)
     }
 }
 
+void log_set_subject(const char *name)
+{
+    subject = name;
+}
+
 PRINTF_LIKE(2, 0)
 static void log_message(enum log_level level, const char *format, va_list arguments)
 {
@@ -392,7 +398,10 @@ static void log_message(enum log_level level, const char *format, va_list argume
     char text[LOG_LINE_LIMIT];
     if (level > options.level)
         return;
-    int length = vsnprintf(text, sizeof text, format, arguments);
+    int before = subject ? snprintf(text, sizeof text, "%.1000s: ", subject) : 0;
+    int length = vsnprintf(text + before, sizeof text - (size_t)before, format, arguments);
+    if (length >= 0)
+        length += before;
     begin(&record, level, "msg", length < 0 ? format : text);
     record.cut = record.cut || length >= (int)sizeof text;
     log_end(&record);

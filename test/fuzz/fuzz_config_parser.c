@@ -23,24 +23,29 @@ static void require(bool condition)
         abort();
 }
 
-/* Words come back from the text, at the place that they name. */
+/* Does the word begin at this place of the text? */
+static bool begins_at(const struct config_word *word, const char *at)
+{
+    return word->quoted ? *at == '"' || *at == '\'' : *word->text == *at;
+}
+
+/* Words come back from the text, at the place that they name. Bytes in the middle of a
+ * character have the column of its first one. */
 static void check_word(const struct seen *seen, const struct config_word *word)
 {
     const char *at = seen->text, *end = seen->text + seen->length;
+    unsigned column = 1;
+    bool found = false;
     require(word->line >= 1 && word->line <= seen->lines && word->column >= 1);
     for (unsigned line = 1; line < word->line; line++)
         at = (const char *)memchr(at, '\n', (size_t)(end - at)) + 1;
     if (word->line == 1 && seen->length >= 3 && memcmp(at, "\xef\xbb\xbf", 3) == 0)
         at += 3;
-    for (unsigned column = 1; column < word->column; column++)
-        do
-            at++;
-        while (at < end && ((unsigned char)*at & 0xc0) == 0x80);
-    require(at < end);
-    if (word->quoted)
-        require(*at == '"' || *at == '\'');
-    else
-        require(*word->text == *at);
+    for (; at < end && *at != '\n' && column <= word->column; at++) {
+        found |= column == word->column && begins_at(word, at);
+        column += ((unsigned char)*at & 0xc0) != 0x80;
+    }
+    require(found);
     for (const char *byte = word->text; *byte; byte++)
         require((unsigned char)*byte >= ' ' || *byte == '\t');
     if (!word->quoted)
