@@ -61,8 +61,10 @@ static struct nearest nearest_begin(const char *typed)
 
 static void nearest_try(struct nearest *nearest, const char *name)
 {
-    size_t length = strlen(nearest->typed);
-    unsigned apart = distance(nearest->typed, name);
+    size_t length = strlen(nearest->typed), other = strlen(name);
+    size_t longer = length > other ? length - other : other - length;
+    unsigned apart =
+        longer < nearest->distance ? distance(nearest->typed, name) : nearest->distance;
     if (length >= 3 && strncmp(nearest->typed, name, length) == 0)
         apart = least(apart, 1);
     if (apart < nearest->distance) {

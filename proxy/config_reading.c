@@ -117,7 +117,7 @@ static void on_set(void *context, const struct config_word *key,
     char why[CONFIG_WHY_SIZE];
     struct reading *reading = context;
     struct config_place place = place_of(reading, key);
-    if (!reading->base)
+    if (!reading->base || reading->config->origin->faults > FAULT_LIMIT)
         return;
     const struct config_row *row = config_row_find(section_name(reading), key->text);
     if (!row) {
@@ -178,6 +178,8 @@ static void on_unknown(void *context, const struct config_word *name)
     char why[CONFIG_WHY_SIZE];
     const struct reading *reading = context;
     struct config_place place = place_of(reading, name);
+    if (reading->config->origin->faults > FAULT_LIMIT)
+        return;
     fault(reading, &place, name->text, "%s", config_hint_section(name->text, why));
 }
 

@@ -8,13 +8,22 @@
 
 /* Far more than a file with a thousand listeners. */
 #define FILE_LIMIT (1024 * 1024)
+/* Enough for most; FILE_LIMIT is a power of two times this. */
+#define FIRST_ROOM 8192
 
-/* Reads until the end or FILE_LIMIT; -1: errno. */
-static ssize_t read_all(int fd, char *text)
+/* Reads until the end or FILE_LIMIT into *text, which grows. Returns the length; -1: errno. */
+static ssize_t read_all(int fd, char **text)
 {
-    size_t length = 0;
+    size_t length = 0, room = 0;
     while (length < FILE_LIMIT) {
-        ssize_t got = read(fd, text + length, FILE_LIMIT - length);
+        if (length == room) {
+            room = room ? 2 * room : FIRST_ROOM;
+            char *grown = realloc(*text, room);
+            if (!grown)
+                return -1;
+            *text = grown;
+        }
+        ssize_t got = read(fd, *text + length, room - length);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -27,11 +36,11 @@ static ssize_t read_all(int fd, char *text)
 char *config_text_read(const char *path, size_t *length, const char **why)
 {
     *why = NULL;
+    char *text = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return NULL;
-    char *text = malloc(FILE_LIMIT);
-    ssize_t got = text ? read_all(fd, text) : -1;
+    ssize_t got = read_all(fd, &text);
     int error = errno;
     close(fd);
     if (got >= 0 && got < FILE_LIMIT) {

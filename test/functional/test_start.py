@@ -201,6 +201,35 @@ def test_backend_whose_programs_one_stranger_could_hold_is_a_warning(scratch, se
     assert check(scratch, settings)[1].stderr == ""
 
 
+# files that are included
+
+def test_included_files_belong_to_what_is_served_and_reloaded(start, backend):
+    postern = start(backend)
+    directory = postern.directory / "conf.d"
+    directory.mkdir()
+    port = wait.free_port()
+    more = directory / "more.conf"
+    more.write_text(f'listen "more" {{\n  address = "127.0.0.1:{port}"\n}}\n')
+    text = postern.configuration_path.read_text()
+    postern.write_configuration(text + 'include "conf.d/*.conf"\n')
+    postern.reload()
+    assert wait.port_answers(("127.0.0.1", port))
+    more.write_text("\nworkers = many\n")
+    assert postern.reload_refused()[0] == \
+        f'{more}:2:11: workers: "many" is not a whole number'
+    assert wait.port_answers(("127.0.0.1", port))
+    more.unlink()
+    postern.reload()
+    assert not wait.port_answers(("127.0.0.1", port))
+
+
+def test_time_may_have_a_unit(scratch, settings):
+    settings["timeouts"] = {"idle": Word("10m"), "reload": Word("1d")}
+    assert check(scratch, settings)[1].returncode == 0
+    settings["timeouts"]["idle"] = Word("25h")
+    assert "timeouts: idle: 25h is not from 1 to 86400 seconds" in check(scratch, settings)[1].stderr
+
+
 # certificate and key
 
 @pytest.mark.parametrize("attribute, option, said", [

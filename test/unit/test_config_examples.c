@@ -21,8 +21,10 @@ static char *read_whole(const char *name)
     char *text = config_text_read(file, &length, &why);
     if (!text)
         fail_msg("%s cannot be read", file);
-    text[length] = '\0';
-    return text;
+    char *whole = realloc(text, length + 1);
+    assert_non_null(whole);
+    whole[length] = '\0';
+    return whole;
 }
 
 /* Programs of other mail servers need not be here. */
