@@ -1,7 +1,7 @@
 /*
- * The configuration file: one table of options (config_table.c), read with
- * libconfuse into one struct. Durations are seconds in the file and
- * milliseconds here. Every error names file, line and key.
+ * The configuration file: one table of options (config_table.c), read by config_parser.c into
+ * one struct. Durations are seconds in the file, or have a unit, and milliseconds here. Every
+ * error names file, line, column and key.
  */
 #ifndef POSTERN_CONFIG_H
 #define POSTERN_CONFIG_H
@@ -16,6 +16,7 @@
 #include "proxy/base/network.h"
 #include "tls/context.h"
 
+struct config_origin;
 struct fingerprints;
 struct recipients;
 
@@ -71,7 +72,7 @@ struct config_tls {
 
 struct config_listen {
     char *name;         /* the section's title */
-    unsigned line;      /* where the section stands */
+    unsigned line;      /* where the section begins */
     char *address_text; /* as written */
     struct address address;
     enum config_tls_mode tls;
@@ -182,8 +183,9 @@ struct config_admin {
 };
 
 struct config {
-    char *path; /* the file it came from */
-    char *text; /* its contents, which the next program gets in an upgrade */
+    char *path;                   /* the file it came from; others may be included in it */
+    struct config_origin *origin; /* where everything stands in them: config_where() */
+    char *text; /* contents of `path`, which the next program gets in an upgrade */
     size_t text_length;
     char *hostname;
     char *user; /* what the reactor becomes */
@@ -214,7 +216,7 @@ size_t config_most_beside(const struct config *config, size_t index);
 
 /*
  * Reads and checks a file. NULL if anything is wrong, each fault having been logged as an error
- * ("/etc/postern/postern.conf:12: listen submission: tls: …"). Opens no socket and no
+ * ("/etc/postern/postern.conf:12:3: listen "submission": tls: ..."). Opens no socket and no
  * certificate.
  */
 MUST_USE struct config *config_load(const char *path);
@@ -224,6 +226,32 @@ MUST_USE struct config *config_load(const char *path);
 MUST_USE struct config *config_load_copy(const char *path, int descriptor);
 
 void config_free(struct config *config);
+
+#define CONFIG_WHERE_SIZE 1024
+
+/*
+ * Writes where a key stands, to begin a message about it: "FILE:LINE:COLUMN: section "title":
+ * key". `section` is "" for the top level; `title` is NULL for a section that has none, and
+ * `key` for a section as a whole. Of a key that is not in the file there is the place of its
+ * section, or the file alone. Returns `out`.
+ */
+const char *config_where(const struct config *config, const char *section, const char *title,
+                         const char *key, char out[static CONFIG_WHERE_SIZE]);
+
+/* The files that were read: the one that was asked for is the first. NULL after the last. */
+const char *config_file(const struct config *config, size_t index);
+
+/* The name of the file in which a key or a section stands, as for config_where(). */
+const char *config_file_of(const struct config *config, const char *section, const char *title,
+                           const char *key);
+
+/* Log an error or a warning that begins so. */
+PRINTF_LIKE(5, 6)
+void config_error(const struct config *config, const char *section, const char *title,
+                  const char *key, const char *format, ...);
+PRINTF_LIKE(5, 6)
+void config_warn(const struct config *config, const char *section, const char *title,
+                 const char *key, const char *format, ...);
 
 /* A row of the table of options; the manual and the tests read it too. */
 struct config_option {

@@ -1,6 +1,6 @@
 /*
  * What no single key of a configuration can be blamed for, and what is known only when all of
- * it has been read: config.c calls it behind the last line of a file without faults.
+ * it has been read: config.c calls it after the last line of a file without faults.
  */
 #include <netdb.h>
 #include <stdbool.h>
@@ -33,14 +33,15 @@ static bool is_loop(const struct config_listen *listen, const struct address *ba
 }
 
 /* A backend that is not in the file is the default one, and the listener is to blame. */
-static void tell_loop(const struct config_backend *backend, const struct config_listen *listen)
+static void tell_loop(const struct config *config, const struct config_backend *backend,
+                      const struct config_listen *listen)
 {
     if (backend->line > 0)
-        config_fault(backend->line, "backend", backend->name, "address",
+        config_fault(config, "backend", backend->name, "address",
                      "\"%.200s\" leads back to listen \"%.100s\"", backend->address_text,
                      listen->name);
     else
-        config_fault(listen->line, "listen", listen->name, "address",
+        config_fault(config, "listen", listen->name, "address",
                      "\"%.200s\" is where the backend is looked for, as there is no section "
                      "\"backend\": mail would go round",
                      listen->address_text);
@@ -50,7 +51,7 @@ static void check_loops(const struct config *config, const struct config_listen 
 {
     for (size_t i = 0; i < config->backend_count; i++)
         if (!*config->backends[i].program && is_loop(listen, &config->backends[i].address))
-            tell_loop(&config->backends[i], listen);
+            tell_loop(config, &config->backends[i], listen);
 }
 
 /* The index of a backend of that name; config->backend_count: there is none. */
@@ -70,14 +71,14 @@ static bool resolve_backend(const struct config *config, const struct config_lis
     listen->backends[place] = (unsigned)index;
     for (size_t i = 0; i < place; i++)
         if (listen->backends[i] == index && index < config->backend_count) {
-            config_fault(listen->line, "listen", listen->name, "backend",
-                         "names \"%.100s\" twice", name);
+            config_fault(config, "listen", listen->name, "backend", "names \"%.100s\" twice",
+                         name);
             return false;
         }
     if (index < config->backend_count)
         return true;
-    config_fault(listen->line, "listen", listen->name, "backend",
-                 "there is no backend \"%.100s\"", name);
+    config_fault(config, "listen", listen->name, "backend", "there is no backend \"%.100s\"",
+                 name);
     return false;
 }
 
@@ -87,11 +88,11 @@ static bool resolve_backends(const struct config *config, struct config_listen *
     size_t count = listen->backend_names.count;
     bool good = count <= CONFIG_LISTEN_BACKENDS;
     if (!good)
-        config_fault(listen->line, "listen", listen->name, "backend",
-                     "names more than %u backends", CONFIG_LISTEN_BACKENDS);
+        config_fault(config, "listen", listen->name, "backend", "names more than %u backends",
+                     CONFIG_LISTEN_BACKENDS);
     listen->backends = calloc(count > 0 ? count : 1, sizeof *listen->backends);
     if (!listen->backends) {
-        config_fault(listen->line, "listen", listen->name, "backend", "out of memory");
+        config_fault(config, "listen", listen->name, "backend", "out of memory");
         return false;
     }
     listen->backend_count = count > 0 ? count : 1;
@@ -127,7 +128,7 @@ static void default_hostname(struct config *config)
     gethostname(host, sizeof host - 1);
     char *name = strchr(host, '.') ? strdup(host) : whole_name(host);
     if (!name || !*name || !config_value_take(row, config, name, why))
-        config_fault(0, "", NULL, "hostname",
+        config_fault(config, "", NULL, "hostname",
                      "must be given: this host's own name, \"%.100s\", is of no use", host);
     free(name);
 }
@@ -137,36 +138,25 @@ static void tell_of_announcers(const struct config *config, const struct config_
 {
     for (size_t i = 0; i < listen->proxy_protocol.count; i++)
         if (network_prefix(&listen->proxy_protocol.network[i]) == 0)
-            log_warning(
-                "%s:%u: listen \"%s\": proxy_protocol: every client is believed about its "
-                "address",
-                config->path, listen->line, listen->name);
+            config_warn(config, "listen", listen->name, "proxy_protocol",
+                        "every client is believed about its address");
 }
 
 /* Only a load balancer announces clients: without one, proxy_exempt would do nothing. */
-static void check_announced(const struct config_listen *listen)
+static void check_announced(const struct config *config, const struct config_listen *listen)
 {
     if (listen->proxy_exempt.count > 0 && listen->proxy_protocol.count == 0)
-        config_fault(listen->line, "listen", listen->name, "proxy_exempt",
+        config_fault(config, "listen", listen->name, "proxy_exempt",
                      "is of no use where proxy_protocol names no load balancer");
-}
-
-/* In one line, so that nobody has it without having wanted it. */
-static void warn_of_backend(const struct config *config, const struct config_backend *backend,
-                            const char *why)
-{
-    bool titled = strcmp(backend->name, config_section_find("backend", 7)->untitled) != 0;
-    log_warning("%s:%u: backend%s%s%s: %s", config->path, backend->line, titled ? " \"" : "",
-                titled ? backend->name : "", titled ? "\"" : "", why);
 }
 
 static void tell_of_no_identity(const struct config *config,
                                 const struct config_backend *backend)
 {
     if (backend->identity == CONFIG_IDENTITY_NONE)
-        warn_of_backend(config, backend,
-                        "identity: none: it takes every client for this host, and must not "
-                        "relay because of that");
+        config_warn(config, "backend", backend->name, "identity",
+                    "none: it takes every client for this host, and must not relay because of "
+                    "that");
 }
 
 size_t config_most_beside(const struct config *config, size_t index)
@@ -184,35 +174,35 @@ size_t config_most_beside(const struct config *config, size_t index)
 static void tell_of_unused(const struct config *config, unsigned index)
 {
     if (config_most_beside(config, index) == 0)
-        warn_of_backend(config, &config->backends[index],
-                        "no listener uses it: the key \"backend\" of one may name it");
+        config_warn(config, "backend", config->backends[index].name, NULL,
+                    "no listener uses it: the key \"backend\" of one may name it");
 }
 
-static void read_recipients(struct config_listen *listen)
+static void read_recipients(const struct config *config, struct config_listen *listen)
 {
     char why[RECIPIENTS_ERROR_SIZE];
     if (listen->recipient_words.count == 0)
         return;
     if (listen->role != CONFIG_ROLE_MX)
-        config_fault(listen->line, "listen", listen->name, "recipients",
+        config_fault(config, "listen", listen->name, "recipients",
                      "is for listeners with role = \"mx\"");
     listen->recipients = recipients_new();
     if (!listen->recipients)
-        config_fault(listen->line, "listen", listen->name, "recipients", "out of memory");
+        config_fault(config, "listen", listen->name, "recipients", "out of memory");
     for (size_t i = 0; listen->recipients && i < listen->recipient_words.count; i++)
         if (!recipients_add(listen->recipients, listen->recipient_words.text[i], why))
-            config_fault(listen->line, "listen", listen->name, "recipients", "%s", why);
+            config_fault(config, "listen", listen->name, "recipients", "%s", why);
     if (listen->recipients)
         (void)recipients_count(listen->recipients);
 }
 
 /* Who may log in by a certificate, and who says which certificates are good. */
-static void check_client_certificates(struct config_listen *listen)
+static void check_client_certificates(const struct config *config, struct config_listen *listen)
 {
     char why[FINGERPRINTS_ERROR_SIZE];
     bool asks = listen->client_certificates != TLS_CLIENT_CERTIFICATES_OFF;
     if (asks && !*listen->client_ca)
-        config_fault(listen->line, "listen", listen->name, "client_ca",
+        config_fault(config, "listen", listen->name, "client_ca",
                      "must be given where client certificates are asked for");
     const struct {
         const char *key, *value;
@@ -221,25 +211,25 @@ static void check_client_certificates(struct config_listen *listen)
                    {"external", listen->external}};
     for (size_t i = 0; !asks && i < sizeof unasked / sizeof unasked[0]; i++)
         if (*unasked[i].value)
-            config_fault(listen->line, "listen", listen->name, unasked[i].key,
+            config_fault(config, "listen", listen->name, unasked[i].key,
                          "is of no use where client certificates are not asked for");
     if (listen->external[0] != '/')
         return;
     listen->fingerprints = fingerprints_read(listen->external, why);
     if (!listen->fingerprints)
-        config_fault(listen->line, "listen", listen->name, "external", "%s", why);
+        config_fault(config, "listen", listen->name, "external", "%s", why);
 }
 
 static void check_mechanisms(const struct config *config, const struct config_listen *listen)
 {
     uint32_t offered = config->auth.mechanisms & listen->mechanisms;
     if (*listen->external && !(offered & (1u << SASL_EXTERNAL)))
-        config_fault(listen->line, "listen", listen->name, "external",
+        config_fault(config, "listen", listen->name, "external",
                      "is of no use where EXTERNAL is not among the mechanisms");
     if (!*listen->external)
         offered &= ~(1u << SASL_EXTERNAL);
     if (listen->role == CONFIG_ROLE_SUBMISSION && offered == 0)
-        config_fault(listen->line, "listen", listen->name, "mechanisms",
+        config_fault(config, "listen", listen->name, "mechanisms",
                      "none is left with which anybody could log in");
 }
 
@@ -265,14 +255,14 @@ static void check_inbound_backend(const struct config *config,
     const struct config_listen *people = find_submission(config, index);
     if (!identity_tells_address(backend))
         config_fault(
-            listen->line, "listen", listen->name, "role",
+            config, "listen", listen->name, "role",
             "mx would be an open relay: backend \"%s\" does not hear the client's "
             "address (identity = \"%s\"%s), and \"recipients\" is not given",
             backend->name, way,
             identity_way(backend->identity)->xclient ? ", identity_required without ADDR" : "");
     else if (people && !identity_way(backend->identity)->carries_login)
         config_fault(
-            listen->line, "listen", listen->name, "role",
+            config, "listen", listen->name, "role",
             "mx would be an open relay: backend \"%s\" does not hear who has logged in "
             "at listen \"%s\" (identity = \"%s\"), and \"recipients\" is not given",
             backend->name, people->name, way);
@@ -292,47 +282,47 @@ static void check_inbound(const struct config *config)
 }
 
 /* A program is its own way of telling who a client is, and the other way round. */
-static void check_program(struct config_backend *backend)
+static void check_program(const struct config *config, struct config_backend *backend)
 {
     if (*backend->program && backend->identity == CONFIG_IDENTITY_AUTO)
         backend->identity = CONFIG_IDENTITY_PROGRAM;
     if (*backend->program && backend->identity != CONFIG_IDENTITY_PROGRAM)
-        config_fault(backend->line, "backend", backend->name, "identity",
+        config_fault(config, "backend", backend->name, "identity",
                      "\"%s\" is not for a program", identity_way_name(backend->identity));
     if (!*backend->program && backend->identity == CONFIG_IDENTITY_PROGRAM)
-        config_fault(backend->line, "backend", backend->name, "program",
+        config_fault(config, "backend", backend->name, "program",
                      "must be given for identity = \"program\"");
     if (*backend->program && backend->tls != CONFIG_BACKEND_TLS_OFF)
-        config_fault(backend->line, "backend", backend->name, "tls", "is not for a program");
+        config_fault(config, "backend", backend->name, "tls", "is not for a program");
     if (!*backend->program && *backend->user)
-        config_fault(backend->line, "backend", backend->name, "user",
+        config_fault(config, "backend", backend->name, "user",
                      "is of no use without a program");
     if (backend->identity == CONFIG_IDENTITY_TRANSPARENT &&
         backend->address.any.sa_family == AF_UNIX)
-        config_fault(backend->line, "backend", backend->name, "address",
+        config_fault(config, "backend", backend->name, "address",
                      "\"%.200s\" cannot be reached from a client's address",
                      backend->address_text);
 }
 
 /* Whoever wrote that a certificate is looked at believes that there is one. */
-static void check_backend_tls(const struct config_backend *backend)
+static void check_backend_tls(const struct config *config, const struct config_backend *backend)
 {
     bool encrypted = backend->tls != CONFIG_BACKEND_TLS_OFF;
     bool local = backend->address.any.sa_family == AF_UNIX;
     if (!encrypted && *backend->ca)
-        config_fault(backend->line, "backend", backend->name, "ca",
+        config_fault(config, "backend", backend->name, "ca",
                      "is of no use where tls = \"off\"");
     if (!encrypted && *backend->tls_name)
-        config_fault(backend->line, "backend", backend->name, "tls_name",
+        config_fault(config, "backend", backend->name, "tls_name",
                      "is of no use where tls = \"off\"");
     if (!encrypted && backend->tls_common_name)
-        config_fault(backend->line, "backend", backend->name, "tls_common_name",
+        config_fault(config, "backend", backend->name, "tls_common_name",
                      "is of no use where tls = \"off\"");
     if (encrypted && local && !*backend->tls_name)
-        config_fault(backend->line, "backend", backend->name, "tls_name",
+        config_fault(config, "backend", backend->name, "tls_name",
                      "must be given: a unix socket is no name for a certificate");
     if (backend->hide_login && !backend->trace && !identity_way(backend->identity)->trace)
-        config_fault(backend->line, "backend", backend->name, "hide_login",
+        config_fault(config, "backend", backend->name, "hide_login",
                      "is of no use without a trace");
 }
 
@@ -350,7 +340,7 @@ static void check_inbound_program(const struct config *config,
             continue;
         for (size_t j = 0; j < sizeof logins / sizeof logins[0]; j++)
             if (program_line_uses(&line, logins[j]))
-                config_fault(listen->line, "listen", listen->name, "role",
+                config_fault(config, "listen", listen->name, "role",
                              "nobody logs in at an mx, but the program of backend \"%s\" asks "
                              "for %%{%s}",
                              backend->name, program_value_name(logins[j]));
@@ -364,9 +354,9 @@ static void tell_of_share(const struct config *config, const struct config_liste
     for (size_t i = 0; i < listen->backend_count; i++) {
         const struct config_backend *backend = &config->backends[listen->backends[i]];
         if (*backend->program && (share == 0 || share >= backend->program_limit))
-            warn_of_backend(config, backend,
-                            "program_limit: a single address may hold all of its programs, "
-                            "as \"mx_sessions_per_address\" in section limits is no less");
+            config_warn(config, "backend", backend->name, "program_limit",
+                        "a single address may hold all of its programs, "
+                        "as \"mx_sessions_per_address\" in section limits is no less");
     }
 }
 
@@ -374,29 +364,30 @@ static void tell_of_share(const struct config *config, const struct config_liste
 static void check_secrecy(const struct config *config)
 {
     struct stat file;
-    if (strchr(config->shared, '@') && stat(config->path, &file) == 0 &&
+    if (strchr(config->shared, '@') &&
+        stat(config_file_of(config, "limits", NULL, "shared"), &file) == 0 &&
         (file.st_mode & S_IROTH))
-        log_warning("%s: limits: shared: holds a password, and everybody may read this file",
-                    config->path);
+        config_warn(config, "limits", NULL, "shared",
+                    "holds a password, and everybody may read this file");
 }
 
-void config_check(struct config *config, unsigned share_line)
+void config_check(struct config *config)
 {
     bool resolved = true;
     if (config->auth.share > config->auth.workers)
-        config_fault(share_line, "auth", NULL, "share", "%u is more than the %u workers",
+        config_fault(config, "auth", NULL, "share", "%u is more than the %u workers",
                      config->auth.share, config->auth.workers);
     for (size_t i = 0; i < config->backend_count; i++) {
-        check_program(&config->backends[i]);
-        check_backend_tls(&config->backends[i]);
+        check_program(config, &config->backends[i]);
+        check_backend_tls(config, &config->backends[i]);
     }
     for (size_t i = 0; i < config->listen_count; i++) {
         struct config_listen *listen = &config->listens[i];
         check_loops(config, listen);
         tell_of_announcers(config, listen);
-        check_announced(listen);
-        read_recipients(listen);
-        check_client_certificates(listen);
+        check_announced(config, listen);
+        read_recipients(config, listen);
+        check_client_certificates(config, listen);
         check_mechanisms(config, listen);
         if (!resolve_backends(config, listen)) {
             resolved = false;

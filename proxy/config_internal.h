@@ -2,8 +2,6 @@
 #ifndef POSTERN_CONFIG_INTERNAL_H
 #define POSTERN_CONFIG_INTERNAL_H
 
-#include <confuse.h>
-
 #include "proxy/config.h"
 
 enum config_kind {
@@ -51,7 +49,7 @@ static inline bool config_row_is_list(const struct config_row *row)
 /* What the struct of each element of a repeatable section begins with. */
 struct config_element {
     char *name;    /* the title */
-    unsigned line; /* where its first key stands; 0: it is a default, and in no file */
+    unsigned line; /* where the section begins; 0: it is a default, and in no file */
 };
 
 /*
@@ -87,8 +85,11 @@ static inline size_t *config_section_count(const struct config_section *section,
 /* NULL if there is none. */
 const struct config_row *config_row_find(const char *section, const char *key);
 
-/* Is there a list of this name, in any section, that may be empty? */
-bool config_key_may_be_empty(const char *key);
+/* Is it a key of a section that may stand more than once? */
+bool config_row_is_repeatable(const struct config_row *row);
+
+/* May the list be empty? */
+bool config_row_may_be_empty(const struct config_row *row);
 
 /* The listeners when a file has none. */
 struct config_default_listen {
@@ -97,19 +98,14 @@ struct config_default_listen {
 #define CONFIG_DEFAULT_LISTENS 3
 extern const struct config_default_listen config_default_listens[CONFIG_DEFAULT_LISTENS];
 
-/* libconfuse's parser for the table; `take` hears of each value, `close` of each section's end.
- */
-MUST_USE cfg_t *config_table_parser(cfg_validate_callback_t take,
-                                    cfg_validate_callback_t close);
-
-/* Logs a fault as "file:line: section "title": key: why", and counts it. A line 0 is none;
- * `title` and `key` may be NULL. Only while a file is read. */
+/* Logs a fault as "FILE:LINE:COLUMN: section "title": key: why", and counts it: see
+ * config_where(). Only while a file is read. */
 PRINTF_LIKE(5, 6)
-void config_fault(unsigned line, const char *section, const char *title, const char *key,
-                  const char *format, ...);
+void config_fault(const struct config *config, const char *section, const char *title,
+                  const char *key, const char *format, ...);
 
-/* Resolves names, gives the hostname its default, and tells of what does not fit together. */
-void config_check(struct config *config, unsigned share_line);
+/* Resolves names, gives the hostname its default, and reports what does not fit together. */
+void config_check(struct config *config);
 
 /* Longest explanation of a fault, with its NUL. */
 #define CONFIG_WHY_SIZE 512
@@ -130,17 +126,6 @@ MUST_USE bool config_value_default(const struct config_row *row, void *base,
 
 /* Frees what the row's field owns. */
 void config_value_free(const struct config_row *row, void *base);
-
-/* Told of each fault in the text: its line, the key that it follows (may be empty), the cause.
- */
-typedef void config_text_fault(void *context, unsigned line, const char *key, const char *why);
-
-/*
- * Prepares a file's text for libconfuse. Returns the new text, to be freed; NULL if any fault
- * was told.
- */
-MUST_USE char *config_text_prepare(const char *text, size_t length, config_text_fault *fault,
-                                   void *context);
 
 /* Reads a whole file, to be freed. NULL, with errno or *why (static), if it cannot be read. */
 MUST_USE char *config_text_read(const char *path, size_t *length, const char **why);

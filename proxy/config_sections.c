@@ -1,7 +1,6 @@
 /*
  * The sections of the file, and what is asked of the table of rows (config_table.c): a row by
- * its name, all of them for manual and tests, and libconfuse's parser for them. Adding a
- * section is adding a line here.
+ * its name, and all of them for manual and tests. Adding a section is adding a line here.
  */
 #include <string.h>
 
@@ -46,15 +45,16 @@ const struct config_row *config_row_find(const char *section, const char *key)
     return NULL;
 }
 
-bool config_key_may_be_empty(const char *key)
+bool config_row_is_repeatable(const struct config_row *row)
 {
-    for (size_t i = 0; i < config_row_count; i++)
-        if (config_row_is_list(&config_rows[i]) &&
-            (config_rows[i].kind != CONFIG_WORDS ||
-             strcmp(config_rows[i].option.fallback, "{}") == 0) &&
-            strcmp(config_rows[i].option.key, key) == 0)
-            return true;
-    return false;
+    const char *name = row->option.section;
+    const struct config_section *section = config_section_find(name, strlen(name));
+    return section && section->element_size > 0;
+}
+
+bool config_row_may_be_empty(const struct config_row *row)
+{
+    return row->kind != CONFIG_WORDS || strcmp(row->option.fallback, "{}") == 0;
 }
 
 const struct config_option *config_options(size_t *count)
@@ -64,43 +64,4 @@ const struct config_option *config_options(size_t *count)
         options[i] = config_rows[i].option;
     *count = config_row_count;
     return options;
-}
-
-/* Appends libconfuse's rows for a section's keys; returns where the next one goes. */
-static cfg_opt_t *add_keys(cfg_opt_t *out, const char *section, cfg_validate_callback_t take)
-{
-    for (size_t i = 0; i < config_row_count; i++) {
-        const struct config_row *row = &config_rows[i];
-        if (!config_row_is(row, section))
-            continue;
-        /* Text for every kind: a wrong number is then ours to explain, and no reason to stop.
-         */
-        cfg_opt_t one = CFG_STR(row->option.key, NULL, CFGF_NODEFAULT);
-        if (config_row_is_list(row))
-            one.flags |= CFGF_LIST;
-        one.validcb = take;
-        *out++ = one;
-    }
-    return out;
-}
-
-cfg_t *config_table_parser(cfg_validate_callback_t take, cfg_validate_callback_t close)
-{
-    static const cfg_flag_t repeatable = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
-    cfg_opt_t keys[CONFIG_ROWS_LIMIT + CONFIG_SECTIONS],
-        top[CONFIG_ROWS_LIMIT + CONFIG_SECTIONS + 1];
-    cfg_opt_t *next_key = keys, *next_top = add_keys(top, "", take);
-    const cfg_opt_t end = CFG_END();
-
-    for (size_t i = 0; i < CONFIG_SECTIONS; i++) {
-        const struct config_section *each = &config_sections[i];
-        cfg_opt_t section =
-            CFG_SEC(each->name, next_key, each->element_size > 0 ? repeatable : CFGF_NONE);
-        section.validcb = close;
-        *next_top++ = section;
-        next_key = add_keys(next_key, each->name, take);
-        *next_key++ = end;
-    }
-    *next_top = end;
-    return cfg_init(top, CFGF_NONE);
 }

@@ -160,41 +160,73 @@ static bool take_address(const struct config_row *row, void *base, const char *v
     return true;
 }
 
-/* A whole number in decimal within the row's bounds. */
-static bool parse_number(const struct config_row *row, const char *value, unsigned *number,
-                         char *why)
+/* The digits at the head of a value. Returns the first character after them; NULL: none are. A
+ * number beyond the row's maximum is one more than that. */
+static const char *read_digits(const struct config_row *row, const char *value,
+                               unsigned long *number)
 {
     size_t digits = strspn(value, "0123456789");
-    if (digits == 0 || value[digits] != '\0')
-        return refuse(why, "\"%.100s\" is not a whole number", value);
-    unsigned long parsed = digits < 10 ? strtoul(value, NULL, 10) : row->maximum + 1ul;
-    if (parsed < row->minimum || parsed > row->maximum)
-        return refuse(why, "%.100s is not from %u to %u", value, row->minimum, row->maximum);
-    *number = (unsigned)parsed;
-    return true;
+    *number = digits < 10 ? strtoul(value, NULL, 10) : row->maximum + 1ul;
+    return digits > 0 ? value + digits : NULL;
+}
+
+static bool refuse_number(const struct config_row *row, const char *value, const char *unit,
+                          char *why)
+{
+    return refuse(why, "%.100s is not from %u to %u%s", value, row->minimum, row->maximum,
+                  unit);
+}
+
+/* One below zero, to be called out of bounds. */
+static bool is_negative(const char *value)
+{
+    return value[0] == '-' && value[1] && !value[1 + strspn(value + 1, "0123456789")];
 }
 
 static bool take_number(const struct config_row *row, void *base, const char *value, char *why)
 {
-    return parse_number(row, value, field(row, base), why);
+    unsigned long number;
+    const char *end = read_digits(row, value, &number);
+    if ((!end || *end) && !is_negative(value))
+        return refuse(why, "\"%.100s\" is not a whole number", value);
+    if (!end || number < row->minimum || number > row->maximum)
+        return refuse_number(row, value, "", why);
+    *(unsigned *)field(row, base) = (unsigned)number;
+    return true;
 }
 
+/* Seconds, or a number with its unit: "90", "90s", "5m", "2h", "1d". */
 static bool take_seconds(const struct config_row *row, void *base, const char *value, char *why)
 {
-    unsigned seconds = 0;
-    if (!parse_number(row, value, &seconds, why))
-        return false;
-    *(uint32_t *)field(row, base) = seconds * 1000;
+    static const struct {
+        const char *name;
+        unsigned seconds;
+    } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+    unsigned long number;
+    const char *end = read_digits(row, value, &number);
+    size_t unit = 0;
+    while (end && unit < sizeof units / sizeof units[0] && strcmp(end, units[unit].name) != 0)
+        unit++;
+    if (is_negative(value))
+        return refuse_number(row, value, " seconds", why);
+    if (!end || unit == sizeof units / sizeof units[0])
+        return refuse(why, "\"%.100s\" is no time: write seconds, or 30s, 5m, 2h, 1d", value);
+    if (number > row->maximum || number * units[unit].seconds < row->minimum ||
+        number * units[unit].seconds > row->maximum)
+        return refuse_number(row, value, " seconds", why);
+    *(uint32_t *)field(row, base) = (uint32_t)(number * units[unit].seconds * 1000);
     return true;
 }
 
 static bool take_flag(const struct config_row *row, void *base, const char *value, char *why)
 {
-    int flag = cfg_parse_boolean(value);
-    if (flag < 0)
-        return refuse(why, "\"%.100s\" is neither true nor false", value);
-    *(bool *)field(row, base) = flag == cfg_true;
-    return true;
+    static const char *const words[] = {"false", "no", "off", "true", "yes", "on"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcasecmp(value, words[i]) == 0) {
+            *(bool *)field(row, base) = i >= 3;
+            return true;
+        }
+    return refuse(why, "\"%.100s\" is neither true nor false", value);
 }
 
 bool config_value_take(const struct config_row *row, void *base, const char *value,

@@ -12,18 +12,40 @@
 #include "tls/stream.h"
 #include "tls/ticket_secret.h"
 
+struct pair_places {
+    char certificate[CONFIG_WHERE_SIZE], key[CONFIG_WHERE_SIZE];
+};
+
+/* `title` NULL: the pair of section tls. */
+static void locate(const struct config *config, const char *title, struct pair_places *places,
+                   struct tls_certificate_files *files)
+{
+    const char *section = title ? "certificate" : "tls";
+    files->certificate_place =
+        config_where(config, section, title, "certificate", places->certificate);
+    files->key_place = config_where(config, section, title, "key", places->key);
+}
+
 static struct tls_certificates *read_certificates(const struct config *config)
 {
-    struct tls_certificate_files *files = calloc(config->certificate_count + 1, sizeof *files);
-    if (!files)
-        return NULL;
-    files[0] = (struct tls_certificate_files){config->tls.certificate, config->tls.key};
-    for (size_t i = 0; i < config->certificate_count; i++)
-        files[i + 1] = (struct tls_certificate_files){config->certificates[i].certificate,
-                                                      config->certificates[i].key};
-    struct tls_certificates *certificates =
-        tls_certificates_new(files, config->certificate_count + 1, config->hostname);
+    size_t count = config->certificate_count + 1;
+    struct tls_certificates *certificates = NULL;
+    struct tls_certificate_files *files = calloc(count, sizeof *files);
+    struct pair_places *places = calloc(count, sizeof *places);
+    if (files && places) {
+        files[0] = (struct tls_certificate_files){config->tls.certificate, config->tls.key,
+                                                  NULL, NULL};
+        locate(config, NULL, &places[0], &files[0]);
+        for (size_t i = 0; i + 1 < count; i++) {
+            const struct config_certificate *pair = &config->certificates[i];
+            files[i + 1] =
+                (struct tls_certificate_files){pair->certificate, pair->key, NULL, NULL};
+            locate(config, pair->name, &places[i + 1], &files[i + 1]);
+        }
+        certificates = tls_certificates_new(files, count, config->hostname);
+    }
     free(files);
+    free(places);
     return certificates;
 }
 
@@ -33,14 +55,28 @@ static void tell_unused(const struct contexts *contexts)
     int64_t now = time(NULL);
     for (size_t i = 0; i < config->certificate_count; i++)
         if (!tls_certificates_usable(contexts->certificates, i + 1, now))
-            log_error("%s:%u: certificate \"%s\" is not used: clients that ask for its names "
-                      "get another one that has them, or that of section tls",
-                      config->path, config->certificates[i].line, config->certificates[i].name);
+            config_error(config, "certificate", config->certificates[i].name, NULL,
+                         "is not used: clients that ask for its names get another one that has "
+                         "them, or that of section tls");
+}
+
+/* The places of the settings, in room for them. */
+static struct tls_settings_places places_of(const struct config *config, const char *listen,
+                                            char room[static 5][CONFIG_WHERE_SIZE])
+{
+    return (struct tls_settings_places){
+        .ciphers = config_where(config, "tls", NULL, "ciphers", room[0]),
+        .ciphersuites = config_where(config, "tls", NULL, "ciphersuites", room[1]),
+        .groups = config_where(config, "tls", NULL, "groups", room[2]),
+        .client_ca = config_where(config, "listen", listen, "client_ca", room[3]),
+        .client_crl = config_where(config, "listen", listen, "client_crl", room[4]),
+    };
 }
 
 static SSL_CTX *listen_context(const struct contexts *contexts,
                                const struct config_listen *listen)
 {
+    char room[5][CONFIG_WHERE_SIZE];
     const struct config_tls *tls = &contexts->config->tls;
     struct tls_settings settings = {
         .minimum = *listen->tls_minimum ? listen->tls_minimum : tls->minimum,
@@ -52,6 +88,7 @@ static SSL_CTX *listen_context(const struct contexts *contexts,
         .client_certificates = listen->client_certificates,
         .client_ca = listen->client_ca,
         .client_crl = listen->client_crl,
+        .places = places_of(contexts->config, listen->name, room),
     };
     return tls_context_new(&settings, contexts->certificates);
 }
@@ -63,8 +100,8 @@ static bool make_listens(struct contexts *contexts)
     for (size_t i = 0; contexts->listens && i < config->listen_count; i++) {
         contexts->listens[i] = listen_context(contexts, &config->listens[i]);
         if (!contexts->listens[i]) {
-            log_error("%s:%u: listen \"%s\": its TLS settings cannot be used", config->path,
-                      config->listens[i].line, config->listens[i].name);
+            config_error(config, "listen", config->listens[i].name, NULL,
+                         "its TLS settings cannot be used");
             return false;
         }
     }
@@ -73,17 +110,20 @@ static bool make_listens(struct contexts *contexts)
 
 static bool make_backends(struct contexts *contexts)
 {
+    char where[CONFIG_WHERE_SIZE];
     const struct config *config = contexts->config;
     contexts->backends = calloc(config->backend_count, sizeof *contexts->backends);
     for (size_t i = 0; contexts->backends && i < config->backend_count; i++) {
         const struct config_backend *backend = &config->backends[i];
         if (backend->tls == CONFIG_BACKEND_TLS_OFF)
             continue;
+        log_set_subject(config_where(config, "backend", backend->name, "ca", where));
         contexts->backends[i] =
             tls_client_context_new(*backend->ca ? backend->ca : NULL, backend->tls_common_name);
+        log_set_subject(NULL);
         if (!contexts->backends[i]) {
-            log_error("%s:%u: backend \"%s\": its TLS settings cannot be used", config->path,
-                      backend->line, backend->name);
+            config_error(config, "backend", backend->name, NULL,
+                         "its TLS settings cannot be used");
             return false;
         }
     }
@@ -92,18 +132,21 @@ static bool make_backends(struct contexts *contexts)
 
 static bool read_ticket_secret(struct contexts *contexts)
 {
+    char where[CONFIG_WHERE_SIZE];
     const char *path = contexts->config->tls.ticket_secret;
-    return !*path || tls_ticket_secret_read(path, contexts->ticket_secret);
+    log_set_subject(config_where(contexts->config, "tls", NULL, "ticket_secret", where));
+    bool good = !*path || tls_ticket_secret_read(path, contexts->ticket_secret);
+    log_set_subject(NULL);
+    return good;
 }
 
 /* Nothing is lost without it. */
 static void look_for_kernel(const struct config *config)
 {
     if (config->tls.kernel && !stream_kernel_available())
-        log_warning(
-            "%s: tls: kernel: this kernel, or OpenSSL with it, does no TLS (is the module "
-            "\"tls\" loaded?): OpenSSL does it alone",
-            config->path);
+        config_warn(config, "tls", NULL, "kernel",
+                    "this kernel, or OpenSSL with it, does no TLS (is the module \"tls\" "
+                    "loaded?): OpenSSL does it alone");
 }
 
 struct contexts *contexts_new(const struct config *config)

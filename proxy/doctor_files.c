@@ -139,7 +139,10 @@ static bool check_path(struct doctor *doctor, const char *path)
 
 void doctor_check_directories(struct doctor *doctor)
 {
-    bool safe = check_path(doctor, doctor->path);
+    const char *file;
+    bool safe = true;
+    for (size_t i = 0; (file = config_file(doctor->config, i)); i++)
+        safe &= check_path(doctor, file);
     for (size_t i = 0; i < doctor_pair_count(doctor); i++) {
         struct doctor_pair pair = doctor_pair(doctor, i);
         safe &= check_path(doctor, pair.certificate);

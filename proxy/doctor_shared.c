@@ -90,11 +90,12 @@ void doctor_check_secret(struct doctor *doctor)
 {
     struct shared_place place;
     struct stat status;
-    if (place_of(doctor, &place) && *place.password && stat(doctor->path, &status) == 0 &&
+    const char *file = config_file_of(doctor->config, "limits", NULL, "shared");
+    if (place_of(doctor, &place) && *place.password && stat(file, &status) == 0 &&
         status.st_mode & S_IROTH) {
         doctor_fault(doctor, "%s: anybody on this host can read the password in it (mode %04o)",
-                     doctor->path, (unsigned)(status.st_mode & 07777));
-        doctor_advise(doctor, "chmod 0600 %s, and give Redis another password", doctor->path);
+                     file, (unsigned)(status.st_mode & 07777));
+        doctor_advise(doctor, "chmod 0600 %s, and give Redis another password", file);
     }
     explicit_bzero(&place, sizeof place);
 }

@@ -20,25 +20,30 @@
 
 static bool pam_is_missing; /* and that has been said */
 
-static bool check_auth_user(const char *name)
+static bool check_auth_user(const struct config *config)
 {
+    const char *name = config->auth.user;
     if (!*name || getpwnam(name))
         return true;
-    log_error("auth: user: there is no user \"%s\" on this system", name);
+    config_error(config, "auth", NULL, "user", "there is no user \"%s\" on this system", name);
     return false;
 }
 
 static bool check_users(const struct config *config)
 {
+    char where[CONFIG_WHERE_SIZE];
     struct privileges_user user;
+    log_set_subject(config_where(config, "", NULL, "user", where));
     bool good = privileges_find_user(config->user, &user);
-    return check_auth_user(config->auth.user) && good;
+    log_set_subject(NULL);
+    return check_auth_user(config) && good;
 }
 
-static void warn_of_user(const char *key, const char *name)
+static void warn_of_user(const struct config *config, const char *section, const char *name)
 {
     if (*name && !getpwnam(name))
-        log_warning("%s: there is no user \"%s\" on this system", key, name);
+        config_warn(config, section, NULL, "user", "there is no user \"%s\" on this system",
+                    name);
 }
 
 /* The directory that a file is in. */
@@ -66,12 +71,14 @@ bool host_may_append(const char *path)
 static bool check_log(const struct config *config)
 {
     if (config->log.destination == LOG_TO_JOURNAL && !log_journal_exists())
-        log_warning("log: destination: there is no journal (" LOG_JOURNAL_SOCKET
+        config_warn(config, "log", NULL, "destination",
+                    "there is no journal (" LOG_JOURNAL_SOCKET
                     ": %s): standard error gets the lines",
                     strerrordesc_np(errno));
     if (config->log.destination != LOG_TO_FILE || host_may_append(config->log_file))
         return true;
-    log_error("log: file: %s cannot be opened: %s", config->log_file, strerrordesc_np(errno));
+    config_error(config, "log", NULL, "file", "%s cannot be opened: %s", config->log_file,
+                 strerrordesc_np(errno));
     return false;
 }
 
@@ -131,8 +138,8 @@ bool host_check(const struct config *config, bool now)
     if (geteuid() == 0) {
         good = check_users(config);
     } else if (!now) {
-        warn_of_user("user", config->user);
-        warn_of_user("auth: user", config->auth.user);
+        warn_of_user(config, "", config->user);
+        warn_of_user(config, "auth", config->auth.user);
     }
     good &= check_log(config);
     check_pam(config);

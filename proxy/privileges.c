@@ -22,11 +22,11 @@ bool privileges_find_user(const char *name, struct privileges_user *out)
 {
     const struct passwd *entry = getpwnam(name);
     if (!entry) {
-        log_error("user: there is no user \"%s\" on this system", name);
+        log_error("there is no user \"%s\" on this system", name);
         return false;
     }
     if (entry->pw_uid == 0) {
-        log_error("user: \"%s\" is root; a user without rights is needed", name);
+        log_error("\"%s\" is root; a user without rights is needed", name);
         return false;
     }
     *out = (struct privileges_user){entry->pw_uid, entry->pw_gid};

@@ -38,6 +38,28 @@ static FILE *open_pem(const char *what, const char *path)
     return file;
 }
 
+/* Is there a block of that kind in the file, as "CERTIFICATE"? Leaves the file at its start. */
+static bool has_block(FILE *file, const char *kind)
+{
+    char line[128];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file))
+        found = strncmp(line, "-----BEGIN ", 11) == 0 && strstr(line, kind);
+    rewind(file);
+    return found;
+}
+
+/* Both keys are in the configuration, and one of them has the other's file. */
+static bool is_swapped(FILE *file, const char *path, const char *wanted, const char *other)
+{
+    bool swapped = !has_block(file, wanted) && has_block(file, other);
+    if (swapped)
+        log_error("%s: no usable %s in it, but a %s: are the two files swapped?", path,
+                  strcmp(wanted, "CERTIFICATE") == 0 ? "certificate" : "private key",
+                  strcmp(other, "CERTIFICATE") == 0 ? "certificate" : "private key");
+    return swapped;
+}
+
 static bool key_is_private(const char *path, FILE *file)
 {
     struct stat status;
@@ -60,7 +82,7 @@ static EVP_PKEY *read_key(const char *path)
         return NULL;
 
     EVP_PKEY *key = NULL;
-    if (key_is_private(path, file)) {
+    if (!is_swapped(file, path, "PRIVATE KEY", "CERTIFICATE") && key_is_private(path, file)) {
         ERR_clear_error();
         key = PEM_read_PrivateKey(file, NULL, no_passphrase, NULL);
         if (!key)
@@ -76,7 +98,10 @@ static bool use_chain(SSL_CTX *context, const char *path)
     FILE *file = open_pem("certificate", path);
     if (!file)
         return false;
+    bool swapped = is_swapped(file, path, "CERTIFICATE", "PRIVATE KEY");
     fclose(file);
+    if (swapped)
+        return false;
 
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(context, path) != 1) {
@@ -154,17 +179,19 @@ static bool use_key(SSL_CTX *context, const char *certificate_path, const char *
     return used;
 }
 
-bool tls_certificate_load(SSL_CTX *context, const char *certificate_path, const char *key_path,
+bool tls_certificate_load(SSL_CTX *context, const struct tls_certificate_files *files,
                           const char *hostname, struct tls_certificate_dates *dates)
 {
     *dates = (struct tls_certificate_dates){0};
-    if (!use_chain(context, certificate_path))
-        return false;
-
-    X509 *certificate = SSL_CTX_get0_certificate(context);
-    bool dated = read_dates(certificate_path, certificate, dates);
-    bool usable = use_key(context, certificate_path, key_path);
+    log_set_subject(files->certificate_place);
+    X509 *certificate =
+        use_chain(context, files->certificate) ? SSL_CTX_get0_certificate(context) : NULL;
+    bool dated = certificate && read_dates(files->certificate, certificate, dates);
+    log_set_subject(files->key_place);
+    bool usable = certificate && use_key(context, files->certificate, files->key);
+    log_set_subject(files->certificate_place);
     if (dated && usable && hostname)
-        warn_other_name(certificate_path, certificate, hostname);
+        warn_other_name(files->certificate, certificate, hostname);
+    log_set_subject(NULL);
     return dated && usable;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "proxy/base/compiler.h"
+#include "tls/certificates.h"
 
 /* Days before its end from which a certificate is worth a warning. */
 #define TLS_CERTIFICATE_WARN_DAYS 14
@@ -21,14 +22,13 @@ struct tls_certificate_dates {
 
 /*
  * Loads the chain and the key into `context`. Returns false, having logged each fault as an
- * error with the file's name: missing, not PEM, dates that cannot be read, key readable by
- * others, key of another certificate. *dates is set if the certificate could be read, and zero
- * otherwise. A certificate that does not name `hostname` (NULL: any will do) is a warning. That
- * today is outside its dates is no fault here.
+ * error with the file's name: missing, not PEM, both swapped, dates that cannot be read,
+ * key readable by others, key of another certificate. *dates is set if the certificate could be
+ * read, and zero otherwise. A certificate that does not name `hostname` (NULL: any will do) is
+ * a warning. That today is outside its dates is no fault here.
  */
-MUST_USE bool tls_certificate_load(SSL_CTX *context, const char *certificate_path,
-                                   const char *key_path, const char *hostname,
-                                   struct tls_certificate_dates *dates);
+MUST_USE bool tls_certificate_load(SSL_CTX *context, const struct tls_certificate_files *files,
+                                   const char *hostname, struct tls_certificate_dates *dates);
 
 /* Is it valid at `now`, in seconds since 1970? */
 bool tls_certificate_is_valid(const struct tls_certificate_dates *dates, int64_t now);

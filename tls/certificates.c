@@ -129,8 +129,7 @@ static bool load(struct entry *entry, const struct tls_certificate_files *files,
     entry->file = strdup(files->certificate);
     if (!entry->holder || !entry->file)
         return false;
-    entry->loaded = tls_certificate_load(entry->holder, files->certificate, files->key,
-                                         hostname, &entry->dates);
+    entry->loaded = tls_certificate_load(entry->holder, files, hostname, &entry->dates);
     if (!entry->loaded)
         return true;
     entry->kind = EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(entry->holder));
@@ -138,15 +137,18 @@ static bool load(struct entry *entry, const struct tls_certificate_files *files,
 }
 
 /* What can be said of a date only when the first certificate is known. */
-static void tell_dates(const struct tls_certificates *certificates)
+static void tell_dates(const struct tls_certificates *certificates,
+                       const struct tls_certificate_files *files)
 {
     int64_t now = time(NULL);
     for (size_t i = 0; i < certificates->count; i++) {
         const struct entry *entry = &certificates->entries[i];
+        log_set_subject(files[i].certificate_place);
         if (entry->loaded)
             tls_certificate_tell_dates(entry->file, &entry->dates, now,
                                        !tls_certificates_usable(certificates, i, now));
     }
+    log_set_subject(NULL);
 }
 
 struct tls_certificates *tls_certificates_new(const struct tls_certificate_files *files,
@@ -163,7 +165,7 @@ struct tls_certificates *tls_certificates_new(const struct tls_certificate_files
     }
     if (good && certificates->entries[0].loaded) {
         choose_first(certificates);
-        tell_dates(certificates);
+        tell_dates(certificates, files);
         return certificates;
     }
     tls_certificates_free(certificates);

@@ -19,6 +19,7 @@ struct tls_certificates;
 /* PEM files: the certificate and then its chain; the key, unencrypted. */
 struct tls_certificate_files {
     const char *certificate, *key;
+    const char *certificate_place, *key_place; /* in the configuration, for messages; or NULL */
 };
 
 /*

@@ -41,20 +41,23 @@ static int select_smtp(SSL *ssl, const unsigned char **out, unsigned char *out_l
 static bool set_algorithms(SSL_CTX *context, const struct tls_settings *settings)
 {
     const struct {
-        const char *key, *value;
+        const char *place, *value;
         bool accepted;
     } checks[] = {
-        {"ciphers", settings->ciphers,
+        {settings->places.ciphers, settings->ciphers,
          SSL_CTX_set_cipher_list(context, settings->ciphers) == 1},
-        {"ciphersuites", settings->ciphersuites,
+        {settings->places.ciphersuites, settings->ciphersuites,
          SSL_CTX_set_ciphersuites(context, settings->ciphersuites) == 1},
-        {"groups", settings->groups, SSL_CTX_set1_groups_list(context, settings->groups) == 1},
+        {settings->places.groups, settings->groups,
+         SSL_CTX_set1_groups_list(context, settings->groups) == 1},
     };
     bool good = true;
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         if (checks[i].accepted)
             continue;
-        log_error("tls: %s: OpenSSL does not accept \"%s\"", checks[i].key, checks[i].value);
+        log_set_subject(checks[i].place);
+        log_error("OpenSSL does not accept \"%s\"", checks[i].value);
+        log_set_subject(NULL);
         good = false;
     }
     return good;
@@ -146,8 +149,12 @@ static bool ask_for_certificates(SSL_CTX *context, const struct tls_settings *se
 {
     if (settings->client_certificates == TLS_CLIENT_CERTIFICATES_OFF)
         return true;
-    if (!load_authorities(context, settings->client_ca) ||
-        (*settings->client_crl && !tls_revoked_load(context, settings->client_crl)))
+    log_set_subject(settings->places.client_ca);
+    bool good = load_authorities(context, settings->client_ca);
+    log_set_subject(settings->places.client_crl);
+    good = good && (!*settings->client_crl || tls_revoked_load(context, settings->client_crl));
+    log_set_subject(NULL);
+    if (!good)
         return false;
     if (settings->client_certificates == TLS_CLIENT_CERTIFICATES_REQUIRE)
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);

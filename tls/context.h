@@ -19,6 +19,11 @@ enum tls_client_certificates {
     TLS_CLIENT_CERTIFICATES_REQUIRE, /* no handshake without a verified one */
 };
 
+/* Where the settings stand in the configuration, to begin messages with; or NULL. */
+struct tls_settings_places {
+    const char *ciphers, *ciphersuites, *groups, *client_ca, *client_crl;
+};
+
 struct tls_settings {
     const char *minimum;      /* "1.0" to "1.3"; below 1.2 OpenSSL's security level is 0 */
     const char *ciphers;      /* TLS 1.2, OpenSSL's syntax */
@@ -29,6 +34,7 @@ struct tls_settings {
     enum tls_client_certificates client_certificates;
     const char *client_ca;  /* file or directory of authorities */
     const char *client_crl; /* file of revocation lists, one for each of them; empty: none */
+    struct tls_settings_places places;
 };
 
 /*

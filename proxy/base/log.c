@@ -46,6 +46,7 @@ static uint64_t lost;
 static uint64_t untold;      /* of these, what no line has told yet */
 static uint64_t *lost_count; /* where others see it; NULL: nobody does */
 static log_tap *tap;         /* NULL: nobody else listens */
+static const char *subject;  /* of messages, or NULL */
 static void *tap_context;
 
 void log_configure(const struct log_options *wanted)
@@ -377,6 +378,11 @@ void log_pass_lines_on(const char *datagram, size_t length)
     }
 }
 
+void log_set_subject(const char *name)
+{
+    subject = name;
+}
+
 PRINTF_LIKE(2, 0)
 static void log_message(enum log_level level, const char *format, va_list arguments)
 {
@@ -384,7 +390,10 @@ static void log_message(enum log_level level, const char *format, va_list argume
     char text[LOG_LINE_LIMIT];
     if (level > options.level)
         return;
-    int length = vsnprintf(text, sizeof text, format, arguments);
+    int before = subject ? snprintf(text, sizeof text, "%.1000s: ", subject) : 0;
+    int length = vsnprintf(text + before, sizeof text - (size_t)before, format, arguments);
+    if (length >= 0)
+        length += before;
     begin(&record, level, "msg", length < 0 ? format : text);
     record.cut = record.cut || length >= (int)sizeof text;
     log_end(&record);

@@ -97,6 +97,13 @@ const char *log_level_name(enum log_level level);
 typedef void log_tap(void *context, enum log_level level, const char *text);
 void log_set_tap(log_tap *tap, void *context);
 
+/*
+ * Each message of this process (not what begins with log_begin()) begins with this from now on,
+ * and a colon: what it is about, as a place in the configuration. NULL: with nothing. The
+ * string must stay until then.
+ */
+void log_set_subject(const char *subject);
+
 /* How many records could not be written since the start. They are also added to *count, which
  * others may read and must stay (NULL: to none); and counted are those that a library has lost.
  */

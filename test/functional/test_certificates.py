@@ -225,4 +225,5 @@ def test_minimum_of_all_listeners_cannot_be_that_old(scratch, certificates):
     path.write_text(f'tls {{ certificate = "{certificates.certificate}"\n'
                     f'key = "{certificates.key}"\nminimum = "1.0" }}\n')
     result = posterns.run("-c", path, "-n")
-    assert result.returncode == 1 and f'{path}:3: tls: minimum: "1.0" is none of' in result.stderr
+    assert result.returncode == 1
+    assert re.search(rf'{path}:3:\d+: tls: minimum: "1.0" is none of', result.stderr)

@@ -24,7 +24,7 @@ class No(str):
 
 #: Everything that a build can use.
 PACKAGES = ("apt-get install build-essential meson pkg-config libevent-dev libssl-dev libpam0g-dev "
-            "libconfuse-dev libsystemd-dev libseccomp-dev libhiredis-dev")
+            "libsystemd-dev libseccomp-dev libhiredis-dev")
 
 #: The test that runs it.
 RUNNERS = {

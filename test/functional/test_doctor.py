@@ -260,6 +260,16 @@ def test_directory_is_looked_at_before_there_is_a_key_in_it(doctor, scratch):
     check_fault(doctor(tls={"key": planned / "key.pem"}), "directories", "error", planned)
 
 
+def test_included_file_that_anybody_can_write_to_is_told(doctor, scratch):
+    doctor()
+    included = scratch / "more.conf"
+    included.write_text("")
+    included.chmod(0o666)
+    with open(scratch / "postern.conf", "a", encoding="utf-8") as out:
+        out.write('include "*e.conf"\n')
+    check_fault(examine(scratch / "postern.conf"), "directories", "error", included)
+
+
 def test_no_key_is_ever_shown(doctor, server_pair):
     findings = doctor()
     secret = server_pair["key"].read_text().splitlines()[1]
@@ -710,6 +720,18 @@ def test_password_that_everybody_can_read_is_told_and_not_shown(doctor, scratch)
     check_fault(findings, "configuration-secret", "error", "chmod 0600")
     assert "hunter2" not in findings.text
     (scratch / "postern.conf").chmod(0o600)
+    assert not examine(scratch / "postern.conf").of("configuration-secret")
+
+
+def test_password_in_an_included_file_that_everybody_can_read_is_told(doctor, scratch):
+    doctor()
+    included = scratch / "more.conf"
+    included.write_text(f'limits {{ shared = "redis://:hunter2@127.0.0.1:{wait.free_port()}" }}\n')
+    with open(scratch / "postern.conf", "a", encoding="utf-8") as out:
+        out.write(f'include "{included}"\n')
+    (scratch / "postern.conf").chmod(0o600)
+    check_fault(examine(scratch / "postern.conf"), "configuration-secret", "error", included)
+    included.chmod(0o600)
     assert not examine(scratch / "postern.conf").of("configuration-secret")
 
 

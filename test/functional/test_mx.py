@@ -282,7 +282,7 @@ def test_start_that_would_be_an_open_relay_is_refused(start, backend, scratch):
         one.command("RCPT TO:<anybody@elsewhere.example>", 250)
     postern.configure(backend={"identity": "none"})
     (why,) = [e for e in postern.reload_refused() if "open relay" in e]
-    assert re.search(r'postern\.conf:\d+: listen "mx": role: mx would be an open relay', why)
+    assert re.search(r'postern\.conf:\d+:\d+: listen "mx": role: mx would be an open relay', why)
 
 
 def test_recipients_are_for_an_mx(start, backend):

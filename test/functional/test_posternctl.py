@@ -175,7 +175,7 @@ def test_a_reload_says_what_is_wrong(postern, ask):
     postern.configure(tls={"key": "/nowhere/key.pem"})
     status, out, err = ask("reload")
     assert (status, out) == (REFUSED, "")
-    assert "error: /nowhere/key.pem: cannot read the key" in err and "stays as it was" in err
+    assert ": tls: key: /nowhere/key.pem: cannot read the key" in err and "stays as it was" in err
 
 
 def test_figures(ask):

@@ -526,7 +526,7 @@ def test_bad_program_is_refused_before_the_start(start, program, line, certifica
     postern.configure(backend={"program": line})
     result = posterns.run("-n", "-c", postern.configuration_path)
     assert result.returncode == 1
-    assert re.search(rf"postern\.conf:\d+: backend: program: .*{re.escape(REFUSED[line])}",
+    assert re.search(rf"postern\.conf:\d+:\d+: backend: program: .*{re.escape(REFUSED[line])}",
                      result.stderr), result.stderr
 
 
@@ -557,7 +557,7 @@ def test_what_does_not_fit_together_is_refused(begin, case):
     postern.configure(backend=backend, listen={
         "submission": {"address": "%s:%d" % postern.starttls, **listen}})
     errors = postern.reload_refused()
-    assert any(re.search(r"postern\.conf:\d+: ", each) and why in each for each in errors), errors
+    assert any(re.search(r"postern\.conf:\d+:\d+: ", each) and why in each for each in errors), errors
     with postern.log_in() as one:
         mail(one)
 

@@ -32,6 +32,21 @@ def settings(certificates, pam):
     }
 
 
+def where(path, key, section=""):
+    """The beginning of a message about a key: a pattern of the file, its line and column."""
+    inside, found = "", None
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        words = line.split()
+        if words[-1] == "{":
+            inside = " ".join(words[:-1])
+        elif words == ["}"]:
+            inside = ""
+        elif words[0] == key and inside == section:
+            found = f"{number}:{line.index(key) + 1}"
+    assert found, f"{key} is not in the file"
+    return ": ".join(filter(None, [re.escape(f"{path}:{found}"), re.escape(section), key])) + ": "
+
+
 def check(scratch, settings, *arguments):
     path = scratch / "postern.conf"
     path.write_text(settings if isinstance(settings, str) else posterns.configuration(settings))
@@ -114,7 +129,7 @@ def test_every_mistake_is_told_with_file_line_and_key(scratch, settings, section
     assert result.returncode == 1, "it was accepted"
     wanted = next(number for number, line in enumerate(text.splitlines(), 1)
                   if line.split("=")[0].strip() == key and posterns._value(value) in line)
-    assert re.search(rf"{re.escape(str(path))}:{wanted}: .*{re.escape(said)}", result.stderr), \
+    assert re.search(rf"{re.escape(str(path))}:{wanted}:\d+: .*{re.escape(said)}", result.stderr), \
         result.stderr
 
 
@@ -165,9 +180,9 @@ def test_backend_that_no_listener_uses_is_a_warning(scratch, settings, names):
         settings["listen"]["submission"]["backend"] = names
     unused = "one" if names else "two"
     path, result = check(scratch, settings)
-    line = path.read_text().splitlines().index(f'backend "{unused}" {{') + 2  # its key's
+    line = path.read_text().splitlines().index(f'backend "{unused}" {{') + 1
     assert result.returncode == 0
-    assert re.fullmatch(rf'postern: warning: {re.escape(str(path))}:{line}: backend "{unused}": '
+    assert re.fullmatch(rf'postern: warning: {re.escape(str(path))}:{line}:1: backend "{unused}": '
                         r'no listener uses it.*\n', result.stderr)
     settings["listen"]["submission"]["backend"] = ["one", "two"]
     assert check(scratch, settings)[1].stderr == ""
@@ -186,6 +201,35 @@ def test_backend_whose_programs_one_stranger_could_hold_is_a_warning(scratch, se
     assert check(scratch, settings)[1].stderr == ""
 
 
+# files that are included
+
+def test_included_files_belong_to_what_is_served_and_reloaded(start, backend):
+    postern = start(backend)
+    directory = postern.directory / "conf.d"
+    directory.mkdir()
+    port = wait.free_port()
+    more = directory / "more.conf"
+    more.write_text(f'listen "more" {{\n  address = "127.0.0.1:{port}"\n}}\n')
+    text = postern.configuration_path.read_text()
+    postern.write_configuration(text + 'include "conf.d/*.conf"\n')
+    postern.reload()
+    assert wait.port_answers(("127.0.0.1", port))
+    more.write_text("\nworkers = many\n")
+    assert postern.reload_refused()[0] == \
+        f'{more}:2:11: workers: "many" is not a whole number'
+    assert wait.port_answers(("127.0.0.1", port))
+    more.unlink()
+    postern.reload()
+    assert not wait.port_answers(("127.0.0.1", port))
+
+
+def test_time_may_have_a_unit(scratch, settings):
+    settings["timeouts"] = {"idle": Word("10m"), "reload": Word("1d")}
+    assert check(scratch, settings)[1].returncode == 0
+    settings["timeouts"]["idle"] = Word("25h")
+    assert "timeouts: idle: 25h is not from 1 to 86400 seconds" in check(scratch, settings)[1].stderr
+
+
 # certificate and key
 
 @pytest.mark.parametrize("attribute, option, said", [
@@ -200,9 +244,10 @@ def test_certificate_that_cannot_be_used_is_told_in_words(scratch, settings, cer
                                                           attribute, option, said, only_check):
     settings["tls"][option] = getattr(certificates, attribute)
     arguments = ["-n"] if only_check else ["-c", scratch / "postern.conf"]
-    _, result = check(scratch, settings, *arguments)
+    path, result = check(scratch, settings, *arguments)
     assert result.returncode == 1
-    assert said in result.stderr and str(settings["tls"][option]) in result.stderr
+    assert re.search(where(path, option, "tls") + rf"{settings['tls'][option]}: .*{said}",
+                     result.stderr), result.stderr
 
 
 @pytest.mark.parametrize("attribute, said", [("expired_certificate", "expired"),
@@ -218,9 +263,71 @@ def test_certificate_at_another_time_is_a_warning(scratch, settings, certificate
 @pytest.mark.parametrize("option", ["certificate", "key"])
 def test_missing_certificate_or_key_is_named(scratch, settings, option):
     settings["tls"][option] = scratch / "nowhere.pem"
-    _, result = check(scratch, settings)
+    path, result = check(scratch, settings)
     assert result.returncode == 1
-    assert f"{scratch}/nowhere.pem" in result.stderr and "No such file" in result.stderr
+    assert re.search(where(path, option, "tls") + f"{scratch}/nowhere.pem: .*No such file",
+                     result.stderr), result.stderr
+
+
+def test_certificate_and_key_that_are_swapped_are_called_so(scratch, settings):
+    tls = settings["tls"]
+    tls["certificate"], tls["key"] = tls["key"], tls["certificate"]
+    path, result = check(scratch, settings)
+    assert result.returncode == 1
+    line, = result.stderr.splitlines()
+    assert re.fullmatch("postern: error: " + where(path, "certificate", "tls") +
+                        f"{tls['certificate']}: no usable certificate in it, but a private key: "
+                        "are the two files swapped\\?", line), line
+    tls["certificate"] = tls["key"]
+    path, result = check(scratch, settings)
+    assert re.search(where(path, "key", "tls") + f"{tls['key']}: no usable private key in it, but "
+                     "a certificate", result.stderr), result.stderr
+
+
+@pytest.mark.parametrize("key, value", [("ciphers", "NO-SUCH"), ("ciphersuites", "NO-SUCH"),
+                                        ("groups", "NO-SUCH")])
+def test_cipher_that_does_not_exist_is_named_with_its_place(scratch, settings, key, value):
+    settings["tls"][key] = value
+    path, result = check(scratch, settings)
+    assert result.returncode == 1
+    assert re.search(where(path, key, "tls") + f'OpenSSL does not accept "{value}"',
+                     result.stderr), result.stderr
+
+
+def test_warning_about_a_certificate_names_its_place(scratch, settings):
+    settings["hostname"] = "elsewhere.example"
+    path, result = check(scratch, settings)
+    assert result.returncode == 0
+    assert re.search("warning: " + where(path, "certificate", "tls") +
+                     ".* does not name elsewhere.example", result.stderr), result.stderr
+
+
+@pytest.mark.parametrize("name, key, changes", [
+    ('certificate "b"', "key", {"certificate": {"b": {"certificate": "{certificate}",
+                                                      "key": "/nowhere"}}}),
+    ("tls", "ticket_secret", {"tls": {"ticket_secret": "/nowhere"}}),
+    ('listen "submission"', "client_ca", {"listen": {"client_certificates": "require",
+                                                     "client_ca": "/nowhere"}}),
+    ('listen "submission"', "client_crl",
+     {"listen": {"client_certificates": "require", "client_ca": "{certificate}",
+                 "client_crl": "/nowhere"}}),
+    ("backend", "ca", {"backend": {"tls": "implicit", "ca": "/nowhere"}}),
+])
+def test_file_that_cannot_be_read_is_named_with_its_place(scratch, settings, certificates, name,
+                                                          key, changes):
+    for section, keys in changes.items():
+        keys = {each: str(value).format(certificate=certificates.certificate)
+                if isinstance(value, str) else
+                {one: text.format(certificate=certificates.certificate)
+                 for one, text in value.items()} for each, value in keys.items()}
+        if section == "listen":
+            settings["listen"]["submission"].update(keys)
+        else:
+            settings.setdefault(section, {}).update(keys)
+    path, result = check(scratch, settings)
+    assert result.returncode == 1
+    assert re.search(where(path, key, name) + "/nowhere: .*No such file", result.stderr), \
+        result.stderr
 
 
 def test_certificate_of_another_host_is_a_warning(scratch, settings):
@@ -488,21 +595,23 @@ def test_processes_say_what_they_are(postern):
 
 @needs_root
 @pytest.mark.parametrize("changes, said", [
-    ({"user": "no-such-user"}, 'user: there is no user "no-such-user"'),
-    ({"user": "root"}, 'user: "root" is root'),
-    ({"auth": {"user": "no-such-user"}}, 'auth: user: there is no user "no-such-user"'),
+    ({"user": "no-such-user"}, 'there is no user "no-such-user"'),
+    ({"user": "root"}, '"root" is root'),
+    ({"auth": {"user": "no-such-user"}}, 'there is no user "no-such-user"'),
     ({"log": {"destination": "file", "file": "/nowhere/log"}},
-     "log: file: /nowhere/log cannot be opened: No such file or directory"),
+     "/nowhere/log cannot be opened: No such file or directory"),
     ({"log": {"destination": "file", "file": "/tmp"}},
-     "log: file: /tmp cannot be opened: Is a directory"),
+     "/tmp cannot be opened: Is a directory"),
 ])
 @pytest.mark.parametrize("only_check", [True, False])
 def test_what_the_host_lacks_is_told_in_one_line(scratch, settings, changes, said, only_check):
     arguments = ["-n"] if only_check else ["-c", scratch / "postern.conf"]
-    _, result = check(scratch, posterns.merge(settings, changes), *arguments)
+    path, result = check(scratch, posterns.merge(settings, changes), *arguments)
     assert result.returncode == 1 and not result.stdout
     line, = result.stderr.splitlines()
-    assert line.startswith(f"postern: error: {said}")
+    (section, value), = changes.items()
+    place = where(path, [*value][-1], section) if isinstance(value, dict) else where(path, section)
+    assert re.match(f"postern: error: {place}{said}", line), line
 
 
 @needs_root
@@ -519,7 +628,7 @@ def test_who_may_not_change_users_is_told_of_one_that_is_not_there(scratch, sett
                             env={**os.environ, **posterns.SANITIZERS}, text=True,
                             capture_output=True, timeout=wait.PATIENCE, check=False)
     assert result.returncode == 0, result.stderr
-    assert 'warning: user: there is no user "no-such-user"' in result.stderr
+    assert f'warning: {path}:2:1: user: there is no user "no-such-user"' in result.stderr
 
 
 def test_checking_makes_no_log_file(scratch, settings):
@@ -558,7 +667,9 @@ def test_reload_for_a_user_who_is_not_there_changes_nothing(start, backend):
     postern = start(backend)
     reactors = postern.team("reactor", 1)
     postern.configure(user="no-such-user")
-    assert postern.reload_refused()[:-1] == ['user: there is no user "no-such-user" on this system']
+    assert re.fullmatch(where(postern.configuration_path, "user") +
+                        'there is no user "no-such-user" on this system',
+                        *postern.reload_refused()[:-1])
     assert postern.pids("reactor") == reactors
 
 

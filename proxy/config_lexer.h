@@ -1,0 +1,30 @@
+/* The words and marks of a configuration file. Used by config_parser.c only. */
+#ifndef POSTERN_CONFIG_LEXER_H
+#define POSTERN_CONFIG_LEXER_H
+
+#include "proxy/config_parser.h"
+
+enum { CONFIG_TOKEN_END, CONFIG_TOKEN_WORD = 'w' };
+
+struct config_token {
+    char kind;               /* CONFIG_TOKEN_END, CONFIG_TOKEN_WORD, or one of = { } , */
+    bool bad;                /* a word with a fault, which has been reported */
+    struct config_word word; /* of the other kinds: its place */
+};
+
+struct config_lexer {
+    const char *at, *end, *line_start;
+    char *out; /* where the next word is written: has room for twice the text */
+    unsigned line;
+    unsigned fault_line; /* of the last fault: one for each line is enough */
+    void (*fault)(void *context, unsigned line, unsigned column, const char *why);
+    void *context;
+};
+
+/* Skips what comes before the first token: a byte order mark is a fault. False: the rest is not
+ * text that could be read. */
+bool config_lexer_begin(struct config_lexer *lexer);
+
+struct config_token config_lexer_next(struct config_lexer *lexer);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * Any text as a configuration, with all keys and their values, up to the struct or the faults.
+ * No other file is included: those of this machine are no part of the input.
+ */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "proxy/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Longer ones are for the fuzzer of the parser, which is faster. */
+#define SIZE_LIMIT 1024
+
+static void require(bool condition)
+{
+    if (!condition)
+        abort();
+}
+
+/* Faults are logged, and there are many. */
+static void be_quiet(void)
+{
+    static int nowhere = -1;
+    if (nowhere >= 0)
+        return;
+    nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    require(nowhere >= 0);
+    log_set_file(nowhere);
+    log_configure(&(struct log_options){.destination = LOG_TO_FILE, .level = LOG_LEVEL_ERROR});
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char path[64];
+    if (size > SIZE_LIMIT || memmem(data, size, "include", 7))
+        return 0;
+    int fd = memfd_create("configuration", MFD_CLOEXEC);
+    require(fd >= 0 && write(fd, data, size) == (ssize_t)size);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    be_quiet();
+    struct config *config = config_load(path);
+    if (config)
+        require(config->listen_count > 0 && config->backend_count > 0 && *config->hostname);
+    config_free(config);
+    close(fd);
+    return 0;
+}
