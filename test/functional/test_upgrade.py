@@ -354,9 +354,9 @@ exec {binary} "$@"
 
 
 @pytest.mark.parametrize("words, instead, when", [
-    (r"\(reactor [0-9]* [0-9]*\) 1", r"\1 99", "*"),
-    (r"\(reactor [0-9]* [0-9]*\) 1", r"\1 99", '*" -n "*) ;; *'),
-    (r"\(reactor [0-9]* [0-9]* 1\) 0", r"\1 9", "*"),
+    (r"\(reactor [0-9]* [0-9]*\) [0-9]*", r"\1 99", "*"),
+    (r"\(reactor [0-9]* [0-9]*\) [0-9]*", r"\1 99", '*" -n "*) ;; *'),
+    (r"\(reactor [0-9]* [0-9]* [0-9]*\) 0", r"\1 9", "*"),
     (r"\(reactor .*\) [0-9]*$", r"\1", "*"),
     (r"\(reactor .*\)", r"\1 x", "*"),
     (r"configuration.*", "configuration 0", "*"),
