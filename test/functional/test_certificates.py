@@ -116,7 +116,7 @@ def check_that_the_others_are_served(postern, pair, why):
     assert [each for each in postern.find_records(level="error") if why in each["msg"]
             and any(file in each["msg"] for file in files)]
     assert [each for each in postern.find_records(level="error")
-            if re.search(r':\d+: certificate "bad" is not used', each["msg"])]
+            if re.search(r':\d+: certificate "bad": is not used', each["msg"])]
     figures = control.metrics(postern)
     assert figures[f'postern_certificate_usable{{certificate="{pair["certificate"]}"}}'] == 0
     assert sum(value for name, value in figures.items()

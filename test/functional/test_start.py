@@ -220,7 +220,7 @@ def test_included_files_belong_to_what_is_served_and_reloaded(start, backend):
     assert wait.port_answers(("127.0.0.1", port))
     more.unlink()
     postern.reload()
-    assert not wait.port_answers(("127.0.0.1", port))
+    wait.until(lambda: not wait.port_answers(("127.0.0.1", port)), "the end of its listener")
 
 
 def test_time_may_have_a_unit(scratch, settings):
@@ -325,7 +325,7 @@ def test_file_that_cannot_be_read_is_named_with_its_place(scratch, settings, cer
         else:
             settings.setdefault(section, {}).update(keys)
     path, result = check(scratch, settings)
-    assert result.returncode == 1
+    assert result.returncode == (0 if name == 'certificate "b"' else 1)  # the others serve on
     assert re.search(where(path, key, name) + "/nowhere: .*No such file", result.stderr), \
         result.stderr
 
