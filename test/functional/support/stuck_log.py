@@ -209,23 +209,14 @@ class PipeOfAnother(Pipe):
             command=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"])
 
 
-class Terminal(StuckLog):
+class Terminal(Pipe):
     """Standard error is a terminal that has been halted, or whose other end is not read."""
 
     def __init__(self, scratch):
-        super().__init__(scratch)
+        StuckLog.__init__(self, scratch)
         self._reading, writing = pty.openpty()
         tty.setraw(writing)
         self.options = {"stderr": writing}
-
-    def started(self):
-        os.close(self.options["stderr"])
-
-    def _open(self, postern):
-        return os.dup(self._reading)
-
-    def close(self):
-        os.close(self._reading)
 
 
 class FullDisk(StuckLog):
