@@ -170,7 +170,7 @@ def test_sender_who_asks_for_what_was_offered_loses_no_mail_where_it_is_dispensa
         one.quit()
     assert [each for each in backend.session().commands if b"TO:" in each or b"FROM:" in each] == [
         b"MAIL FROM:<a@sender.example>", b"RCPT TO:<bob@example.org>",
-        b"rcpt TO:<eve@example.org>"]
+        b"RCPT TO:<eve@example.org>"]
 
 
 @pytest.mark.parametrize("parameter", ["BODY=8BITMIME", "SMTPUTF8"])

@@ -43,7 +43,7 @@ def test_the_state_is_shown_to_people(postern, ask):
     assert re.search(r"^sessions +1  relay 1$", out, re.MULTILINE)
     assert re.search(r"^limits shared  no$", out, re.MULTILINE)
     assert re.search(r"^submissions +127\.0\.0\.1:\d+ +implicit +submission$", out, re.MULTILINE)
-    assert re.search(r"good\.pem +\d{4}-\S+Z +\d+$", out, re.MULTILINE)
+    assert re.search(r"good\.pem +used +\d{4}-\S+Z +\d+$", out, re.MULTILINE)
 
 
 def test_sessions_are_a_table(postern, ask):
