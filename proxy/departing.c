@@ -14,11 +14,14 @@
 /* What another program has started, an opener with its last program perhaps. */
 #define HELPER        "helper"
 #define HELPER_END_MS 12000
+/* Enough to end the programs of an opener, of which nothing else would be the end. */
+#define HURRIED_END_MS 1000
 
 struct one {
     pid_t pid;
     pid_t owner; /* its reactor, if that lives; or 0 */
     const char *what;
+    bool may_be_opener; /* with programs to end */
     char user[LOGIN_NAME_MAX];
     uint64_t kill_ms; /* UINT64_MAX: it has been killed, or its reactor lives */
 };
@@ -54,16 +57,31 @@ static struct one *add(struct departing *departing)
     return &departing->list[departing->count++];
 }
 
-void departing_add(struct departing *departing, pid_t pid, const char *what, const char *user,
-                   uint64_t patience_ms)
+static void add_ended(struct departing *departing, const struct one *wanted, const char *user,
+                      uint64_t patience_ms)
 {
     struct one *one = add(departing);
     if (!one) {
-        privileges_signal(pid, user, SIGKILL);
+        privileges_signal(wanted->pid, user, SIGKILL);
         return;
     }
-    *one = (struct one){.pid = pid, .what = what, .kill_ms = clock_now_ms() + patience_ms};
+    *one = *wanted;
+    one->kill_ms = clock_now_ms() + patience_ms;
     snprintf(one->user, sizeof one->user, "%s", user);
+}
+
+void departing_add_worker(struct departing *departing, pid_t pid, const char *user,
+                          uint64_t patience_ms)
+{
+    struct one worker = {.pid = pid, .what = "auth worker"};
+    add_ended(departing, &worker, user, patience_ms);
+}
+
+void departing_add_opener(struct departing *departing, pid_t pid, const char *user,
+                          uint64_t patience_ms)
+{
+    struct one opener = {.pid = pid, .what = "opener", .may_be_opener = true};
+    add_ended(departing, &opener, user, patience_ms);
 }
 
 void departing_await(struct departing *departing, pid_t pid, pid_t owner, const char *user)
@@ -71,7 +89,11 @@ void departing_await(struct departing *departing, pid_t pid, pid_t owner, const 
     struct one *one = add(departing);
     if (!one)
         return; /* it ends with its reactor, unless it does not react */
-    *one = (struct one){.pid = pid, .owner = owner, .what = HELPER, .kill_ms = UINT64_MAX};
+    *one = (struct one){.pid = pid,
+                        .owner = owner,
+                        .what = HELPER,
+                        .may_be_opener = true,
+                        .kill_ms = UINT64_MAX};
     snprintf(one->user, sizeof one->user, "%s", user);
 }
 
@@ -101,10 +123,11 @@ bool departing_inherit(struct departing *departing, const char *words)
     if (sscanf(words, "%d %d %255s", &pid, &owner, user) != 3 || pid <= 1 || owner < 0)
         return false;
     const char *name = strcmp(user, "-") == 0 ? "" : user;
+    struct one ended = {.pid = pid, .what = HELPER, .may_be_opener = true};
     if (owner > 0)
         departing_await(departing, pid, owner, name);
     else
-        departing_add(departing, pid, HELPER, name, HELPER_END_MS);
+        add_ended(departing, &ended, name, HELPER_END_MS);
     return true;
 }
 
@@ -138,10 +161,24 @@ uint64_t departing_tend(struct departing *departing, uint64_t now_ms)
     return next_ms;
 }
 
-void departing_kill(struct departing *departing)
+/* Its reactor is killed as well. */
+static void hurry_one(struct one *one)
+{
+    uint64_t latest_ms = clock_now_ms() + HURRIED_END_MS;
+    bool was_killed = one->owner == 0 && one->kill_ms == UINT64_MAX;
+    privileges_signal(one->pid, one->user, SIGTERM);
+    one->owner = 0;
+    if (!was_killed && one->kill_ms > latest_ms)
+        one->kill_ms = latest_ms;
+}
+
+void departing_hurry(struct departing *departing)
 {
     for (size_t i = 0; i < departing->count; i++)
-        kill_one(&departing->list[i]);
+        if (departing->list[i].may_be_opener)
+            hurry_one(&departing->list[i]);
+        else
+            kill_one(&departing->list[i]);
 }
 
 size_t departing_count(const struct departing *departing)

@@ -21,10 +21,12 @@ MUST_USE struct departing *departing_new(void);
 /* Forgets all of them. NULL is allowed. */
 void departing_free(struct departing *departing);
 
-/* From clock_now_ms() + `patience_ms` on, `pid` is killed. `what` names it in the log and is
- * not copied; `user`: see privileges_signal(). Without memory it is killed at once. */
-void departing_add(struct departing *departing, pid_t pid, const char *what, const char *user,
-                   uint64_t patience_ms);
+/* From clock_now_ms() + `patience_ms` on, `pid` is killed. `user`: see privileges_signal().
+ * Without memory it is killed at once. */
+void departing_add_worker(struct departing *departing, pid_t pid, const char *user,
+                          uint64_t patience_ms);
+void departing_add_opener(struct departing *departing, pid_t pid, const char *user,
+                          uint64_t patience_ms);
 
 /* A helper of reactor `owner`, which another program has started: the deadline comes with the
  * end of that reactor. */
@@ -43,8 +45,9 @@ MUST_USE bool departing_ended(struct departing *departing, pid_t pid);
 /* Kills what is overdue; returns when to call next (UINT64_MAX: no need). */
 uint64_t departing_tend(struct departing *departing, uint64_t now_ms);
 
-/* Kills all of them now. */
-void departing_kill(struct departing *departing);
+/* Kills auth workers now. An opener has a second more, in which it ends its programs: nobody
+ * else would. */
+void departing_hurry(struct departing *departing);
 
 size_t departing_count(const struct departing *departing);
 

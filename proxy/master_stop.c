@@ -44,7 +44,7 @@ static void kill_all(struct master *master)
 static void kill_all_now(struct master *master)
 {
     kill_all(master);
-    departing_kill(master->environment.departing);
+    departing_hurry(master->environment.departing);
     master->give_up_ms = clock_now_ms() + GIVE_UP_AT_ONCE_MS;
 }
 

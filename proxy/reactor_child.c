@@ -67,7 +67,7 @@ static void end_workers(struct reactor_child *reactor, const struct config *conf
         if (pid <= 0)
             continue;
         privileges_signal(pid, config->auth.user, number);
-        departing_add(departing, pid, "auth worker", config->auth.user, WORKER_END_MS);
+        departing_add_worker(departing, pid, config->auth.user, WORKER_END_MS);
     }
 }
 
@@ -81,8 +81,7 @@ static void end_opener(struct reactor_child *reactor, const struct config *confi
         return;
     if (at_once)
         privileges_signal(pid, config->user, SIGTERM);
-    departing_add(departing, pid, "opener", config->user,
-                  at_once ? WORKER_END_MS : OPENER_END_MS);
+    departing_add_opener(departing, pid, config->user, at_once ? WORKER_END_MS : OPENER_END_MS);
 }
 
 void reactor_child_end_helpers(struct reactor_child *reactor, const struct config *config,

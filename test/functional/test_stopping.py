@@ -210,7 +210,7 @@ def test_frozen_opener_does_not_keep_postern_from_ending(start, scratch, times):
         wait.until(lambda: not processes.alive(reactor), "the end of the reactor")
         postern.signal(signal.SIGTERM)
     assert postern.wait(2 * wait.PATIENCE) == 0
-    assert not processes.alive(opener) and bool(is_killed(postern, opener)) == (times == 1)
+    assert not processes.alive(opener) and is_killed(postern, opener)
     with_path.close()
 
 
