@@ -273,12 +273,13 @@ static void run(struct opener *opener)
     event_base_dispatch(opener->base);
     if (!opener->orphaned)
         event_del(&opener->readable);
-    event_del(&opener->terminated);
 }
 
 static void end(struct opener *opener)
 {
     programs_free(opener->programs);
+    if (event_initialized(&opener->terminated))
+        event_del(&opener->terminated); /* not before: another SIGTERM would cut that short */
     if (opener->base)
         event_base_free(opener->base);
     opener_settings_free(&opener->settings);
