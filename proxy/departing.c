@@ -57,44 +57,48 @@ static struct one *add(struct departing *departing)
     return &departing->list[departing->count++];
 }
 
-static void add_ended(struct departing *departing, const struct one *wanted, const char *user,
-                      uint64_t patience_ms)
+/* False: no memory. */
+static bool put(struct departing *departing, const struct one *wanted, const char *user)
 {
     struct one *one = add(departing);
-    if (!one) {
-        privileges_signal(wanted->pid, user, SIGKILL);
-        return;
-    }
+    if (!one)
+        return false;
     *one = *wanted;
-    one->kill_ms = clock_now_ms() + patience_ms;
     snprintf(one->user, sizeof one->user, "%s", user);
+    return true;
+}
+
+static void put_ended(struct departing *departing, struct one ended, const char *user,
+                      uint64_t patience_ms)
+{
+    ended.kill_ms = clock_now_ms() + patience_ms;
+    if (!put(departing, &ended, user))
+        privileges_signal(ended.pid, user, SIGKILL);
 }
 
 void departing_add_worker(struct departing *departing, pid_t pid, const char *user,
                           uint64_t patience_ms)
 {
     struct one worker = {.pid = pid, .what = "auth worker"};
-    add_ended(departing, &worker, user, patience_ms);
+    put_ended(departing, worker, user, patience_ms);
 }
 
 void departing_add_opener(struct departing *departing, pid_t pid, const char *user,
                           uint64_t patience_ms)
 {
     struct one opener = {.pid = pid, .what = "opener", .may_be_opener = true};
-    add_ended(departing, &opener, user, patience_ms);
+    put_ended(departing, opener, user, patience_ms);
 }
 
 void departing_await(struct departing *departing, pid_t pid, pid_t owner, const char *user)
 {
-    struct one *one = add(departing);
-    if (!one)
-        return; /* it ends with its reactor, unless it does not react */
-    *one = (struct one){.pid = pid,
-                        .owner = owner,
-                        .what = HELPER,
-                        .may_be_opener = true,
-                        .kill_ms = UINT64_MAX};
-    snprintf(one->user, sizeof one->user, "%s", user);
+    struct one helper = {.pid = pid,
+                         .owner = owner,
+                         .what = HELPER,
+                         .may_be_opener = true,
+                         .kill_ms = UINT64_MAX};
+    /* Without memory it ends with its reactor, unless it does not react. */
+    (void)put(departing, &helper, user);
 }
 
 void departing_owner_ended(struct departing *departing, pid_t owner)
@@ -106,12 +110,16 @@ void departing_owner_ended(struct departing *departing, pid_t owner)
         }
 }
 
+void departing_describe_one(FILE *out, pid_t pid, pid_t owner, const char *user)
+{
+    fprintf(out, "helper %d %d %s\n", (int)pid, (int)owner, *user ? user : "-");
+}
+
 void departing_describe(const struct departing *departing, FILE *out)
 {
     for (size_t i = 0; i < departing->count; i++) {
         const struct one *one = &departing->list[i];
-        fprintf(out, "helper %d %d %s\n", (int)one->pid, (int)one->owner,
-                *one->user ? one->user : "-");
+        departing_describe_one(out, one->pid, one->owner, one->user);
     }
 }
 
@@ -127,7 +135,7 @@ bool departing_inherit(struct departing *departing, const char *words)
     if (owner > 0)
         departing_await(departing, pid, owner, name);
     else
-        add_ended(departing, &ended, name, HELPER_END_MS);
+        put_ended(departing, ended, name, HELPER_END_MS);
     return true;
 }
 

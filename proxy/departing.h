@@ -36,6 +36,7 @@ void departing_owner_ended(struct departing *departing, pid_t owner);
 /* For the next program: "helper 81 80 nobody", a line each; process, reactor (0: it has ended)
  * and user ("-": none). The other way round: takes what follows "helper ". False: it is none.
  */
+void departing_describe_one(FILE *out, pid_t pid, pid_t owner, const char *user);
 void departing_describe(const struct departing *departing, FILE *out);
 MUST_USE bool departing_inherit(struct departing *departing, const char *words);
 

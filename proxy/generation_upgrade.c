@@ -33,13 +33,12 @@ void generation_describe_helpers(const struct generation *generation, FILE *out)
     for (unsigned i = 0; i < generation->reactor_count; i++) {
         const struct reactor_child *reactor = &generation->reactors[i];
         if (reactor->opener.pid > 0)
-            fprintf(out, "helper %d %d %s\n", (int)reactor->opener.pid,
-                    (int)reactor->process.pid, config->user);
+            departing_describe_one(out, reactor->opener.pid, reactor->process.pid,
+                                   config->user);
         for (unsigned j = 0; j < config->auth.workers; j++)
             if (reactor->workers[j].pid > 0)
-                fprintf(out, "helper %d %d %s\n", (int)reactor->workers[j].pid,
-                        (int)reactor->process.pid,
-                        *config->auth.user ? config->auth.user : "-");
+                departing_describe_one(out, reactor->workers[j].pid, reactor->process.pid,
+                                       config->auth.user);
     }
 }
 
