@@ -27,7 +27,7 @@ void relay_refuse(struct relay *relay, enum reply reply)
 void relay_forward(struct relay *relay, const char *line, size_t length, uint8_t expectation)
 {
     relay_queue_push(relay, expectation);
-    relay->reads_chunks = false;
+    relay->reads_chunks &= expectation == EXPECT_CHUNK || expectation == EXPECT_LAST_CHUNK;
     stream_write(relay->backend, line, length);
     stream_write(relay->backend, "\r\n", 2);
 }

@@ -162,11 +162,10 @@ static void send_chunk(struct relay *relay, const char *trace, size_t traced)
 {
     bool last = relay->is_last_chunk;
     bool has_bytes = relay->chunk_left_bytes > 0;
-    bool reads_chunks = relay->reads_chunks || has_bytes;
     uint64_t size = relay->chunk_left_bytes - relay->chunk_ahead_bytes;
     send_bdat(relay, size + traced, last, trace, traced,
               last ? EXPECT_LAST_CHUNK : EXPECT_CHUNK);
-    relay->reads_chunks = reads_chunks;
+    relay->reads_chunks |= has_bytes;
     relay->in_chunks |= has_bytes;
     relay->mode = has_bytes ? RELAY_CHUNK : RELAY_COMMANDS;
     relay->message_unanswered = !has_bytes;
