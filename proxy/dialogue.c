@@ -48,15 +48,15 @@ static bool hear_name(struct session *session, const struct smtp_command *comman
     const char *name = command->arguments;
     size_t length = command->arguments_length;
     char safe[SMTP_HELO_NAME_SIZE];
-    bool is_name = smtp_helo_name_valid(name, length);
-    if (!smtp_helo_name_make_safe(name, length, safe) ||
-        (!is_name && session->service->config->helo == CONFIG_HELO_STRICT)) {
+    bool is_strict = session->service->config->helo == CONFIG_HELO_STRICT;
+    if (!smtp_helo_name_take(name, length, is_strict, safe)) {
         dialogue_refuse(session, REPLY_HELO_NAME);
         return false;
     }
     forget_name(session);
     session->helo = slab_text(safe, length);
-    session->helo_said = is_name ? NULL : slab_text(name, length);
+    if (memcmp(safe, name, length) != 0)
+        session->helo_said = slab_text(name, length);
     session->esmtp = command->verb == SMTP_VERB_EHLO;
     return true;
 }

@@ -40,8 +40,7 @@ static void forward_hello(struct relay *relay, const struct smtp_command *comman
     char safe[SMTP_HELO_NAME_SIZE];
     bool is_strict = relay->service->config->helo == CONFIG_HELO_STRICT;
     (void)length;
-    if (!smtp_helo_name_make_safe(command->arguments, command->arguments_length, safe) ||
-        (is_strict && !smtp_helo_name_valid(command->arguments, command->arguments_length))) {
+    if (!smtp_helo_name_take(command->arguments, command->arguments_length, is_strict, safe)) {
         relay_refuse(relay, REPLY_HELO_NAME);
         return;
     }

@@ -115,6 +115,13 @@ bool smtp_helo_name_make_safe(const char *name, size_t length,
     return true;
 }
 
+bool smtp_helo_name_take(const char *name, size_t length, bool is_strict,
+                         char out[static SMTP_HELO_NAME_SIZE])
+{
+    return smtp_helo_name_make_safe(name, length, out) &&
+           (!is_strict || smtp_helo_name_valid(name, length));
+}
+
 /* The decimal number that `text` begins with, and its digits; 0 digits: there is no such
  * number. */
 static size_t read_size(const char *text, size_t length, uint64_t *size)

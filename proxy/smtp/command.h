@@ -78,12 +78,18 @@ bool smtp_helo_name_valid(const char *name, size_t length);
 #define SMTP_HELO_NAME_SIZE (SMTP_DOMAIN_LIMIT + 1)
 
 /*
- * Writes the valid name of the same length that stands for what followed EHLO or HELO: each
+ * Writes a valid name of the same length in place of what followed EHLO or HELO: each
  * byte that may not stand in one (computers are called "büro" and "my pc") becomes '?'. Returns
  * false if there is none: empty, or longer than SMTP_DOMAIN_LIMIT.
  */
 __attribute__((warn_unused_result)) bool
 smtp_helo_name_make_safe(const char *name, size_t length, char out[static SMTP_HELO_NAME_SIZE]);
+
+/* The same where names are taken as they come; `is_strict`: false for all but valid ones, too.
+ */
+__attribute__((warn_unused_result)) bool
+smtp_helo_name_take(const char *name, size_t length, bool is_strict,
+                    char out[static SMTP_HELO_NAME_SIZE]);
 
 /* The length of the keyword that a parameter of MAIL or RCPT begins with (RFC 5321 section
  * 4.1.2, esmtp-keyword); 0: there is none. */
