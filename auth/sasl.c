@@ -68,9 +68,6 @@ static enum sasl_status malformed(struct sasl *sasl, const char *fault)
     return SASL_MALFORMED;
 }
 
-#define TEXT_OF_NUMBER(number) #number
-#define TEXT_OF(macro)         TEXT_OF_NUMBER(macro)
-
 static enum sasl_status set_user(struct sasl *sasl, const char *name, size_t length)
 {
     if (length == 0)

@@ -321,7 +321,7 @@ void login_continue(struct session *session, const char *line, size_t length)
 
 void login_line_too_long(struct session *session)
 {
-    session->dialogue->sasl.fault = "line over 12288 bytes";
+    session->dialogue->sasl.fault = "line over " TEXT_OF(SMTP_AUTH_LINE_LIMIT) " bytes";
     log_malformed(session);
     sasl_wipe(&session->dialogue->sasl);
     session->phase = SESSION_COMMANDS;

@@ -18,8 +18,6 @@
 #define HOUR_MS UINT64_C(3600000)
 /* Users that are told of for one address: those who were there last. */
 #define TRUSTED_LIMIT 50
-#define TEXT(number)  TEXT_OF(number)
-#define TEXT_OF(what) #what
 
 /* Key; what one event takes to be forgotten, and the longest that all may take: ms. */
 static const char add_script[] =
@@ -38,7 +36,7 @@ static const char trust_script[] =
     NOW "if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then redis.call('DEL', KEYS[1]) end\n"
         "redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])\n"
         "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)\n"
-        "redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - " TEXT(
+        "redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - " TEXT_OF(
             TRUSTED_LIMIT) ")\n"
                            "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
                            "return 1";
@@ -47,7 +45,7 @@ static const char trust_script[] =
 static const char trusted_script[] =
     NOW "if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return {} end\n"
         "local found = redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', now, 'WITHSCORES',\n"
-        "                         'LIMIT', 0, " TEXT(
+        "                         'LIMIT', 0, " TEXT_OF(
             TRUSTED_LIMIT) ")\n"
                            "for i = 2, #found, 2 do found[i] = found[i] - now end\n"
                            "return found";

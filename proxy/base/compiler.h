@@ -8,6 +8,10 @@
 /* Argument f is a printf format for the arguments from a on. */
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
+/* The value of a macro as a string literal. */
+#define TEXT_OF(macro)         TEXT_OF_NUMBER(macro)
+#define TEXT_OF_NUMBER(number) #number
+
 /* 1: a sanitizer watches each piece of memory, and none is to be kept back from it. */
 #if defined(__SANITIZE_ADDRESS__)
 #define MEMORY_IS_WATCHED 1
