@@ -161,21 +161,21 @@ static bool lacked_memory(const struct session *session)
            strstr(session->cause, "malloc failure");
 }
 
-static enum log_level level_of_end(const struct session *session)
+static enum log_level level_of_end(const struct session *session, bool lacked)
 {
-    if (lacked_memory(session))
+    if (lacked)
         return LOG_LEVEL_WARNING;
     return session->is_check && !session->relay ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 }
 
-static void log_end_of(const struct session *session)
+static void log_end_of(const struct session *session, bool lacked)
 {
     struct log_record record;
     struct relay_counts counts = {0};
     if (session->relay)
         counts = *relay_counts(session->relay);
 
-    log_begin(&record, level_of_end(session), "session ended");
+    log_begin(&record, level_of_end(session, lacked), "session ended");
     session_log_client(session, &record);
     log_text(&record, "tls", stream_tls_version(session->client));
     log_text(&record, "cipher", stream_tls_cipher(session->client));
@@ -210,8 +210,9 @@ static void log_end_of(const struct session *session)
 static void session_free(struct session *session)
 {
     bool at_once = session->relay && relay_end(session->relay)->quit;
-    log_end_of(session);
-    statistics_add(&statistics->limits[STATISTICS_LIMIT_MEMORY], lacked_memory(session));
+    bool lacked = lacked_memory(session);
+    log_end_of(session, lacked);
+    statistics_add(&statistics->limits[STATISTICS_LIMIT_MEMORY], lacked);
     statistics_add(&statistics->kernel_sessions, stream_tls_in_kernel(session->client));
     statistics_subtract(&statistics->sessions[session->counted_phase], 1);
     connections_remove(session->service->connections, &session->connection);
