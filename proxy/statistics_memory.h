@@ -50,7 +50,7 @@ void statistics_turn(uint32_t place);
 uint64_t statistics_turns(uint32_t place);
 
 /*
- * Processes that are executed anew map nothing but pages of their own, for what they count: log
+ * Processes that are executed map nothing but pages of their own, for what they count: log
  * records that are lost. The descriptor is passed between fork() and execv(), with a fixed
  * number, and closed by the program when it has mapped them. Without it, nobody sees what that
  * process counts.

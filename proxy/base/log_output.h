@@ -13,7 +13,7 @@
 
 /*
  * Makes sure that writing to standard error does not wait. The flag for that is shared with all
- * who have the same pipe or terminal from the same open(), so that it is opened anew (which
+ * who have the same pipe or terminal from the same open(), so that it is opened again (which
  * needs /proc), for this process and its children. Where that is not allowed, the shared flag
  * is set, until log_output_give_back().
  */

@@ -1,6 +1,6 @@
 /*
  * One socket for the whole process. A datagram names /dev/log each time, so that another server
- * there gets the next one; a stream is connected anew when it has ended.
+ * there gets the next one; a stream is connected again when it has ended.
  */
 #include "proxy/base/log_syslog.h"
 

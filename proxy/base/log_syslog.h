@@ -21,7 +21,7 @@
 MUST_USE bool log_syslog_send(int priority, const char *name, bool with_pid, const char *text,
                               size_t length);
 
-/* Closes the descriptor, which the next message opens anew. */
+/* Closes the descriptor, which the next message opens again. */
 void log_syslog_close(void);
 
 #endif

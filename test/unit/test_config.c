@@ -174,7 +174,7 @@ static void test_list_that_is_emptied_is_empty(void **state)
     config_free(config);
 }
 
-/* As long as a path to a socket may be, with ".new" behind it. */
+/* As long as a path to a socket may be, with ".new" after it. */
 static void test_longest_path_of_a_socket_is_taken(void **state)
 {
     char text[512], name[102], errors[8192];

@@ -201,7 +201,7 @@ class PipeWithoutReader(Pipe):
 
 
 class PipeOfAnother(Pipe):
-    """One that the server may not open anew: it belongs to root, and the server does not."""
+    """One that the server may not open again: it belongs to root, and the server does not."""
 
     def __init__(self, scratch):
         super().__init__(scratch)
