@@ -3,7 +3,7 @@
  * fixed numbers, then strings that carry their lengths. Integers are
  * little-endian and written byte by byte, so no struct is ever sent.
  *
- *   "PA" version type id(8)   user password client_host                  request, return
+ *   "PA" version type id(8)   user password client_host                  request
  *   "PA" version type id(8)   result(1) last(1) delay(4) login reason    verdict
  *
  * Writers and readers walk one table of strings, so that what one refuses the
@@ -15,11 +15,11 @@
 
 #define MAGIC_0     'P'
 #define MAGIC_1     'A'
-#define VERSION     2
+#define VERSION     3
 #define HEADER_SIZE 12
 #define LENGTH_SIZE 2
 
-enum message_type { TYPE_REQUEST = 1, TYPE_VERDICT = 2, TYPE_RETURN = 3 };
+enum message_type { TYPE_REQUEST = 1, TYPE_VERDICT = 2 };
 
 struct text_field {
     size_t offset, limit;
@@ -104,28 +104,16 @@ static char *put_texts(char *at, const struct text_field *fields, size_t count,
     return at;
 }
 
-static size_t write_credentials(const struct auth_message_request *request,
-                                enum message_type type, char out[static AUTH_MESSAGE_LIMIT])
+size_t auth_message_write_request(const struct auth_message_request *request,
+                                  char out[static AUTH_MESSAGE_LIMIT])
 {
-    char *at = put_header(out, type, request->id);
+    char *at = put_header(out, TYPE_REQUEST, request->id);
     at = put_texts(at, request_texts, COUNT(request_texts), request);
     if (!at) {
         explicit_bzero(out, AUTH_MESSAGE_LIMIT);
         return 0;
     }
     return (size_t)(at - out);
-}
-
-size_t auth_message_write_request(const struct auth_message_request *request,
-                                  char out[static AUTH_MESSAGE_LIMIT])
-{
-    return write_credentials(request, TYPE_REQUEST, out);
-}
-
-size_t auth_message_write_return(const struct auth_message_request *request,
-                                 char out[static AUTH_MESSAGE_LIMIT])
-{
-    return write_credentials(request, TYPE_RETURN, out);
 }
 
 size_t auth_message_write_verdict(const struct auth_message_verdict *verdict,
@@ -185,29 +173,17 @@ static bool take_texts(struct cursor *in, const struct text_field *fields, size_
     return in->left == 0;
 }
 
-static bool read_credentials(const char *bytes, size_t length, enum message_type type,
-                             struct auth_message_request *out)
+bool auth_message_read_request(const char *bytes, size_t length,
+                               struct auth_message_request *out)
 {
     struct cursor in = {bytes, length};
 
     memset(out, 0, sizeof *out);
-    if (take_header(&in, type, &out->id) &&
+    if (take_header(&in, TYPE_REQUEST, &out->id) &&
         take_texts(&in, request_texts, COUNT(request_texts), out))
         return true;
     explicit_bzero(out, sizeof *out);
     return false;
-}
-
-bool auth_message_read_request(const char *bytes, size_t length,
-                               struct auth_message_request *out)
-{
-    return read_credentials(bytes, length, TYPE_REQUEST, out);
-}
-
-bool auth_message_read_return(const char *bytes, size_t length,
-                              struct auth_message_request *out)
-{
-    return read_credentials(bytes, length, TYPE_RETURN, out);
 }
 
 static bool take_verdict(struct cursor *in, struct auth_message_verdict *out)

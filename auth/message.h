@@ -1,7 +1,6 @@
 /*
  * What the reactor and an auth worker say to each other, as datagrams on a
- * SOCK_SEQPACKET pair: one request, one verdict, or the request again from a worker that cannot
- * decide anything any more. Pure encoders and decoders;
+ * SOCK_SEQPACKET pair: one request, one verdict. Pure encoders and decoders;
  * both sides treat the other as hostile, so every length is checked and a
  * string that holds a NUL or a control character is refused.
  */
@@ -39,7 +38,9 @@ enum auth_result {
 struct auth_message_verdict {
     uint64_t id;
     enum auth_result result;
-    bool is_last;                     /* the worker is spoiled, and asks for no more requests */
+    /* The worker is spoiled and takes no more requests. With AUTH_UNAVAILABLE it could not
+     * decide this one either: another worker may. */
+    bool is_last;
     uint32_t delay_ms;                /* what the modules asked for with pam_fail_delay() */
     char login[AUTH_LOGIN_LIMIT + 1]; /* when accepted: who PAM says it is; otherwise empty */
     /* "pam_authenticate: Authentication failure"; for the log only */
@@ -55,16 +56,12 @@ struct auth_message_verdict {
  */
 size_t auth_message_write_request(const struct auth_message_request *request,
                                   char out[static AUTH_MESSAGE_LIMIT]);
-size_t auth_message_write_return(const struct auth_message_request *request,
-                                 char out[static AUTH_MESSAGE_LIMIT]);
 size_t auth_message_write_verdict(const struct auth_message_verdict *verdict,
                                   char out[static AUTH_MESSAGE_LIMIT]);
 
 /* All return false, with *out zeroed, for anything that the writers above do not write. */
 MUST_USE bool auth_message_read_request(const char *bytes, size_t length,
                                         struct auth_message_request *out);
-MUST_USE bool auth_message_read_return(const char *bytes, size_t length,
-                                       struct auth_message_request *out);
 MUST_USE bool auth_message_read_verdict(const char *bytes, size_t length,
                                         struct auth_message_verdict *out);
 

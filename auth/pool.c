@@ -48,21 +48,42 @@ static void slot_report(const struct slot *slot, enum auth_pool_loss loss, const
     options->fault(options->fault_context, (unsigned)(slot - slot->pool->slots), loss, reason);
 }
 
-/* Ends the slot's request and asks the owner for another worker. */
+/* The latest logins count most. */
+static void note_time(struct auth_pool *pool, uint64_t taken_ms)
+{
+    pool->usual_ms = (7 * pool->usual_ms + taken_ms) / 8;
+}
+
+/* Asks the owner for another worker, which gets the slot's request. */
 static void slot_fault(struct slot *slot, const char *reason)
 {
     struct auth_request *request = slot_release(slot);
 
     slot_close(slot);
     if (request)
-        request_give_up(request, reason);
+        request_ask_again(request, reason);
     slot_report(slot, AUTH_WORKER_LOST, reason);
 }
 
-/* The latest logins count most. */
-static void note_time(struct auth_pool *pool, uint64_t taken_ms)
+/* The client's time is over as well: nobody else is asked. */
+static void slot_is_late(struct slot *slot)
 {
-    pool->usual_ms = (7 * pool->usual_ms + taken_ms) / 8;
+    struct auth_request *request = slot_release(slot);
+
+    note_time(slot->pool, clock_now_ms() - request->asked_ms);
+    slot_close(slot);
+    request_give_up(request, "no verdict in time");
+    slot_report(slot, AUTH_WORKER_LOST, "no verdict in time");
+}
+
+/* Called when the worker says that it could not decide and takes no more requests. */
+static void slot_is_spoiled(struct slot *slot)
+{
+    struct auth_request *request = slot_release(slot);
+
+    slot_close(slot);
+    request_ask_again(request, "a PAM module has spoiled the auth worker");
+    slot_report(slot, AUTH_WORKER_SPOILED, "a PAM module has spoiled it");
 }
 
 static void slot_take_verdict(struct slot *slot, const struct auth_message_verdict *verdict)
@@ -84,43 +105,18 @@ static void slot_take_verdict(struct slot *slot, const struct auth_message_verdi
     }
 }
 
-static void slot_take_return(struct slot *slot, struct auth_message_request *returned)
-{
-    struct auth_request *request = slot_release(slot);
-
-    slot_close(slot);
-    request_ask_again(request, returned);
-    slot_report(slot, AUTH_WORKER_SPOILED, "a PAM module has spoiled it");
-}
-
-/* False: it is no request that is given back, and nothing has happened. */
-static bool slot_take_as_return(struct slot *slot, const char *bytes, size_t length)
-{
-    struct auth_message_request returned;
-    bool is_return = auth_message_read_return(bytes, length, &returned);
-
-    if (is_return && returned.id == slot->request->id &&
-        strcmp(returned.user, slot->request->user) == 0)
-        slot_take_return(slot, &returned);
-    else if (is_return)
-        slot_fault(slot, "another request given back");
-    explicit_bzero(&returned, sizeof returned);
-    return is_return;
-}
-
 static void slot_take_answer(struct slot *slot, const char *bytes, size_t length)
 {
     struct auth_message_verdict verdict;
-    bool is_whole = length <= AUTH_MESSAGE_LIMIT;
 
     if (!slot->request)
         slot_fault(slot, "it spoke without being asked");
-    else if (is_whole && slot_take_as_return(slot, bytes, length))
-        return;
-    else if (!is_whole || !auth_message_read_verdict(bytes, length, &verdict))
+    else if (length > AUTH_MESSAGE_LIMIT || !auth_message_read_verdict(bytes, length, &verdict))
         slot_fault(slot, "malformed verdict");
     else if (verdict.id != slot->request->id)
         slot_fault(slot, "verdict on another request");
+    else if (verdict.is_last && verdict.result == AUTH_UNAVAILABLE)
+        slot_is_spoiled(slot);
     else
         slot_take_verdict(slot, &verdict);
 }
@@ -135,7 +131,6 @@ static void slot_read(struct slot *slot)
         slot_take_answer(slot, bytes, (size_t)length);
     else if (length == 0 || (errno != EAGAIN && errno != EINTR))
         slot_fault(slot, "the worker has gone");
-    explicit_bzero(bytes, sizeof bytes);
 }
 
 /* The worker has spoken or gone, or (a timeout is set while it is busy) it is past its time. */
@@ -148,8 +143,7 @@ static void on_slot(evutil_socket_t socket, short what, void *context)
         slot_read(slot);
         return;
     }
-    note_time(slot->pool, clock_now_ms() - slot->request->asked_ms);
-    slot_fault(slot, "no verdict in time");
+    slot_is_late(slot);
 }
 
 void auth_pool_worker_ended(struct auth_pool *pool, unsigned number)
@@ -168,8 +162,8 @@ void auth_pool_keep_workers(struct auth_pool *pool)
     pool->options.logins_per_worker = 0;
 }
 
-/* What counts for the share of an address: what a worker has or has given back, and what is
- * held after that. */
+/* What counts for the share of an address: requests that a worker has, or had and did not
+ * decide, and what is held after that. */
 static unsigned share_taken(const struct auth_pool *pool, const struct address_key *client)
 {
     const struct auth_request *request;
@@ -197,7 +191,7 @@ static bool is_too_late(const struct auth_request *request, uint64_t now_ms)
     return left_ms == 0 || (left_ms < pool->usual_ms && left_ms < pool->options.timeout_ms / 2);
 }
 
-/* A request that was given back keeps its address's place, and waits for a new worker. */
+/* A request that is asked again keeps its address's place, and waits for a new worker. */
 static bool may_have(const struct slot *slot, const struct auth_request *request)
 {
     if (request->is_again)
@@ -326,7 +320,7 @@ void auth_pool_attach(struct auth_pool *pool, unsigned number, int socket)
     }
     pool_wake_dispatch(pool);
     if (request)
-        request_give_up(request, "its worker was replaced");
+        request_ask_again(request, "its worker was replaced");
 }
 
 const struct auth_schedule *auth_pool_schedule(const struct auth_pool *pool)

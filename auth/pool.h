@@ -15,17 +15,17 @@
  *
  * Idle workers take turns, so one that fails at once gets its share of the
  * logins and no more. A worker that is past its time, dies or talks nonsense
- * loses its slot: its request gets AUTH_UNAVAILABLE and the owner is asked,
- * through auth_pool_fault, for a new one. So does a worker that has decided its
- * number of logins, and one that a PAM module has spoiled. If that one gives
- * its request back, the request goes to a worker that has decided nothing yet,
- * once. The worker's time ends with
+ * loses its slot, and the owner is asked, through auth_pool_fault, for a new
+ * one. So does a worker that has decided its number of logins, and one that a
+ * PAM module has spoiled. A request that such a worker did not decide goes to a
+ * worker that has decided nothing yet, once; after that it gets
+ * AUTH_UNAVAILABLE. The worker's time ends with
  * the client's, which begins when the client asks. A request whose client has
  * less time left than PAM usually takes gets no worker: a long queue makes
  * clients give up, but kills no workers.
  *
- * One thread, on the reactor's event base. Passwords are overwritten as soon
- * as they are sent, or the request ends in any other way.
+ * One thread, on the reactor's event base. A password is overwritten as soon
+ * as its request is decided or its client has gone.
  */
 #ifndef POSTERN_AUTH_POOL_H
 #define POSTERN_AUTH_POOL_H
@@ -99,7 +99,8 @@ void auth_pool_free(struct auth_pool *pool);
 
 /*
  * Gives a slot its worker's socket, which is the pool's from now on (non-blocking is set here).
- * A worker that still held the slot is forgotten without auth_pool_fault, and its request ends.
+ * A worker that still held the slot is forgotten without auth_pool_fault; its request is asked
+ * again, as above.
  */
 void auth_pool_attach(struct auth_pool *pool, unsigned slot, int socket);
 

@@ -24,7 +24,7 @@ struct auth_request {
     bool is_open;            /* undecided, with a deadline */
     bool is_waiting;         /* for a worker */
     bool is_with_worker;     /* perhaps longer than the client waits */
-    bool is_again;           /* a spoiled worker gave it back: only a new one may have it */
+    bool is_again;           /* its worker could not decide it: only a new one may have it */
     bool is_decided;         /* by PAM, by a limit or by a deadline */
     bool is_held;            /* decided, and not settled yet */
     auth_callback *callback; /* NULL: the client has gone */
@@ -41,7 +41,7 @@ struct auth_request {
     struct event timer;                  /* while it is held */
     struct auth_message_verdict verdict; /* once it is decided */
     size_t length;
-    char datagram[AUTH_MESSAGE_LIMIT]; /* overwritten as soon as it is sent or not needed */
+    char datagram[AUTH_MESSAGE_LIMIT]; /* overwritten as soon as it is decided or cancelled */
 };
 
 TAILQ_HEAD(request_list, auth_request);
@@ -51,7 +51,7 @@ struct auth_pool {
     struct auth_pool_options options;
     struct auth_schedule schedule;
     struct request_list open;    /* also the order of deadlines: all have the same time */
-    struct request_list waiting; /* those that were given back come first */
+    struct request_list waiting; /* those that are asked again come first */
     struct request_list held;
     unsigned waiting_count;
     uint64_t usual_ms;  /* what PAM has taken for a login of late; an average */
@@ -79,14 +79,14 @@ void request_on_deadline(evutil_socket_t fd, short what, void *pool);
 MUST_USE bool request_may_begin(struct auth_request *request, uint64_t now_ms);
 /* Until its client is told to come back; 0: its time is over. */
 uint64_t request_left_ms(const struct auth_request *request, uint64_t now_ms);
-/* A worker has it now, and its datagram is sent. */
+/* A worker has it now. Its datagram is kept, as that worker may be lost. */
 void request_begin(struct auth_request *request, uint64_t now_ms);
-/* PAM has answered, or its worker has gone, which no longer has the request. Calls back now or
- * when the verdict is settled, unless the request was decided before. It may be gone. */
+/* PAM has answered, and the worker no longer has the request. Calls back now or when the
+ * verdict is settled, unless the request was decided before. It may be gone. */
 void request_decide(struct auth_request *request, const struct auth_message_verdict *verdict);
-/* Its worker, which no longer has it, could not decide and has given it back. Makes it wait for
- * a new worker, or gives it up if that has happened before or its client has gone. */
-void request_ask_again(struct auth_request *request, struct auth_message_request *returned);
+/* Its worker, which no longer has it, is lost or could not decide. Makes it wait for a new
+ * worker, or gives it up for this reason if that has happened before or its client has gone. */
+void request_ask_again(struct auth_request *request, const char *reason);
 /* Decides it as AUTH_UNAVAILABLE with this reason. */
 void request_give_up(struct auth_request *request, const char *reason);
 /* Ends it without a callback, wherever it is. */

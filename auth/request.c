@@ -4,7 +4,7 @@
  * pool.h, and by pool.c for what workers say. Never calls back from a submit.
  *
  *   open, waiting ──> open, with a worker ──> decided ──> held ──> settled
- *       │      ^──── given back, once ─┘           ^
+ *       │      ^──── asked again, once┘           ^
  *       └──────────── put off, late ───────────────┘
  */
 #include <stdio.h>
@@ -175,16 +175,11 @@ void request_give_up(struct auth_request *request, const char *reason)
 }
 
 /* Still open, as its client's time goes on. */
-void request_ask_again(struct auth_request *request, struct auth_message_request *returned)
+void request_ask_again(struct auth_request *request, const char *reason)
 {
     struct auth_pool *pool = request->pool;
-    address_host(&request->client, returned->client_host);
-    if (!request->is_decided && !request->is_again && request->callback)
-        request->length = auth_message_write_request(returned, request->datagram);
-    else
-        request->length = 0;
-    if (request->length == 0) {
-        request_give_up(request, "a PAM module has spoiled the auth worker");
+    if (request->is_decided || request->is_again || !request->callback) {
+        request_give_up(request, reason);
         return;
     }
     request->is_again = request->is_waiting = true;
@@ -213,7 +208,6 @@ uint64_t request_left_ms(const struct auth_request *request, uint64_t now_ms)
 
 void request_begin(struct auth_request *request, uint64_t now_ms)
 {
-    explicit_bzero(request->datagram, sizeof request->datagram);
     leave_waiting(request);
     request->is_with_worker = true;
     request->asked_ms = now_ms;
@@ -318,8 +312,9 @@ void auth_request_cancel(struct auth_request *request)
 {
     request->callback = NULL;
     leave_open(request);
+    explicit_bzero(request->datagram, sizeof request->datagram);
     if (request->asked_ms == 0)
         request_drop(request);
     else if (request->is_waiting)
-        request_give_up(request, "a PAM module has spoiled the auth worker");
+        request_give_up(request, "the client has gone");
 }

@@ -137,19 +137,14 @@ static enum served answer(int socket, const struct auth_worker_options *options,
                           char bytes[static AUTH_MESSAGE_LIMIT])
 {
     struct auth_message_verdict verdict;
-    size_t length;
 
     if (!health_restore()) {
         log_error("auth worker: cannot restore its signals: %s", strerror(errno));
         return SERVED_BADLY;
     }
     verdict.is_last = is_spoiled(pam_login(options, request, &verdict));
-    if (verdict.is_last && verdict.result == AUTH_UNAVAILABLE)
-        length = auth_message_write_return(request, bytes);
-    else
-        length = auth_message_write_verdict(&verdict, bytes);
     explicit_bzero(request, sizeof *request);
-    return send_answer(socket, bytes, length);
+    return send_answer(socket, bytes, auth_message_write_verdict(&verdict, bytes));
 }
 
 static enum served serve(int socket, const struct auth_worker_options *options)

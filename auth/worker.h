@@ -7,8 +7,8 @@
  * failed login: the delay that modules wish for travels back in the verdict.
  * It ends when the other side of its socket is closed.
  *
- * A worker that a PAM module has spoiled (health.h) says so with its verdict, or, if it has
- * none, gives the request back for another worker. Then it gets no more of them.
+ * A worker that a PAM module has spoiled (health.h) says so with its verdict, and gets no more
+ * requests.
  */
 #ifndef POSTERN_AUTH_WORKER_H
 #define POSTERN_AUTH_WORKER_H

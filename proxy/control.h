@@ -15,7 +15,7 @@
 /* A new number for each change of the shape, or of what a number means: a master that has
  * become another binary still speaks with the former one's reactors, and gives them auth
  * workers and openers of its own. So auth/message.h and opener_message.h count, too. */
-#define CONTROL_VERSION 2u
+#define CONTROL_VERSION 3u
 
 enum control_type {
     /* master to reactor */

@@ -47,16 +47,31 @@ def test_death_of_an_idle_auth_worker_is_survived_and_told(postern, number):
     postern.log_in().quit()
 
 
-def test_death_of_a_busy_auth_worker_is_an_outage_for_its_client(start, backend, pam):
+@pytest.mark.parametrize("password, code", [("builder", 235), ("wrong", 535)])
+def test_login_whose_auth_worker_dies_is_decided_by_the_next_one(start, backend, pam, password, code):
     postern = start(backend, auth={"pam_service": "gated", "workers": 1})
     worker = postern.sole("auth worker")
     with postern.connect() as one:
         one.ehlo()
-        one.send("AUTH PLAIN " + plain_response("bob", "builder") + "\r\n")
+        one.send("AUTH PLAIN " + plain_response("bob", password) + "\r\n")
         wait.until(lambda: pam.stuck_count() == 1, "bob in the module")
         os.kill(worker, signal.SIGKILL)
+        wait.until(lambda: pam.stuck_count() == 2, "bob in the module of the next worker")
+        pam.release()
+        one.reply(code)
+
+
+def test_login_that_kills_its_auth_workers_kills_two(start, backend, pam):
+    postern = start(backend, auth={"pam_service": "gated", "workers": 1})
+    with postern.connect() as one:
+        one.ehlo()
+        one.send("AUTH PLAIN " + plain_response("bob", "builder") + "\r\n")
+        for count in (1, 2):
+            wait.until(lambda count=count: pam.stuck_count() == count, "bob in the module")
+            os.kill(postern.sole("auth worker"), signal.SIGKILL)
         one.reply(454)
         one.login("alice", "wonderland")
+    assert pam.stuck_count() == 2
 
 
 def test_one_reactor_of_several_may_die(start, backend):

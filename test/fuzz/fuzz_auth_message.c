@@ -36,19 +36,6 @@ static bool check_request(const char *bytes, size_t length)
     return true;
 }
 
-static bool check_return(const char *bytes, size_t length)
-{
-    struct auth_message_request request;
-    char again[AUTH_MESSAGE_LIMIT];
-    if (!auth_message_read_return(bytes, length, &request)) {
-        require_zero(&request, sizeof request);
-        return false;
-    }
-    require(auth_message_write_return(&request, again) == length);
-    require(memcmp(again, bytes, length) == 0);
-    return true;
-}
-
 static bool check_verdict(const char *bytes, size_t length)
 {
     struct auth_message_verdict verdict;
@@ -98,8 +85,6 @@ static void check_writers(const uint8_t *data, size_t size)
 
     size_t length = auth_message_write_request(&request, bytes);
     require(length == 0 || check_request(bytes, length));
-    require((auth_message_write_return(&request, bytes) > 0) == (length > 0));
-    require(length == 0 || check_return(bytes, length));
     length = auth_message_write_verdict(&verdict, bytes);
     require(length == 0 || check_verdict(bytes, length));
 }

@@ -55,22 +55,6 @@ static void test_request_arrives_as_it_was(void **state)
     assert_memory_equal(&got, &request, sizeof got);
 }
 
-static void test_request_that_is_given_back_is_whole_and_no_new_one(void **state)
-{
-    struct auth_message_request request = make_request(), got;
-    struct auth_message_verdict verdict;
-    char bytes[AUTH_MESSAGE_LIMIT];
-    (void)state;
-
-    size_t length = auth_message_write_return(&request, bytes);
-    assert_true(auth_message_read_return(bytes, length, &got));
-    assert_memory_equal(&got, &request, sizeof got);
-    assert_false(auth_message_read_request(bytes, length, &got));
-    assert_false(auth_message_read_verdict(bytes, length, &verdict));
-    length = auth_message_write_request(&request, bytes);
-    assert_false(auth_message_read_return(bytes, length, &got));
-}
-
 static void test_verdict_arrives_as_it_was(void **state)
 {
     (void)state;
@@ -227,7 +211,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_arrives_as_it_was),
-        cmocka_unit_test(test_request_that_is_given_back_is_whole_and_no_new_one),
         cmocka_unit_test(test_verdict_arrives_as_it_was),
         cmocka_unit_test(test_no_part_of_a_request_is_taken_for_one),
         cmocka_unit_test(test_no_part_of_a_verdict_is_taken_for_one),

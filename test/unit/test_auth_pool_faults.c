@@ -3,8 +3,7 @@
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
-/* Threat 22: each of these costs the worker its place and the client no more than this login.
- */
+/* Threat 22: each of these costs the worker its place; its login is asked again, once. */
 static void test_worker_that_talks_nonsense_is_replaced(void **state)
 {
     static const struct {
@@ -22,11 +21,16 @@ static void test_worker_that_talks_nonsense_is_replaced(void **state)
     struct client client;
     (void)state;
     open_world(&world, 1, (struct auth_pool_options){0});
-    for (unsigned i = 0; i < COUNT(cases); i++) {
-        ask(&world, &client, "alice", "192.0.2.1:1");
+    for (unsigned i = 0; i < 2 * COUNT(cases); i++) {
+        unsigned kind = i / 2;
+        if (i % 2 == 0)
+            ask(&world, &client, "alice", "192.0.2.1:1");
         receive(&world, 0, "alice");
-        say(&world, 0, cases[i].bytes ? cases[i].bytes : zeros, cases[i].length);
-        assert_unavailable(&client, "malformed verdict");
+        say(&world, 0, cases[kind].bytes ? cases[kind].bytes : zeros, cases[kind].length);
+        if (i % 2 == 1)
+            assert_unavailable(&client, "malformed verdict");
+        else
+            assert_int_equal(client.calls, 0);
         assert_int_equal(world.faults, i + 1);
         assert_int_equal(auth_pool_state(world.pool).absent, 1);
         hire(&world, 0);
@@ -42,8 +46,11 @@ static void test_verdict_on_another_request_lets_nobody_in(void **state)
     open_world(&world, 1, (struct auth_pool_options){0});
     ask(&world, &client, "alice", "192.0.2.1:1");
     accept_login(&world, 0, receive(&world, 0, "alice") + 1);
+    assert_int_equal(client.calls, 0);
+    hire(&world, 0);
+    accept_login(&world, 0, receive(&world, 0, "alice") + 1);
     assert_unavailable(&client, "verdict on another request");
-    assert_int_equal(world.faults, 1);
+    assert_int_equal(world.faults, 2);
     close_world(&world);
 }
 
@@ -62,7 +69,7 @@ static void test_verdict_that_nobody_asked_for_lets_nobody_in(void **state)
     close_world(&world);
 }
 
-static void test_worker_that_dies_takes_one_login_with_it(void **state)
+static void test_login_whose_worker_dies_is_asked_again(void **state)
 {
     struct world world;
     struct client clients[2];
@@ -73,13 +80,55 @@ static void test_worker_that_dies_takes_one_login_with_it(void **state)
     receive(&world, 0, "alice");
     dismiss(&world, 0);
     settle(&world);
-    assert_unavailable(&clients[0], "the worker has gone");
     assert_int_equal(world.faults, 1);
-    assert_int_equal(clients[1].calls, 0);
+    assert_int_equal(clients[0].calls + clients[1].calls, 0);
 
     hire(&world, 0);
+    accept_login(&world, 0, receive(&world, 0, "alice"));
+    assert_int_equal(clients[0].verdict.result, AUTH_ACCEPTED);
     accept_login(&world, 0, receive(&world, 0, "bob"));
     assert_int_equal(clients[1].verdict.result, AUTH_ACCEPTED);
+    close_world(&world);
+}
+
+/* A login that kills every worker kills two. */
+static void test_login_whose_second_worker_dies_is_an_outage(void **state)
+{
+    struct world world;
+    struct client client;
+    (void)state;
+    open_world(&world, 1, (struct auth_pool_options){0});
+    ask(&world, &client, "alice", "192.0.2.1:1");
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(client.calls, 0);
+        hire(&world, 0);
+        receive(&world, 0, "alice");
+        dismiss(&world, 0);
+        settle(&world);
+    }
+    assert_unavailable(&client, "the worker has gone");
+    hire(&world, 0);
+    assert_nothing_for(&world, 0);
+    assert_int_equal(world.faults, 2);
+    close_world(&world);
+}
+
+/* PAM was asked, but nobody waits for what it would say the second time. */
+static void test_login_whose_worker_dies_after_its_client_left_is_over(void **state)
+{
+    struct world world;
+    struct client gone;
+    (void)state;
+    open_world(&world, 1, (struct auth_pool_options){0});
+    ask(&world, &gone, "gone", "192.0.2.1:1");
+    receive(&world, 0, "gone");
+    auth_request_cancel(gone.request);
+    dismiss(&world, 0);
+    settle(&world);
+    hire(&world, 0);
+    assert_nothing_for(&world, 0);
+    assert_int_equal(auth_pool_state(world.pool).queued, 0);
+    assert_int_equal(gone.calls, 0);
     close_world(&world);
 }
 
@@ -241,7 +290,8 @@ static void test_replacement_may_come_before_the_fault(void **state)
     ask(&world, &clients[1], "new", "192.0.2.1:1");
     receive(&world, 0, "old");
     hire(&world, 0);
-    assert_unavailable(&clients[0], "its worker was replaced");
+    accept_login(&world, 0, receive(&world, 0, "old"));
+    assert_int_equal(clients[0].verdict.result, AUTH_ACCEPTED);
     accept_login(&world, 0, receive(&world, 0, "new"));
     assert_int_equal(clients[1].verdict.result, AUTH_ACCEPTED);
     assert_int_equal(world.faults, 0);
@@ -298,6 +348,8 @@ static void test_callback_on_a_fault_may_cancel_and_submit(void **state)
     first.then_context = &meddling;
     receive(&world, 0, "first");
     uint64_t id = receive(&world, 1, "victim");
+    hire(&world, 0);
+    receive(&world, 0, "first");
     dismiss(&world, 0);
     settle(&world);
     assert_int_equal(first.calls, 1);
@@ -313,7 +365,9 @@ int main(void)
         cmocka_unit_test(test_worker_that_talks_nonsense_is_replaced),
         cmocka_unit_test(test_verdict_on_another_request_lets_nobody_in),
         cmocka_unit_test(test_verdict_that_nobody_asked_for_lets_nobody_in),
-        cmocka_unit_test(test_worker_that_dies_takes_one_login_with_it),
+        cmocka_unit_test(test_login_whose_worker_dies_is_asked_again),
+        cmocka_unit_test(test_login_whose_second_worker_dies_is_an_outage),
+        cmocka_unit_test(test_login_whose_worker_dies_after_its_client_left_is_over),
         cmocka_unit_test(test_death_of_an_idle_worker_is_noticed_at_once),
         cmocka_unit_test(test_request_that_was_never_sent_finds_another_worker),
         cmocka_unit_test(test_stuck_worker_is_replaced_and_its_client_told),
