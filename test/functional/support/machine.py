@@ -78,12 +78,14 @@ class _Run:
 
     def __init__(self, items):
         self._names = [f"{item.path.name}::{item.name}" for item in items]
-        self._console = self._results = None
+        self._console = self._results = self._fault = None
 
     def report(self, item):
         if self._results is None:
             self._results = {}
-            self._console, self._results = _boot(self._names)
+            self._start()
+        if self._fault:
+            raise self._fault
         case = self._results.get((item.path.stem, item.name))
         if case is None:
             pytest.fail(f"came to no end in the machine:\n{self._console[-8000:]}", pytrace=False)
@@ -93,6 +95,13 @@ class _Run:
                 pytest.skip(text)
             if outcome.tag in ("failure", "error"):
                 pytest.fail(f"in the machine:\n{text}", pytrace=False)
+
+    def _start(self):
+        """Why there is no machine is the result of each test."""
+        try:
+            self._console, self._results = _boot(self._names)
+        except (Exception, pytest.skip.Exception) as fault:
+            self._fault = fault
 
 
 def _boot(names):
