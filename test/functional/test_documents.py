@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from support import logfmt, typed
+from support import logfmt, pages, typed
 from support.client import b64
 from test_commands import PACKAGES, PACKAGING
 
@@ -109,6 +109,15 @@ def test_readme_names_what_the_package_needs():
     named = {"debhelper" if each == "debhelper-compat" else each for each in named}
     installed = set(PACKAGES.split()[2:]) | set(typed.shown(PACKAGING).split()[2:])
     assert named <= installed, named - installed
+
+
+def test_readme_has_the_lines_of_the_example_for_postfix():
+    """Both are typed; one of them is run by a test with Postfix."""
+    shown = [block for block in pages.blocks(README) if "postconf" in block]
+    assert shown and all(block in pages.blocks("etc/examples/postfix/README.md") for block in shown)
+    lines = (ROOT / "etc/examples/postfix/postern.conf").read_text().splitlines()
+    whole = "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
+    assert whole in pages.blocks(README)
 
 
 def shown_record(event):
