@@ -122,16 +122,16 @@ def test_readme_has_the_lines_of_the_example_for_postfix():
 
 def shown_record(event):
     """A record of README's, whose time and number are left out there."""
-    line, = re.findall(rf'^    (time=.* event="{event}".*)$', README.read_text(), re.MULTILINE)
+    line, = re.findall(rf'^    (time=.* event="?{event}"? .*)$', README.read_text(), re.MULTILINE)
     return logfmt.parse(line.replace("=…", "=0"))
 
 
-def test_session_in_the_readme_has_the_fields_of_one(postern):
+@pytest.mark.parametrize("event", ["message", "session ended"])
+def test_session_in_the_readme_has_the_fields_of_one(event, postern):
     with postern.log_in() as client:
         client.send_message("a@b.test", ["c@d.test"], b"Hello.\r\n")
         client.quit()
-    record = postern.wait_for_record(event="session ended")
-    assert list(shown_record("session ended")) == list(record)
+    assert list(shown_record(event)) == list(postern.wait_for_record(event=event))
 
 
 def test_failed_login_in_the_readme_has_the_fields_of_one(postern):
