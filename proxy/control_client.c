@@ -34,7 +34,7 @@ static void on_readable(int fd, short what, void *argument)
         client->callback(client->context, NULL, -1);
         break;
     case CONTROL_BROKEN:
-        log_error("a message from the master cannot be read");
+        log_error("malformed message from the master");
         break;
     }
 }

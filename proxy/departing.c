@@ -161,7 +161,7 @@ uint64_t departing_tend(struct departing *departing, uint64_t now_ms)
     for (size_t i = 0; i < departing->count; i++) {
         struct one *one = &departing->list[i];
         if (one->kill_ms <= now_ms) {
-            log_warning("%s %d does not end: it is killed", one->what, (int)one->pid);
+            log_warning("%s %d did not end in time: killing it", one->what, (int)one->pid);
             kill_one(one);
         }
         next_ms = one->kill_ms < next_ms ? one->kill_ms : next_ms;

@@ -73,17 +73,16 @@ static void tell_identity(struct doctor *doctor, const struct config_backend *ba
     const char *name = doctor_backend_name(backend);
     switch (relayed) {
     case DOCTOR_RELAYED:
-        doctor_good(doctor, "%s: relays for whoever has logged in (identity = \"%s\")", name,
+        doctor_good(doctor, "%s: relays for logged-in users (identity = \"%s\")", name,
                     identity_way_name(backend->identity));
         break;
     case DOCTOR_NOT_RELAYED:
-        doctor_fault(doctor, "%s: does not relay for somebody who has logged in: %s", name,
-                     talk->why);
+        doctor_fault(doctor, "%s: does not relay for a logged-in user: %s", name, talk->why);
         doctor_advise(doctor, "%s", relay_advice(backend));
         break;
     case DOCTOR_UNDECIDED:
-        doctor_skip(doctor, "%s: it was not to be found out whether a login lets relay: %s",
-                    name, talk->why);
+        doctor_skip(doctor, "%s: could not check whether logged-in users may relay: %s", name,
+                    talk->why);
         break;
     }
 }
@@ -94,8 +93,7 @@ static void check_identity(struct doctor *doctor, const struct config_backend *b
     struct doctor_talk talk;
     if (way->transport == IDENTITY_TRANSPARENT) {
         doctor_skip(doctor,
-                    "%s: only a session of somebody else's shows whether it answers "
-                    "to the client's own address",
+                    "%s: cannot be tested from here: send a message from another machine",
                     doctor_backend_name(backend));
     } else if (!doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_USER)) {
         doctor_fault(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
@@ -128,7 +126,7 @@ static void check_stranger(struct doctor *doctor, size_t index)
     }
     enum doctor_relayed relayed = doctor_talk_try(&talk);
     if (relayed == DOCTOR_UNDECIDED) {
-        doctor_skip(doctor, "%s: whether a stranger may relay was not to be found out: %s",
+        doctor_skip(doctor, "%s: could not check whether a stranger may relay: %s",
                     doctor_backend_name(backend), talk.why);
     } else if (relayed == DOCTOR_NOT_RELAYED) {
         doctor_good(doctor, "%s: does not relay for a stranger: %s",
@@ -136,13 +134,13 @@ static void check_stranger(struct doctor *doctor, size_t index)
     } else if (way->xclient || open) {
         doctor_fault(doctor, "%s: an open relay: it took mail from a stranger to elsewhere",
                      doctor_backend_name(backend));
-        doctor_advise(doctor, "let it relay for whoever has logged in only (Postfix: "
+        doctor_advise(doctor, "let it relay for logged-in users only (Postfix: "
                               "smtpd_relay_restrictions = permit_sasl_authenticated, "
                               "reject_unauth_destination)");
     } else {
         doctor_note(doctor, "%s: relays for all that comes through this port",
                     doctor_backend_name(backend));
-        doctor_advise(doctor, "keep everybody but Postern from reaching it");
+        doctor_advise(doctor, "let nothing but Postern reach it");
     }
     doctor_talk_end(&talk);
 }
@@ -166,20 +164,22 @@ static void check_local(struct doctor *doctor, const struct config_backend *back
     }
     enum doctor_relayed relayed = doctor_talk_try(&talk);
     if (relayed == DOCTOR_UNDECIDED) {
-        doctor_skip(doctor, "%s: whether this host may relay was not to be found out: %s",
+        doctor_skip(doctor, "%s: could not check whether this host may relay: %s",
                     doctor_backend_name(backend), talk.why);
     } else if (relayed == DOCTOR_NOT_RELAYED) {
-        doctor_good(doctor, "%s: does not relay for this host as such: %s",
+        doctor_good(doctor, "%s: does not relay for this host without a login: %s",
                     doctor_backend_name(backend), talk.why);
     } else if (identity_way(backend->identity)->xclient) {
         doctor_fault(doctor, "%s: relays for anything on this host, without a login",
                      doctor_backend_name(backend));
-        doctor_advise(doctor, "unless local programs need it take that right away (Postfix: no "
-                              "permit_mynetworks): any other proxy before it is an open relay");
+        doctor_advise(doctor,
+                      "unless local programs need it, take that right away (Postfix: no "
+                      "permit_mynetworks): any other proxy before it is an open relay");
     } else {
         doctor_note(doctor, "%s: relays for anything on this host, as identity = \"%s\" needs",
                     doctor_backend_name(backend), identity_way_name(backend->identity));
-        doctor_advise(doctor, "let nothing else on this host take mail from outside to it");
+        doctor_advise(doctor,
+                      "run nothing else on this host that passes mail from outside to it");
     }
     doctor_talk_end(&talk);
 }

@@ -102,7 +102,7 @@ static void check_key_of(struct doctor *doctor, const struct doctor_pair *pair,
     } else if (X509_check_private_key(certificate, key) != 1) {
         doctor_fault(doctor, "%s: this key does not belong to %s", pair->key,
                      pair->certificate);
-        doctor_advise(doctor, "put both files of the same renewal there");
+        doctor_advise(doctor, "use the certificate and the key of the same renewal");
     } else {
         doctor_good(doctor, "%s: a certificate, with its key in %s", pair->certificate,
                     pair->key);
@@ -139,7 +139,7 @@ static void look_at_days(struct doctor *doctor, const struct doctor_pair *pair,
     (void)chain;
     if (!ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate))) {
         doctor_fault(doctor, "%s: its last day cannot be read", pair->certificate);
-        doctor_advise(doctor, "have it issued anew");
+        doctor_advise(doctor, "have it issued again");
     } else if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0) {
         doctor_fault(doctor, "%s: not valid yet", pair->certificate);
         doctor_advise(doctor,
@@ -295,7 +295,7 @@ static void look_at_chain(struct doctor *doctor, const struct doctor_pair *pair,
         return;
     }
     doctor_fault(doctor, "%s: %s", pair->certificate, X509_verify_cert_error_string(error));
-    doctor_advise(doctor, "have it issued anew, and append its chain");
+    doctor_advise(doctor, "have it issued again, and append its chain");
 }
 
 void doctor_check_chains(struct doctor *doctor)

@@ -171,7 +171,7 @@ static void check_reverse(struct doctor *doctor, const char *address)
     doctor_fault(doctor, "%s: %s%s, not %s", address, *name ? "is called " : "has no name",
                  name, hostname);
     doctor_advise(doctor,
-                  "have whoever gave you the address name it %s: other mail servers "
+                  "ask your provider to name this address %s: other mail servers "
                   "refuse mail from it otherwise",
                   hostname);
 }

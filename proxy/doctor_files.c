@@ -49,7 +49,7 @@ static void check_key(struct doctor *doctor, const char *path, const struct stat
     if (mode & (S_IROTH | S_IWOTH)) {
         doctor_fault(doctor, "%s: anybody on this host can read or change this key (mode %04o)",
                      path, mode);
-        doctor_advise(doctor, "chmod 0600 %s, and replace the key, as somebody may have it",
+        doctor_advise(doctor, "chmod 0600 %s, and replace the key: others may have read it",
                       path);
     } else if (mode & S_IWGRP && status->st_gid != 0) {
         doctor_fault(doctor, "%s: group %s can change this key (mode %04o)", path, group, mode);

@@ -51,9 +51,8 @@ static void check_log_file(struct doctor *doctor, const char *path)
         return;
     }
     doctor_fault(doctor, "%s: cannot be opened: %s", path, strerrordesc_np(errno));
-    doctor_advise(doctor,
-                  "make its directory (mkdir), or change \"file\" in section log: until "
-                  "then there is no start");
+    doctor_advise(doctor, "make its directory (mkdir), or change \"file\" in section log: "
+                          "Postern does not start until then");
 }
 
 /* Without a journal there is a start, and standard error has what somebody looks for there. */
@@ -70,7 +69,7 @@ void doctor_check_log(struct doctor *doctor)
     }
     doctor_report_add(&doctor->report, DOCTOR_WARNING,
                       "there is no journal (" LOG_JOURNAL_SOCKET
-                      ": %s): standard error gets the lines",
+                      ": %s): logging to standard error",
                       strerrordesc_np(errno));
     doctor_advise(doctor,
                   "write destination = \"stderr\", \"syslog\" or \"file\" in section log "
@@ -97,7 +96,7 @@ void doctor_check_descriptors(struct doctor *doctor)
     unsigned connections = doctor->config->limits.connections;
     rlim_t wanted = descriptors_needed(doctor->config, connections);
     if (prlimit(process, RLIMIT_NOFILE, NULL, &limit) < 0) {
-        doctor_skip(doctor, "process %d's limit of descriptors is for root to read",
+        doctor_skip(doctor, "only root can read the descriptor limit of process %d",
                     (int)process);
         return;
     }
@@ -134,7 +133,7 @@ void doctor_check_clock(struct doctor *doctor)
     }
     doctor_fault(doctor, "it says %s, which cannot be: %s", text,
                  behind ? "this program is newer" : "that is too far ahead");
-    doctor_advise(doctor, "set it: certificates are judged by it");
+    doctor_advise(doctor, "set the clock: certificates are checked against it");
 }
 
 void doctor_check_synchronisation(struct doctor *doctor)
@@ -146,8 +145,8 @@ void doctor_check_synchronisation(struct doctor *doctor)
     } else if (answer == TIME_ERROR || state.status & STA_UNSYNC) {
         doctor_fault(doctor, "nothing keeps this host's clock right, as far as its kernel "
                              "knows");
-        doctor_advise(doctor, "install chrony or systemd-timesyncd, unless the machine below "
-                              "this one sees to it");
+        doctor_advise(doctor, "install chrony or systemd-timesyncd, unless the host of this "
+                              "virtual machine does it");
     } else {
         doctor_good(doctor, "the clock is kept right (off by at most %ld ms)",
                     state.maxerror / 1000);

@@ -213,7 +213,7 @@ static void tell_served(struct doctor *doctor, struct probe *probe)
     if (shown && doctor_has_certificate(doctor, shown)) {
         doctor_good(doctor, "%s: shows the certificate that is in the file", name);
     } else {
-        doctor_fault(doctor, "%s: shows another certificate than is in the file", name);
+        doctor_fault(doctor, "%s: shows a certificate other than the one in the file", name);
         doctor_advise(doctor, "reload Postern: systemctl reload postern, after each renewal "
                               "(certbot: by a deploy hook)");
     }
@@ -241,18 +241,18 @@ static void tell(struct doctor *doctor, const struct probe *probe, bool asked)
     bool local = listen->role == CONFIG_ROLE_MX && !listen->recipients && !probe->announced;
     if (probe->taken && local) {
         doctor_note(doctor,
-                    "%s: its backend takes mail to elsewhere from this host; what it "
-                    "takes from strangers, backend-open-relay tells",
+                    "%s: its backend relays for this host; backend-open-relay checks "
+                    "whether it relays for strangers",
                     listen->name);
     } else if (probe->taken) {
         doctor_fault(doctor, "%s: an open relay: without a login it took %s", listen->name,
                      probe->how);
         doctor_advise(doctor, "stop it now; then see \"role\" and \"recipients\" in section "
-                              "listen, and what is told of the backend");
+                              "listen, and the checks of the backend");
     } else if (asked) {
-        doctor_good(doctor, "%s: relays for nobody who has not logged in", listen->name);
+        doctor_good(doctor, "%s: does not relay without a login", listen->name);
     } else {
-        doctor_skip(doctor, "%s: it could not be asked: %s", listen->name,
+        doctor_skip(doctor, "%s: could not be checked: %s", listen->name,
                     probe->smtp.why[0] ? probe->smtp.why : probe->reply.text);
     }
 }
@@ -276,7 +276,7 @@ void doctor_check_listeners(struct doctor *doctor)
         if (is_served(listen))
             check_relay(doctor, listen, context);
         else
-            doctor_skip(doctor, "%s: nothing of Postern's listens there yet", listen->name);
+            doctor_skip(doctor, "%s: Postern does not listen there yet", listen->name);
     }
     SSL_CTX_free(context);
 }

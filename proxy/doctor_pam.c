@@ -198,7 +198,7 @@ void doctor_check_pam_refusals(struct doctor *doctor)
         doctor_fault(
             doctor,
             "%s: pam_exec.so decides in its %s lines, and calls every refusal a system "
-            "error: clients hear 454, try again later, as in an outage%s",
+            "error: clients get 454, try again later, as in an outage%s",
             name, of_auth ? "auth" : "account",
             of_auth ? "" : ", and learn that the password was right");
         doctor_advise(doctor,

@@ -64,9 +64,9 @@ static void check_server(struct doctor *doctor, const struct shared_place *place
         converse(&link, ping, sizeof ping - 1, answer) && strcmp(answer, "+PONG") == 0) {
         doctor_good(doctor, "%s: Redis answers", name);
     } else {
-        doctor_fault(doctor, "%s: not to be used: %s", name, *answer ? answer : "no answer");
+        doctor_fault(doctor, "%s: cannot be used: %s", name, *answer ? answer : "no answer");
         doctor_advise(doctor,
-                      "see that it is Redis, and that \"shared\" has the right user and "
+                      "check that it is Redis, and that \"shared\" has the right user and "
                       "password");
     }
     doctor_smtp_close(&link);

@@ -64,7 +64,7 @@ void former_tell(const struct former *former, enum control_type type, uint32_t n
 {
     struct control_message message = {.type = type, .number = number};
     if (former->control >= 0 && !control_send(former->control, &message, -1))
-        log_warning("reactor %d of the former program cannot be told of something: %s",
+        log_warning("cannot send a message to reactor %d of the former program: %s",
                     (int)former->pid, strerrordesc_np(errno));
 }
 

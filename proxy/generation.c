@@ -195,7 +195,7 @@ void generation_tell_one(const struct reactor_child *reactor, enum control_type 
 {
     struct control_message message = {.type = type, .number = number};
     if (reactor->control >= 0 && !control_send(reactor->control, &message, descriptor))
-        log_warning("reactor %d cannot be told of something: %s", (int)reactor->process.pid,
+        log_warning("cannot send a message to reactor %d: %s", (int)reactor->process.pid,
                     strerrordesc_np(errno));
 }
 
@@ -300,7 +300,7 @@ static void take_wish(const struct generation *generation, const struct reactor_
     if (message->number <= limit)
         generation->environment->wish(generation->environment->wish_context, message);
     else
-        log_error("reactor %d wishes for what does not exist", (int)reactor->process.pid);
+        log_error("reactor %d asks for what does not exist", (int)reactor->process.pid);
 }
 
 /* Never more than once the backend's time after the configured one, whatever a reactor says. */

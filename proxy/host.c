@@ -73,7 +73,7 @@ static bool check_log(const struct config *config)
     if (config->log.destination == LOG_TO_JOURNAL && !log_journal_exists())
         config_warn(config, "log", NULL, "destination",
                     "there is no journal (" LOG_JOURNAL_SOCKET
-                    ": %s): standard error gets the lines",
+                    ": %s): logging to standard error",
                     strerrordesc_np(errno));
     if (config->log.destination != LOG_TO_FILE || host_may_append(config->log_file))
         return true;

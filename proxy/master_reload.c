@@ -135,8 +135,8 @@ static bool has_place(struct master *master)
     if (master->ending_count < GENERATIONS)
         return true;
     if (!master->making_place) {
-        log_notice("the reload waits for the oldest sessions, which are told to end: reactors "
-                   "of %d earlier ones are left",
+        log_notice("the reload waits: ending the oldest sessions, as reactors of %d earlier "
+                   "reloads are left",
                    GENERATIONS);
         generation_stop(master->ending[0], false);
         master->making_place = true;

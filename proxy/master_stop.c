@@ -51,7 +51,7 @@ static void kill_all_now(struct master *master)
 void master_stop(struct master *master)
 {
     if (master->stopping) {
-        log_notice("told twice to stop: sessions are cut off");
+        log_notice("told a second time to stop: closing all sessions now");
         kill_all_now(master);
         return;
     }

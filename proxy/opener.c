@@ -131,7 +131,7 @@ static void carry_out(struct opener *opener, const struct opener_order *order)
         programs_start(opener->programs, order);
         break;
     default:
-        log_error("the reactor asks for a backend that is not the opener's");
+        log_error("the reactor asks for a backend that the opener does not have");
         answer(opener, order->id, -1, EBADR);
         break;
     }
@@ -170,7 +170,7 @@ static void on_readable(int fd, short what, void *argument)
              opener_message_read_order(bytes, (size_t)got, &order))
         carry_out(opener, &order);
     else
-        log_error("an order of %zd bytes cannot be read", got);
+        log_error("malformed order of %zd bytes", got);
 }
 
 static void on_terminated(int number, short what, void *argument)

@@ -87,7 +87,7 @@ static void take_answer(struct opener_client *client, const struct opener_answer
     struct opener_request *request = find_sent(client, answer->id);
     int error = descriptor == DATAGRAM_DESCRIPTOR_LOST ? OPENER_NO_ROOM : answer->error;
     if ((error == 0) != (descriptor >= 0)) {
-        log_error("the opener's answer is at odds with itself");
+        log_error("the opener's answer contradicts itself");
         request = NULL;
     }
     if (!request) {
@@ -139,7 +139,7 @@ static void on_readable(int fd, short what, void *argument)
         drop_socket(client);
         lose_sent(client);
     } else if (got > 0 || errno != EAGAIN) {
-        log_error("an answer of the opener cannot be read");
+        log_error("malformed answer from the opener");
         if (descriptor >= 0)
             close(descriptor);
     }

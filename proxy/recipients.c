@@ -169,7 +169,7 @@ static bool add_file(struct recipients *recipients, const char *path,
     bool added = recipients_add_lines(recipients, file, path, error);
     fclose(file);
     if (added && recipients->count == before) {
-        snprintf(error, RECIPIENTS_ERROR_SIZE, "%s: nobody stands in it", path);
+        snprintf(error, RECIPIENTS_ERROR_SIZE, "%s: it names no recipient", path);
         return false;
     }
     return added;

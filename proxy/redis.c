@@ -74,8 +74,8 @@ static void tell_trouble(struct redis *redis, const char *reason)
     if (redis->reason[0])
         return;
     snprintf(redis->reason, sizeof redis->reason, "%s", reason);
-    log_warning("limits are not shared: Redis at %s: %s; this machine's own go on", redis->name,
-                redis->reason);
+    log_warning("limits are not shared: Redis at %s: %s; this machine counts alone",
+                redis->name, redis->reason);
 }
 
 /* Leaves the server, and comes back after a pause. */

@@ -175,7 +175,7 @@ enum upgrade_verdict upgrade_check(const struct upgrade_estate *estate)
     if (status == 0)
         return adopts ? UPGRADE_ADOPTS : UPGRADE_DRAINS;
     if (is_to_stop())
-        log_notice("upgrade given up: the master is to stop");
+        log_notice("upgrade given up: the master is stopping");
     else
         log_error("upgrade refused: %s cannot take over; what runs stays as it was", path);
     return UPGRADE_REFUSED;

@@ -19,11 +19,10 @@ static pid_t told_of; /* a reactor that is stuck */
 static void tell(pid_t stuck)
 {
     if (stuck > 0 && stuck != told_of)
-        log_error(
-            "reactor %d does not turn any more; the watchdog is told nothing until it does",
-            (int)stuck);
+        log_error("reactor %d is not responsive; the watchdog gets no sign of life until it is",
+                  (int)stuck);
     else if (stuck == 0 && told_of > 0)
-        log_notice("reactor %d turns again", (int)told_of);
+        log_notice("reactor %d is responsive again", (int)told_of);
     told_of = stuck;
     if (stuck == 0)
         supervisor_alive();

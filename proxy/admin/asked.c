@@ -137,7 +137,7 @@ static void answer(struct asker *asker, const struct admin_question *question)
     answer.matched = admin_asked_answer(asker->owner->service, question, &sessions, &count);
     int file = make_file(sessions, count);
     if (!datagram_send(asker->fd, &answer, sizeof answer, file, MSG_DONTWAIT))
-        log_warning("a question of another reactor could not be answered: %s",
+        log_warning("cannot answer a question from another reactor: %s",
                     strerrordesc_np(errno));
     if (file >= 0)
         close(file);
@@ -169,7 +169,7 @@ static void on_readable(int fd, short what, void *argument)
         return;
     }
     if (got != 0)
-        log_error("another reactor asks for what cannot be read");
+        log_error("malformed question from another reactor");
     forget(asker);
 }
 

@@ -213,7 +213,7 @@ static void on_readable(int fd, short what, void *argument)
     if (good)
         return;
     if (got != 0)
-        log_error("another reactor answers what cannot be read");
+        log_error("malformed answer from another reactor");
     drop_peer(peer, got == 0);
 }
 

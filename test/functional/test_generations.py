@@ -28,7 +28,7 @@ def test_reloads_that_wait_for_old_sessions_do_not_harm_a_stop(postern):
     held = hold_every_place(postern)
     held.append(postern.log_in())
     postern.signal(signal.SIGHUP)
-    postern.wait_for_record(msg=re.compile("^the reload waits for the oldest sessions"))
+    postern.wait_for_record(msg=re.compile("^the reload waits: ending the oldest sessions"))
     postern.signal(signal.SIGTERM)
     postern.wait_for_record(msg=re.compile("^stopping"))
     for client in held:

@@ -191,6 +191,24 @@ def choices():
             yield section, key, lists[word[1]]
 
 
+def keys_of_sections(text):
+    """{section: its keys, in order}, of the items of postern.conf(5)."""
+    parts = re.split(r"^\.Ss (.+)$", section(text, "DESCRIPTION"), flags=re.MULTILINE)
+    keys = {name: re.findall(r"^\.It Ic (\w+)$", body, re.MULTILINE)
+            for name, body in zip(parts[1::2], parts[2::2])}
+    return {name: found for name, found in keys.items() if found}
+
+
+def test_index_leads_to_every_key_of_the_configuration():
+    text = manual("postern.conf.5")
+    index = re.search(r"^\.Ss Index of keys\n(.*?)^\.El$", text, re.MULTILINE | re.DOTALL)[1]
+    rows = re.split(r"^\.It Sx (.+)$", index, flags=re.MULTILINE)
+    led_to = {name: words_of("Ic", body) for name, body in zip(rows[1::2], rows[2::2])}
+    assert len(led_to) >= 9 and list(led_to) == list(keys_of_sections(text))
+    for name, keys in keys_of_sections(text).items():
+        assert led_to[name] == keys, name
+
+
 @pytest.mark.parametrize("name, key, words", choices())
 def test_words_of_an_option_are_in_the_manual(name, key, words):
     text = re.search(rf"^\.Ss {name or 'Top level'}\n(.*?)(?=^\.S[sh] )", manual("postern.conf.5"),

@@ -174,7 +174,7 @@ def test_sessions_can_be_ended_while_it_stops(postern):
 
 def is_killed(postern, pid):
     """Has the master lost its patience with this helper?"""
-    return postern.find_records(level="warning", msg=re.compile(f" {pid} does not end: "))
+    return postern.find_records(level="warning", msg=re.compile(f" {pid} did not end in time: "))
 
 
 def test_frozen_auth_worker_does_not_keep_postern_from_ending(start, backend):

@@ -194,11 +194,11 @@ def test_watchdog_is_fed_while_every_reactor_turns(start, backend, scratch):
     os.kill(stuck, signal.SIGSTOP)
     try:
         postern.forgive()
-        postern.wait_for_record(level="error", msg=re.compile(f"^reactor {stuck} does not turn"))
+        postern.wait_for_record(level="error", msg=re.compile(f"^reactor {stuck} is not responsive"))
         assert not notified.hears("WATCHDOG=1", 3)
     finally:
         os.kill(stuck, signal.SIGCONT)
-    postern.wait_for_record(msg=f"reactor {stuck} turns again")
+    postern.wait_for_record(msg=f"reactor {stuck} is responsive again")
     assert notified.hears("WATCHDOG=1", 5)
 
 
