@@ -225,6 +225,9 @@ MUST_USE struct config *config_load(const char *path);
  * is closed. */
 MUST_USE struct config *config_load_copy(const char *path, int descriptor);
 
+/* Logs warnings about what is allowed and hardly meant, as a backend that no listener uses. */
+void config_advise(const struct config *config);
+
 void config_free(struct config *config);
 
 #define CONFIG_WHERE_SIZE 1024

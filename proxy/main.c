@@ -68,6 +68,7 @@ static int print_version(void)
 
 static int check(struct config *config)
 {
+    config_advise(config);
     struct contexts *contexts = contexts_new(config);
     bool next = upgrade_is_next();
     bool good = host_check(config, next);
