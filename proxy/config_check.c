@@ -219,7 +219,7 @@ static const struct config_listen *find_submission(const struct config *config, 
     return NULL;
 }
 
-/* A backend that does not hear who has logged in relays for whatever comes from Postern, or for
+/* A backend that does not go by the login relays for whatever comes from Postern, or for
  * nobody. */
 static void check_inbound_backend(const struct config *config,
                                   const struct config_listen *listen, unsigned index)
@@ -237,8 +237,9 @@ static void check_inbound_backend(const struct config *config,
     else if (people && !identity_way(backend->identity)->carries_login)
         config_fault(
             config, "listen", listen->name, "role",
-            "mx would be an open relay: backend \"%s\" does not hear who has logged in "
-            "at listen \"%s\" (identity = \"%s\"), and \"recipients\" is not given",
+            "mx would be an open relay: backend \"%s\" cannot let those alone relay who "
+            "have logged in at listen \"%s\" (identity = \"%s\"), and \"recipients\" is not "
+            "given",
             backend->name, people->name, way);
 }
 
