@@ -1,5 +1,7 @@
-"""The manual pages as lists: what they say of options. Read as they stand in the source."""
+"""The manual pages as lists: what they say of options and of the log. Read as they stand in the
+source."""
 
+import functools
 import pathlib
 import re
 
@@ -75,3 +77,72 @@ def options():
         of_section = _of_section(introduction)
         for key, said in zip(items[::2], items[1::2]):
             yield Option("" if title == "Top level" else title, key, said, of_section)
+
+
+ROOT = ETC.parent
+SOURCES = [path for part in ("proxy", "auth", "tls") for path in sorted((ROOT / part).glob("**/*.c"))]
+#: Fields that a record of any event may have.
+ORIGIN = {"time", "level", "pid", "process", "event", "cut"}
+
+
+class Event:
+    """fields: their names; values: {field: what it can say}, of those that have a list of it."""
+
+    def __init__(self, text):
+        self.fields, self.values, field = set(), {}, None
+        for line in text.splitlines():
+            macro = re.match(r"\.(?:It )?Cm (.*)", line)
+            value = re.match(r"\.It Ql (.*)", line)
+            if macro:
+                words = [word for word in macro[1].split() if re.search(r"\w", word)]
+                self.fields |= set(words)
+                field = words[-1]
+            elif value and field:
+                self.values.setdefault(field, []).append(value[1])
+
+
+def events():
+    """{name: Event}, of postern(8)."""
+    log = section(page("postern.8"), "LOG")
+    pieces = re.split(r'^\.(?:Ss|It Li) event=\\\(dq(.*?)\\\(dq.*$', log, flags=re.MULTILINE)
+    return {name: Event(re.split(r"^\.Ss ", text, flags=re.MULTILINE)[0])
+            for name, text in zip(pieces[1::2], pieces[2::2])}
+
+
+def pattern(value):
+    """Three dots in a value of the page stand for what differs."""
+    return re.compile(".*".join(map(re.escape, value.split("..."))), re.DOTALL)
+
+
+def literals():
+    """All texts of the program's source; those that stand side by side are one."""
+    text = r'"(?:[^"\\\n]|\\.)*"'
+    found = set()
+    for path in SOURCES:
+        for whole in re.findall(rf"{text}(?:\s*{text})*", path.read_text()):
+            found.add("".join(each[1:-1] for each in re.findall(text, whole)).replace('\\"', '"'))
+    return found
+
+
+@functools.cache
+def _knowledge():
+    return events(), literals()
+
+
+def check_record(record):
+    """What a server has logged is on the page: its event, its fields, and the values of those that
+    have a list there. How a session ended may also be OpenSSL's or the system's words, which are
+    not in the source."""
+    told, own = _knowledge()
+    name = record.get("event")
+    if name is None:
+        return
+    assert name in told, f"postern(8) has no event {name!r}"
+    assert set(record) - ORIGIN <= told[name].fields, (name, set(record) - ORIGIN - told[name].fields)
+    for field, values in told[name].values.items():
+        value = str(record.get(field, values[0]))
+        if field == "end":
+            values = values + told["session refused"].values["cause"]
+        known = any(pattern(each).fullmatch(value) for each in values)
+        foreign = field == "end" and value not in own and not value.startswith("backend ")
+        assert known or foreign, f"postern(8) has no {field}={value!r} in event {name!r}"
