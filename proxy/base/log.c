@@ -47,8 +47,8 @@ static uint64_t untold;      /* of these, what no line has told yet */
 static uint64_t *lost_count; /* where others see it; NULL: nobody does */
 static log_tap *tap;         /* NULL: nobody else listens */
 static const char *subject;  /* of messages, or NULL */
-static bool shows_errors;    /* on standard error, too */
 static void *tap_context;
+static bool shows_errors; /* on standard error, too */
 
 void log_configure(const struct log_options *wanted)
 {
@@ -96,11 +96,6 @@ void log_use_relay(int fd)
     relay = fd;
 }
 
-void log_show_errors(bool on)
-{
-    shows_errors = on;
-}
-
 void log_set_level(enum log_level level)
 {
     options.level = level;
@@ -115,6 +110,11 @@ void log_set_tap(log_tap *new_tap, void *context)
 {
     tap = new_tap;
     tap_context = context;
+}
+
+void log_show_errors(bool on)
+{
+    shows_errors = on;
 }
 
 uint64_t log_lost(void)
@@ -210,7 +210,8 @@ static void begin_plain(struct log_record *record, const char *text)
 static void show(enum log_level level, const char *text)
 {
     struct log_record record = {.level = level};
-    if (!shows_errors || level != LOG_LEVEL_ERROR || options.destination == LOG_TO_STDERR)
+    if (!shows_errors || level != LOG_LEVEL_ERROR ||
+        log_options()->destination == LOG_TO_STDERR)
         return;
     begin_plain(&record, text);
     record.line[record.length++] = '\n';
