@@ -1,7 +1,7 @@
 /*
  * Warnings about a configuration that is allowed and hardly meant. Called after config_load()
- * by main.c, the doctor and the master; the master calls it when its log is open, so that the
- * log has them. Changes nothing.
+ * by main.c, setup, the doctor and the master. The master calls it when its log is open, so
+ * that the log has them. Changes nothing.
  */
 #include <string.h>
 #include <sys/stat.h>
