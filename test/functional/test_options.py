@@ -1,13 +1,19 @@
-"""What postern.conf(5) says of each option, asked of the program: its default, the lowest and the
-highest value that is taken, and the words. The list is the page's own."""
+"""What the pages list, asked of the programs. Of each option of postern.conf(5): its default, the
+lowest and the highest value that is taken, and the words; further the options, verbs and checks.
+The lists are the pages' own."""
 
+import json
+import os
+import pathlib
 import re
+import subprocess
 
 import pytest
 
-from support import manual
-from support.postern import Word, configuration, run
+from support import manual, postern as posterns, wait
+from support.postern import BINARY, Word, configuration, run
 
+CONTROL = pathlib.Path(BINARY).with_name("posternctl")
 OPTIONS = list(manual.options())
 NUMBERS = [option for option in OPTIONS if option.is_number]
 NEEDED = {("", "hostname"): "mail.example.org", ("tls", "certificate"): "/c", ("tls", "key"): "/k",
@@ -155,3 +161,48 @@ def test_program_is_printed_without_an_address(ask, scratch):
 def test_bad_file_is_not_printed(ask):
     result = ask({("auth", "workers"): 0})
     assert result.returncode == 1 and not result.stdout and "workers" in result.stderr
+
+
+# what the programs themselves say
+
+def spoken(*command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=wait.PATIENCE * 3,
+                          env={**os.environ, **posterns.SANITIZERS}, check=False)
+
+
+def test_help_names_the_options_of_the_page():
+    items = manual.section(manual.page("postern.8"), "DESCRIPTION").split(".Ss ")[0]
+    told = set(re.findall(r"^\.It Fl \w .*?Fl Fl (\w+)", items, re.MULTILINE))
+    assert len(told) >= 5
+    assert set(re.findall(r"^  -\w, --(\w+)", spoken(BINARY, "--help").stdout, re.MULTILINE)) == told
+
+
+def test_help_of_posternctl_names_the_verbs_and_options_of_the_page():
+    text = manual.section(manual.page("posternctl.8"), "DESCRIPTION")
+    verbs = {line.split()[0] for line in re.findall(r"^\.It Ic (.*)$", text, re.MULTILINE)}
+    options = set(re.findall(r"^\.It Fl \w , -(\w+)", text, re.MULTILINE))
+    said = spoken(CONTROL, "--help").stdout
+    assert set(re.findall(r"^  (\w+)", said, re.MULTILINE)) == verbs
+    assert set(re.findall(r"^  -\w, --(\w+)", said, re.MULTILINE)) == options
+
+
+def test_every_verb_of_the_page_is_one(scratch):
+    """Nobody answers at this socket: what is asked there was understood."""
+    text = manual.section(manual.page("posternctl.8"), "DESCRIPTION")
+    for line in re.findall(r"^\.It Ic (.*)$", text, re.MULTILINE):
+        verb, *rest = line.split()
+        argument = {"address": ["192.0.2.1"], "id": ["x"], "level": ["info"]}.get(
+            rest[1] if rest[:1] == ["Ar"] else None, [])
+        if verb == "kick":
+            argument = argument or ["--user", "alice"]
+        result = spoken(CONTROL, "--socket", scratch / "nobody", verb, *argument)
+        assert result.returncode == 3, (line, result.stderr)
+
+
+def test_checks_that_the_doctor_makes_are_on_the_page(ask, scratch):
+    ask({})
+    result = spoken(BINARY, "doctor", "--json", "-c", scratch / "asked.conf")
+    text = re.search(r"^The checks are:\n(.*?)^\.Ss", manual.page("postern.8"),
+                     re.MULTILINE | re.DOTALL)[1]
+    made = {finding["check"] for finding in json.loads(result.stdout)}
+    assert len(made) > 8 and made <= set(manual.words_of("Cm", text))
