@@ -122,13 +122,24 @@ bool abuse_admit_connection(struct abuse *abuse, struct abuse_client client)
     return admit(abuse, &level);
 }
 
-/* Somebody else behind the same address has as many trials as anybody, and no more. */
+/*
+ * A user who mistypes waits for a minute at most. But the failed login may also be a guess of
+ * somebody else at the same address. So these have limits of their own: the first is forgotten
+ * soon, and the second, which is higher, no sooner than the failed logins of anybody.
+ */
+static const enum abuse_kind trusted_kinds[] = {ABUSE_TRUSTED_FAILED, ABUSE_TRUSTED_GUESSED};
+enum { TRUSTED_KINDS = sizeof trusted_kinds / sizeof trusted_kinds[0] };
+
 static bool is_trusted(const struct abuse *abuse, const struct address *client,
                        const char *user)
 {
     struct abuse_level trust = level_of(abuse, ABUSE_TRUST, client, user);
-    struct abuse_level failed = level_of(abuse, ABUSE_TRUSTED_FAILED, client, user);
-    return height(abuse, &trust) > 0 && !is_over(abuse, &failed);
+    bool trusted = height(abuse, &trust) > 0;
+    for (size_t i = 0; trusted && i < TRUSTED_KINDS; i++) {
+        struct abuse_level failed = level_of(abuse, trusted_kinds[i], client, user);
+        trusted = !is_over(abuse, &failed);
+    }
+    return trusted;
 }
 
 static enum abuse_judgement judge(const struct abuse *abuse, const struct address *client,
@@ -160,7 +171,8 @@ enum abuse_judgement abuse_judge_login(struct abuse *abuse, struct abuse_client 
 {
     if (!client.is_exempt) {
         ask(abuse, ABUSE_FAILED_USER, client.address, user);
-        ask(abuse, ABUSE_TRUSTED_FAILED, client.address, user);
+        for (size_t i = 0; i < TRUSTED_KINDS; i++)
+            ask(abuse, trusted_kinds[i], client.address, user);
     }
     return abuse_judge_verdict(abuse, client, user);
 }
@@ -189,7 +201,8 @@ enum abuse_judgement abuse_judge_verdict(struct abuse *abuse, struct abuse_clien
 
 /* What a failed login raises. */
 static const enum abuse_kind failed_kinds[] = {ABUSE_FAILED_ADDRESS, ABUSE_FAILED_NETWORK,
-                                               ABUSE_FAILED_USER, ABUSE_TRUSTED_FAILED};
+                                               ABUSE_FAILED_USER, ABUSE_TRUSTED_FAILED,
+                                               ABUSE_TRUSTED_GUESSED};
 enum { FAILED_KINDS = sizeof failed_kinds / sizeof failed_kinds[0] };
 
 void abuse_login_failed(struct abuse *abuse, struct abuse_client client, const char *user)
@@ -216,18 +229,35 @@ bool abuse_login_undecided(struct abuse *abuse, struct abuse_client client, cons
     return counts;
 }
 
+/*
+ * All mistakes of before, but of the guesses no more than there may be mistakes: a user who
+ * logs in every few minutes would otherwise give a guesser at the same address new ones each
+ * time.
+ */
+static void forget_mistakes(struct abuse *abuse, const struct address *client, const char *user)
+{
+    struct abuse_level failed = level_of(abuse, ABUSE_TRUSTED_FAILED, client, user);
+    struct abuse_level guessed = level_of(abuse, ABUSE_TRUSTED_GUESSED, client, user);
+    uint32_t guesses = height(abuse, &guessed);
+    tally_clear(abuse->tally, failed.key);
+    tally_clear(abuse->tally, guessed.key);
+    if (guesses > failed.limit)
+        tally_raise(abuse->tally, guessed.key, guesses - failed.limit, guessed.leak_per_hour,
+                    clock_now_ms());
+    shared_forget(abuse->shared, &failed);
+    shared_forget(abuse->shared, &guessed);
+}
+
 void abuse_login_succeeded(struct abuse *abuse, struct abuse_client client, const char *user)
 {
     if (client.is_exempt)
         return;
-    struct abuse_level failed = level_of(abuse, ABUSE_TRUSTED_FAILED, client.address, user);
     struct abuse_level trust = level_of(abuse, ABUSE_TRUST, client.address, user);
     /* That of the address stays: a guesser may have an account too. */
     struct abuse_level undecided = level_of(abuse, ABUSE_UNDECIDED_USER, client.address, user);
     tally_clear(abuse->tally, undecided.key);
-    tally_clear(abuse->tally, failed.key);
+    forget_mistakes(abuse, client.address, user);
     tally_raise(abuse->tally, trust.key, trust.most, trust.leak_per_hour, clock_now_ms());
-    shared_forget(abuse->shared, &failed);
     shared_trust(abuse->shared, &trust);
 }
 

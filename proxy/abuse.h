@@ -3,8 +3,9 @@
  * connections a minute by address, messages and recipients an hour by login.
  * Each is a level in the table that all reactors share (tally.h): it rises
  * with what happens and is forgotten with time, and other machines may know of
- * it too (shared.h). Nobody is locked out of an address where the same user
- * name has just logged in, and exempt networks are not counted.
+ * it too (shared.h). A user name that has logged in from an address in the last
+ * two weeks is not put off there because of what others tried, and because of
+ * its own mistakes for a minute at most. Exempt networks are not counted.
  */
 #ifndef POSTERN_ABUSE_H
 #define POSTERN_ABUSE_H

@@ -16,7 +16,15 @@
 #define OVERDRAW 2u
 
 enum part { PART_ADDRESS = 1, PART_NETWORK = 2, PART_USER = 4 };
-enum speed { SPEED_MINUTE, SPEED_HOUR, SPEED_FORGIVE, SPEED_UNDECIDED, SPEED_TRUST };
+enum speed {
+    SPEED_MINUTE,
+    SPEED_HOUR,
+    SPEED_FORGIVE,
+    SPEED_UNDECIDED,
+    SPEED_MISTAKE,
+    SPEED_GUESS,
+    SPEED_TRUST
+};
 
 static const struct {
     const char *name;
@@ -33,8 +41,10 @@ static const struct {
                               LIMIT(failed_logins_network)},
     [ABUSE_FAILED_USER] = {"failed-user", PART_USER, SPEED_FORGIVE, LIMIT(failed_logins_user)},
     [ABUSE_TRUST] = {"trust", PART_ADDRESS | PART_USER, SPEED_TRUST, LIMIT(failed_logins)},
-    [ABUSE_TRUSTED_FAILED] = {"trusted-failed", PART_ADDRESS | PART_USER, SPEED_FORGIVE,
+    [ABUSE_TRUSTED_FAILED] = {"trusted-failed", PART_ADDRESS | PART_USER, SPEED_MISTAKE,
                               LIMIT(failed_logins)},
+    [ABUSE_TRUSTED_GUESSED] = {"trusted-guessed", PART_ADDRESS | PART_USER, SPEED_GUESS,
+                               LIMIT(failed_logins)},
     [ABUSE_MESSAGES] = {"messages", PART_USER, SPEED_HOUR, LIMIT(messages_per_hour)},
     [ABUSE_RECIPIENTS] = {"recipients", PART_USER, SPEED_HOUR, LIMIT(recipients_per_hour)},
     [ABUSE_UNDECIDED_ADDRESS] = {"undecided-address", PART_ADDRESS, SPEED_UNDECIDED,
@@ -44,9 +54,16 @@ static const struct {
 #undef LIMIT
 };
 
+/* How fast a level is forgotten of which one event takes so long. */
+static uint32_t leak_of(uint32_t event_ms)
+{
+    return (uint32_t)(UINT64_C(3600) * 1000 * TALLY_ONE / event_ms);
+}
+
 static void set_scale(struct abuse_level *level, const struct config_limits *limits,
                       enum abuse_kind kind)
 {
+    uint32_t forgive_ms = limits->forgive_ms;
     unsigned limit;
     memcpy(&limit, (const char *)limits + kinds[kind].limit, sizeof limit);
     level->limit = limit * TALLY_ONE;
@@ -62,9 +79,16 @@ static void set_scale(struct abuse_level *level, const struct config_limits *lim
     case SPEED_UNDECIDED:
         if (kinds[kind].speed == SPEED_UNDECIDED && limit > 0)
             level->limit = ABUSE_UNDECIDED_LIMIT * TALLY_ONE;
-        level->leak_per_hour =
-            (uint32_t)(UINT64_C(3600) * 1000 * TALLY_ONE / limits->forgive_ms);
+        level->leak_per_hour = leak_of(forgive_ms);
         level->most = OVERDRAW * level->limit;
+        break;
+    case SPEED_MISTAKE: /* without an overdraw, as the user would wait longer */
+        level->leak_per_hour =
+            leak_of(forgive_ms < ABUSE_MISTAKE_MS ? forgive_ms : ABUSE_MISTAKE_MS);
+        break;
+    case SPEED_GUESS:
+        level->limit = level->most = ABUSE_MISTAKES * level->limit;
+        level->leak_per_hour = leak_of(forgive_ms);
         break;
     case SPEED_TRUST:
         level->leak_per_hour = TALLY_ONE;

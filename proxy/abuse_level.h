@@ -17,14 +17,19 @@ enum abuse_kind {
     ABUSE_FAILED_NETWORK,
     ABUSE_FAILED_USER,
     ABUSE_TRUST,          /* of an address in a user: both have just been right together */
-    ABUSE_TRUSTED_FAILED, /* since then */
+    ABUSE_TRUSTED_FAILED, /* since then: what a user may mistype */
     ABUSE_MESSAGES,
     ABUSE_RECIPIENTS,
     ABUSE_UNDECIDED_ADDRESS, /* logins that PAM could not decide */
     ABUSE_UNDECIDED_USER,
-    ABUSE_KIND_COUNT,
+    ABUSE_TRUSTED_GUESSED, /* as ABUSE_TRUSTED_FAILED: more than a user would mistype */
+    ABUSE_KIND_COUNT,      /* a new kind comes before this, as tables outlive an upgrade */
 };
 
+/* How soon at the latest a mistake of a trusted user is forgotten, and how many times
+ * failed_logins of them are forgotten that soon. */
+#define ABUSE_MISTAKE_MS 60000u
+#define ABUSE_MISTAKES   3u
 /* A user name counts as far as this. */
 #define ABUSE_USER_LIMIT 255
 /* Logins in a row that PAM could not decide; a further one counts as a failed login. */

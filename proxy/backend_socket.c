@@ -26,7 +26,7 @@ static int connect_tcp(const struct address *address)
     return -1;
 }
 
-/* A program cannot be started for nobody: this is whom a probe says that it is. */
+/* A program cannot be started without a client: a probe gives these values instead. */
 static struct opener_session stand_in(const struct service *service)
 {
     static struct address here = {.length = sizeof here.v4, .v4.sin_family = AF_INET};
@@ -38,6 +38,7 @@ static struct opener_session stand_in(const struct service *service)
         .mechanism = "PLAIN",
         .helo = service->config->hostname,
         .esmtp = true,
+        .probe = true,
     };
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "proxy/base/address.h"
 #include "proxy/base/compiler.h"
@@ -225,7 +226,16 @@ MUST_USE struct config *config_load(const char *path);
  * is closed. */
 MUST_USE struct config *config_load_copy(const char *path, int descriptor);
 
+/* Logs warnings about what is allowed and hardly meant, as a backend that no listener uses. */
+void config_advise(const struct config *config);
+
 void config_free(struct config *config);
+
+/*
+ * Writes the configuration as a file that would give the same one, with the value of each key.
+ * A secret is left out, with a comment in its place.
+ */
+void config_print(struct config *config, FILE *out);
 
 #define CONFIG_WHERE_SIZE 1024
 

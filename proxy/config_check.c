@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auth/sasl.h"
@@ -133,30 +132,12 @@ static void default_hostname(struct config *config)
     free(name);
 }
 
-/* Every network: anybody may say where he comes from. */
-static void tell_of_announcers(const struct config *config, const struct config_listen *listen)
-{
-    for (size_t i = 0; i < listen->proxy_protocol.count; i++)
-        if (network_prefix(&listen->proxy_protocol.network[i]) == 0)
-            config_warn(config, "listen", listen->name, "proxy_protocol",
-                        "every client is believed about its address");
-}
-
 /* Only a load balancer announces clients: without one, proxy_exempt would do nothing. */
 static void check_announced(const struct config *config, const struct config_listen *listen)
 {
     if (listen->proxy_exempt.count > 0 && listen->proxy_protocol.count == 0)
         config_fault(config, "listen", listen->name, "proxy_exempt",
                      "is of no use where proxy_protocol names no load balancer");
-}
-
-static void tell_of_no_identity(const struct config *config,
-                                const struct config_backend *backend)
-{
-    if (backend->identity == CONFIG_IDENTITY_NONE)
-        config_warn(config, "backend", backend->name, "identity",
-                    "none: it takes every client for this host, and must not relay because of "
-                    "that");
 }
 
 size_t config_most_beside(const struct config *config, size_t index)
@@ -168,14 +149,6 @@ size_t config_most_beside(const struct config *config, size_t index)
                 config->listens[i].backend_count > most)
                 most = config->listens[i].backend_count;
     return most;
-}
-
-/* Whoever wrote it down believes that mail goes there. */
-static void tell_of_unused(const struct config *config, unsigned index)
-{
-    if (config_most_beside(config, index) == 0)
-        config_warn(config, "backend", config->backends[index].name, NULL,
-                    "no listener uses it: the key \"backend\" of one may name it");
 }
 
 static void read_recipients(const struct config *config, struct config_listen *listen)
@@ -245,7 +218,7 @@ static const struct config_listen *find_submission(const struct config *config, 
     return NULL;
 }
 
-/* A backend that does not hear who has logged in relays for whatever comes from Postern, or for
+/* A backend that does not go by the login relays for whatever comes from Postern, or for
  * nobody. */
 static void check_inbound_backend(const struct config *config,
                                   const struct config_listen *listen, unsigned index)
@@ -263,8 +236,9 @@ static void check_inbound_backend(const struct config *config,
     else if (people && !identity_way(backend->identity)->carries_login)
         config_fault(
             config, "listen", listen->name, "role",
-            "mx would be an open relay: backend \"%s\" does not hear who has logged in "
-            "at listen \"%s\" (identity = \"%s\"), and \"recipients\" is not given",
+            "mx would be an open relay: backend \"%s\" cannot let those alone relay who "
+            "have logged in at listen \"%s\" (identity = \"%s\"), and \"recipients\" is not "
+            "given",
             backend->name, people->name, way);
 }
 
@@ -347,33 +321,8 @@ static void check_inbound_program(const struct config *config,
     }
 }
 
-/* One address of an mx may hold as many programs as limits let it have sessions there. */
-static void tell_of_share(const struct config *config, const struct config_listen *listen)
-{
-    unsigned share = config->limits.mx_sessions_per_address;
-    for (size_t i = 0; i < listen->backend_count; i++) {
-        const struct config_backend *backend = &config->backends[listen->backends[i]];
-        if (*backend->program && (share == 0 || share >= backend->program_limit))
-            config_warn(config, "backend", backend->name, "program_limit",
-                        "a single address may hold all of its programs, "
-                        "as \"mx_sessions_per_address\" in section limits is no less");
-    }
-}
-
-/* A password that everybody on this host may read is none. */
-static void check_secrecy(const struct config *config)
-{
-    struct stat file;
-    if (strchr(config->shared, '@') &&
-        stat(config_file_of(config, "limits", NULL, "shared"), &file) == 0 &&
-        (file.st_mode & S_IROTH))
-        config_warn(config, "limits", NULL, "shared",
-                    "holds a password, and everybody may read this file");
-}
-
 void config_check(struct config *config)
 {
-    bool resolved = true;
     if (config->auth.share > config->auth.workers)
         config_fault(config, "auth", NULL, "share", "%u is more than the %u workers",
                      config->auth.share, config->auth.workers);
@@ -384,26 +333,13 @@ void config_check(struct config *config)
     for (size_t i = 0; i < config->listen_count; i++) {
         struct config_listen *listen = &config->listens[i];
         check_loops(config, listen);
-        tell_of_announcers(config, listen);
         check_announced(config, listen);
         read_recipients(config, listen);
         check_client_certificates(config, listen);
         check_mechanisms(config, listen);
-        if (!resolve_backends(config, listen)) {
-            resolved = false;
-            continue;
-        }
-        if (listen->role == CONFIG_ROLE_MX) {
+        if (resolve_backends(config, listen) && listen->role == CONFIG_ROLE_MX)
             check_inbound_program(config, listen);
-            tell_of_share(config, listen);
-        }
     }
     check_inbound(config);
-    for (size_t i = 0; i < config->backend_count; i++) {
-        tell_of_no_identity(config, &config->backends[i]);
-        if (resolved)
-            tell_of_unused(config, (unsigned)i);
-    }
-    check_secrecy(config);
     default_hostname(config);
 }

@@ -77,8 +77,10 @@ static void load(struct doctor *doctor, struct config **config)
 {
     doctor->report.check = "configuration";
     doctor->config = *config = config_load(doctor->path);
-    if (*config)
+    if (*config) {
+        config_advise(*config);
         doctor->answers = calloc((*config)->backend_count, sizeof *doctor->answers);
+    }
     if (doctor->answers) {
         doctor_good(doctor, "%s: good", doctor->path);
         return;

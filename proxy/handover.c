@@ -141,23 +141,23 @@ static size_t write_trace(void *context, char out[static SMTP_TRACE_SIZE])
     return smtp_trace_format(&trace, out);
 }
 
-static void log_limit(const struct session *session, enum log_level level, const char *what)
+static void log_limit(const struct session *session, enum log_level level, const char *limit)
 {
     struct log_record record;
     log_begin(&record, level, "limit reached");
     session_log_client(session, &record);
     log_text(&record, "user", session->login);
-    log_text(&record, "limit", what);
+    log_text(&record, "limit", limit);
     log_end(&record);
-    session_note_failure(session, FAILURE_LIMIT, session->login, what);
+    session_note_failure(session, FAILURE_LIMIT, session->login, limit);
 }
 
 /* Once for each session: whose account was stolen is worth knowing soon. */
-static void tell_of_limit(void *context, const char *what)
+static void tell_of_limit(void *context, const char *limit)
 {
     const struct session *session = context;
     if (relay_counts(session->relay)->limited <= 1)
-        log_limit(session, LOG_LEVEL_WARNING, what);
+        log_limit(session, LOG_LEVEL_WARNING, limit);
 }
 
 static enum reply judge_permission(void *context)
@@ -329,7 +329,7 @@ static bool has_its_share(const struct session *session)
 
 static void refuse_share(struct session *session)
 {
-    log_limit(session, LOG_LEVEL_INFO, "mx_sessions_per_address");
+    log_limit(session, LOG_LEVEL_INFO, statistics_limit_name(STATISTICS_LIMIT_MX_SESSIONS));
     session_exceed(session, STATISTICS_LIMIT_MX_SESSIONS, REPLY_ADDRESS_MAIL,
                    "too many sessions with mail from this address");
 }

@@ -1,4 +1,5 @@
 /* The command line. Everything else is the master's, an auth worker's or an opener's. */
+#include <errno.h>
 #include <getopt.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -25,11 +26,9 @@
 static const char default_path[] = POSTERN_SYSCONFDIR "/postern/postern.conf";
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"check", no_argument, NULL, 'n'},
-    {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},
-    {0},
+    {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'n'},
+    {"print", no_argument, NULL, 'T'},        {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},         {0},
 };
 
 /* What the binary is besides a server: the first argument says it. */
@@ -46,12 +45,13 @@ static const struct {
 static int print_usage(FILE *out, int status)
 {
     fprintf(out,
-            "usage: postern [-c FILE] [-n]\n"
+            "usage: postern [-c FILE] [-n | -T]\n"
             "       postern setup [OPTION ...]\n"
             "       postern doctor [-c FILE] [--json]\n"
             "\n"
             "  -c, --config FILE  read FILE (default: %s)\n"
             "  -n, --check        check the configuration, and what it needs here, and exit\n"
+            "  -T, --print        print the value of each key, defaults included, and exit\n"
             "  -V, --version      print the version and exit\n"
             "  -h, --help         print this and exit\n",
             default_path);
@@ -68,6 +68,7 @@ static int print_version(void)
 
 static int check(struct config *config)
 {
+    config_advise(config);
     struct contexts *contexts = contexts_new(config);
     bool next = upgrade_is_next();
     bool good = host_check(config, next);
@@ -82,35 +83,47 @@ static int check(struct config *config)
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int start(const char *path, bool only_check)
+static int print(struct config *config)
 {
-    if (!only_check && upgrade_is_next())
+    config_advise(config);
+    config_print(config, stdout);
+    config_free(config);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_SUCCESS;
+    log_error("the configuration cannot be written: %s", strerrordesc_np(errno));
+    return EXIT_FAILURE;
+}
+
+static int start(const char *path, char what)
+{
+    if (what == 's' && upgrade_is_next())
         return master_run(NULL, path);
     struct config *config = config_load(path);
     if (!config && path == default_path && access(path, F_OK) < 0)
         log_error("a first configuration is written by: postern setup");
     if (!config)
         return EXIT_FAILURE;
-    return only_check ? check(config) : master_run(config, path);
+    return what == 'n' ? check(config) : what == 'T' ? print(config) : master_run(config, path);
 }
 
 int main(int argc, char **argv)
 {
     const char *path = default_path;
-    bool only_check = false;
+    char what = 's';
     int option;
 
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(argv[1], commands[i].word) == 0)
             return commands[i].run(argc, argv);
 
-    while ((option = getopt_long(argc, argv, "c:nVh", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "c:nTVh", long_options, NULL)) != -1) {
         switch (option) {
         case 'c':
             path = optarg;
             break;
         case 'n':
-            only_check = true;
+        case 'T':
+            what = (char)option;
             break;
         case 'V':
             return print_version();
@@ -127,5 +140,5 @@ int main(int argc, char **argv)
     tls_memory_serve_openssl();
     upgrade_remember(argc, argv);
     process_title_init(argc, argv);
-    return start(path, only_check);
+    return start(path, what);
 }

@@ -260,14 +260,40 @@ static bool has_work(const struct master *master)
             departing_count(master->environment.departing) > 0);
 }
 
+/* Opens the log before the rest of a first start, so that it has what that warns of. Plain
+ * lines on standard error stay so until master_start() has done its part: people read them.
+ * If the file cannot be opened, host_check() stops the start. */
+static void begin_log(const struct config *config)
+{
+    if (config->log.destination == LOG_TO_STDERR && config->log.format == LOG_FORMAT_TEXT)
+        return;
+    bool is_file = config->log.destination == LOG_TO_FILE;
+    if (!is_file || (host_may_append(config->log_file) && log_file_use(config->log_file)))
+        log_configure(&config->log);
+    log_show_errors(true);
+}
+
+static void warn_of_rights(void)
+{
+    if (geteuid() != 0)
+        log_warning(
+            "not started as root: no empty root, no change of user, no filter of system "
+            "calls; every process has the rights of this one");
+}
+
 /* False: nothing serves, and nothing will. */
 static bool begin(struct master *master, struct config *config)
 {
     master->succeeds = master->upgrading = config == NULL;
     if (config) {
         snprintf(master->user, sizeof master->user, "%s", config->user);
-        return master_start(master, config);
+        begin_log(config);
+        warn_of_rights();
+        bool started = master_start(master, config);
+        log_show_errors(false);
+        return started;
     }
+    warn_of_rights();
     master_reload(master);
     return true;
 }
@@ -284,10 +310,6 @@ int master_run(struct config *config, const char *path)
     }
     log_set_process("master");
     process_title_set("postern: master");
-    if (geteuid() != 0)
-        log_warning(
-            "not started as root: no empty root, no change of user, no filter of system "
-            "calls; every process has the rights of this one");
     bool started = begin(&master, config);
     master.status = started ? EXIT_SUCCESS : EXIT_FAILURE;
     while (has_work(&master))

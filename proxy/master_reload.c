@@ -39,6 +39,7 @@ static void fit_connections(struct config *config)
 
 bool master_start(struct master *master, struct config *config)
 {
+    config_advise(config);
     if (!host_check(config, true) || !administration_open(master->administration, config) ||
         !listeners_open(master->listeners, config)) {
         config_free(config);

@@ -187,6 +187,7 @@ static bool write_order(struct opener_request *request, const struct opener_sess
         .id = request->id,
         .backend = (uint16_t)session->backend,
         .esmtp = session->esmtp,
+        .probe = session->probe,
     };
     if (session->client)
         order.client = *session->client;

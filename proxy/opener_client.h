@@ -39,6 +39,7 @@ struct opener_session {
     const char *host; /* the client's name, confirmed */
     const char *tls;  /* version on the client's side, "TLSv1.3" */
     bool esmtp;       /* EHLO, not HELO */
+    bool probe;       /* no client's, and without a user's rights */
 };
 
 /*

@@ -28,7 +28,8 @@ void opener_values_set(struct opener_values *out, const struct opener_order *ord
     memset(out, 0, sizeof *out);
     set_address(&order->client, out->address, out->port);
     set_address(&order->local, out->local_address, out->local_port);
-    bool authenticated = order->login[0] && strcmp(order->mechanism, IDENTITY_PERMITTED) != 0;
+    bool authenticated =
+        order->login[0] && !order->probe && strcmp(order->mechanism, IDENTITY_PERMITTED) != 0;
     snprintf(out->protocol, sizeof out->protocol, "%s%s%s", order->esmtp ? "esmtp" : "smtp",
              order->esmtp && order->tls[0] ? "s" : "",
              order->esmtp && authenticated ? "a" : "");
@@ -61,7 +62,7 @@ bool opener_environment_set(struct opener_environment *out, const struct opener_
         {"TCPLOCALHOST", hostname},
         {"ESMTP_TLS", order->tls[0] ? "1" : NULL},
         {"TLS_CONNECTED_PROTOCOL", order->tls[0] ? order->tls : NULL},
-        {"RELAYCLIENT", order->login[0] ? backend->relayclient : NULL},
+        {"RELAYCLIENT", order->login[0] && !order->probe ? backend->relayclient : NULL},
     };
     _Static_assert(sizeof variables / sizeof variables[0] <= OPENER_VARIABLE_LIMIT,
                    "every variable has its place");

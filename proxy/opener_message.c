@@ -18,7 +18,7 @@
 #define ADDRESS_SIZE 16
 
 enum message_type { TYPE_ORDER = 1, TYPE_ANSWER = 2 };
-enum order_flag { FLAG_ESMTP = 1, FLAGS_ALL = 1 };
+enum order_flag { FLAG_ESMTP = 1, FLAG_PROBE = 2, FLAGS_ALL = 3 };
 enum address_kind { KIND_NONE = 0, KIND_V4 = 4, KIND_V6 = 6 };
 
 static const struct text_field {
@@ -100,7 +100,7 @@ size_t opener_message_write_order(const struct opener_order *order,
 {
     char *at = put_header(out, TYPE_ORDER, order->id);
     at = put_number(at, order->backend, 2);
-    at = put_number(at, order->esmtp ? FLAG_ESMTP : 0, 1);
+    at = put_number(at, (order->esmtp ? FLAG_ESMTP : 0) | (order->probe ? FLAG_PROBE : 0), 1);
     at = put_address(at, &order->client);
     at = put_address(at, &order->local);
     at = put_texts(at, order);
@@ -204,6 +204,7 @@ static bool take_order(struct cursor *in, struct opener_order *out)
         return false;
     out->backend = (uint16_t)backend;
     out->esmtp = flags & FLAG_ESMTP;
+    out->probe = flags & FLAG_PROBE;
     return take_address(in, &out->client) && take_address(in, &out->local) &&
            take_texts(in, out);
 }

@@ -24,6 +24,7 @@ struct opener_order {
     uint64_t id; /* the answer repeats it */
     uint16_t backend;
     bool esmtp;            /* EHLO, not HELO */
+    bool probe;            /* no client's: the login is a stand-in, without rights */
     struct address client; /* IPv4, IPv6 or none */
     struct address local;  /* the same */
     char login[OPENER_LOGIN_LIMIT + 1];

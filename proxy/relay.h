@@ -45,8 +45,8 @@ struct relay_party {
     /* Asked at each MAIL: REPLY_NONE, or what is said before it ends. NULL: it may always send.
      */
     enum reply (*may_send)(void *context);
-    /* Told of a limit of this login's that was reached. */
-    void (*limited)(void *context, const char *what);
+    /* Called when the user has reached a limit: its statistics_limit_name(). */
+    void (*limited)(void *context, const char *limit);
     /* Writes the Received field of a message that begins now; NULL: none is put in. */
     size_t (*trace)(void *context, char out[static SMTP_TRACE_SIZE]);
     void *context;

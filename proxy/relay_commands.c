@@ -89,7 +89,8 @@ static void forward_chunk(struct relay *relay, const struct smtp_command *comman
     bool last = false;
     (void)line, (void)length;
     if (relay->withdrawn >> SMTP_EXT_CHUNKING & 1u)
-        relay_close(relay, REPLY_CHUNKING_WITHDRAWN, "backend does not offer him CHUNKING");
+        relay_close(relay, REPLY_CHUNKING_WITHDRAWN,
+                    "backend does not offer the client CHUNKING");
     else if (!relay->chunking)
         relay_close(relay, REPLY_BDAT_NOT_OFFERED, "BDAT without CHUNKING");
     else if (!smtp_bdat_parse(command->arguments, command->arguments_length, &size, &last) ||

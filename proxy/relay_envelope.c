@@ -26,13 +26,13 @@ static enum smtp_mail_status write_mail(const struct relay *relay,
 
 /* A stolen account is good for so many. True: refused. */
 static bool is_limited(struct relay *relay, bool admitted, enum statistics_limit limit,
-                       enum reply reply, const char *what)
+                       enum reply reply)
 {
     if (admitted)
         return false;
     statistics_add(&statistics->limits[limit], 1);
     relay->counts.limited++;
-    relay->party.limited(relay->party.context, what);
+    relay->party.limited(relay->party.context, statistics_limit_name(limit));
     relay_answer(relay, reply);
     return true;
 }
@@ -40,17 +40,15 @@ static bool is_limited(struct relay *relay, bool admitted, enum statistics_limit
 static bool message_is_limited(struct relay *relay)
 {
     const char *login = relay->party.login;
-    return login &&
-           is_limited(relay, abuse_admit_message(relay->service->abuse, login),
-                      STATISTICS_LIMIT_MESSAGES, REPLY_LOGIN_MESSAGES, "messages in an hour");
+    return login && is_limited(relay, abuse_admit_message(relay->service->abuse, login),
+                               STATISTICS_LIMIT_MESSAGES, REPLY_LOGIN_MESSAGES);
 }
 
 static bool recipient_is_limited(struct relay *relay)
 {
     const char *login = relay->party.login;
     return login && is_limited(relay, abuse_admit_recipient(relay->service->abuse, login),
-                               STATISTICS_LIMIT_RECIPIENTS, REPLY_LOGIN_RECIPIENTS,
-                               "recipients in an hour");
+                               STATISTICS_LIMIT_RECIPIENTS, REPLY_LOGIN_RECIPIENTS);
 }
 
 /*

@@ -112,9 +112,11 @@ static int add_pieces(struct relay *relay, const struct smtp_data_step *step, co
     return count;
 }
 
+/* The metric counts all that came; the session's record what was replaced. */
 static void count_repaired(struct relay *relay, uint64_t before)
 {
-    relay->counts.repaired += relay->data.repaired - before;
+    if (!rejects(relay))
+        relay->counts.repaired += relay->data.repaired - before;
     statistics_add(&statistics->repaired, relay->data.repaired - before);
 }
 

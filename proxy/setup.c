@@ -185,6 +185,7 @@ static bool check(const struct setup *setup)
     struct config *config = config_load(setup->answers.output);
     if (!config)
         return false;
+    config_advise(config);
     bool good = opener_check(config);
     if (setup->answers.way != SETUP_REQUEST) {
         struct contexts *contexts = contexts_new(config);

@@ -83,8 +83,10 @@ void upstream_failed(struct upstream *upstream, const char *cause)
     if (!upstream->down)
         log_warning("backend %s: %s%s", label(upstream), cause,
                     upstream->known ? "" : "; EHLO offers little until it answers");
+    /* The timer may still be set to the next regular check, which is too late now. */
+    bool asks_soon = upstream->down && evtimer_pending(&upstream->timer, NULL);
     upstream->down = true;
-    if (!upstream->probe && !evtimer_pending(&upstream->timer, NULL))
+    if (!upstream->probe && !asks_soon)
         ask_again(upstream);
 }
 

@@ -41,7 +41,7 @@ const struct smtp_ehlo *upstream_offer(const struct upstream *upstream);
 void upstream_answered(struct upstream *upstream);
 /* It offers something else than before, as it seems: is asked again, once in five seconds. */
 void upstream_ask(struct upstream *upstream);
-/* A session could not be opened there. */
+/* A session could not be opened there: it is asked by probes, the first after a second. */
 void upstream_failed(struct upstream *upstream, const char *cause);
 /* The same, where it may be the client's fault: a probe is to decide, one in a second. */
 void upstream_doubt(struct upstream *upstream);

@@ -48,6 +48,7 @@ static uint64_t *lost_count; /* where others see it; NULL: nobody does */
 static log_tap *tap;         /* NULL: nobody else listens */
 static const char *subject;  /* of messages, or NULL */
 static void *tap_context;
+static bool shows_errors; /* on standard error, too */
 
 void log_configure(const struct log_options *wanted)
 {
@@ -109,6 +110,11 @@ void log_set_tap(log_tap *new_tap, void *context)
 {
     tap = new_tap;
     tap_context = context;
+}
+
+void log_show_errors(bool on)
+{
+    shows_errors = on;
 }
 
 uint64_t log_lost(void)
@@ -198,6 +204,19 @@ static void begin_plain(struct log_record *record, const char *text)
     int length = snprintf(prefix, sizeof prefix, PROGRAM ": %s: ", levels[record->level].name);
     put(record, prefix, (size_t)length, 0);
     put_escaped(record, ESCAPE_PROSE, text, strlen(text), LOG_LINE_LIMIT);
+}
+
+/* A person sees it: if that is not possible, the log has it all the same. */
+static void show(enum log_level level, const char *text)
+{
+    struct log_record record = {.level = level};
+    if (!shows_errors || level != LOG_LEVEL_ERROR ||
+        log_options()->destination == LOG_TO_STDERR)
+        return;
+    begin_plain(&record, text);
+    record.line[record.length++] = '\n';
+    bool shown = log_output_write(STDERR_FILENO, record.line, record.length);
+    (void)shown;
 }
 
 static void put_origin(struct log_record *record)
@@ -397,6 +416,7 @@ static void log_message(enum log_level level, const char *format, va_list argume
     begin(&record, level, "msg", length < 0 ? format : text);
     record.cut = record.cut || length >= (int)sizeof text;
     log_end(&record);
+    show(level, length < 0 ? format : text);
     if (tap)
         tap(tap_context, level, length < 0 ? format : text);
 }

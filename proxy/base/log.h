@@ -6,7 +6,7 @@
  * stays inside its own field of its own line. Never give it a password.
  *
  * Before log_configure() the form is "postern: error: text" on standard
- * error, for people at a terminal. Afterwards a line is logfmt
+ * error, for people at a terminal. After it a line is logfmt
  *     time=2026-11-23T14:05:09.123Z level=info pid=81 event="session ended" id=… client=…
  * or the same as a JSON object. Towards syslog(3) (facility mail) there is no
  * time, level or pid, as syslog adds its own; behind a relay the pid stays.
@@ -85,6 +85,11 @@ void log_set_children_output(int fd);
  * writes a file, the child's lines, and what libraries write to standard error, are from now on
  * datagrams for log_pass_lines_on(). */
 void log_become_child(void);
+
+/* While this is on, each error message that does not go to standard error is also written
+ * there, as before log_configure(): what stops a start is for the person who has typed the
+ * command, too. */
+void log_show_errors(bool on);
 
 /* The rest of the options stays as it is. */
 void log_set_level(enum log_level level);

@@ -180,6 +180,7 @@ def test_stolen_account_is_stopped(start, backend):
         other.quit()
     record = postern.wait_for_record(event="limit reached")
     assert record["user"] == "alice" and record["level"] == "warning"
+    assert record["limit"] == "messages_per_hour"
     assert postern.session_record(one)["limited"] == "1"
     assert all(len(s.messages) <= 2 for s in backend.sessions)
 

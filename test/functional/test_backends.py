@@ -131,6 +131,18 @@ def test_dead_one_is_left_out_and_comes_back(start, pair):
     assert session(postern)["backend"] == "one"
 
 
+def test_backend_that_a_session_found_down_is_asked_soon(start, pair):
+    """A restart of the mail server takes it out of service for seconds, not until the next check."""
+    postern = start_pair(start, pair, check=600)
+    both_are_known(postern, pair)
+    pair[0].on("connect", lambda connection, _: connection.drop())
+    assert session(postern)["backend"] == "two"
+    postern.wait_for_record(level="warning", msg=re.compile("backend one: "))
+    del pair[0].actions["connect"]
+    postern.wait_for_record(msg="backend one: answers again")
+    assert session(postern)["backend"] == "one"
+
+
 def test_client_that_a_backend_refuses_takes_it_from_nobody_else(start, pair):
     """Who may send anything as his name could otherwise put the first server out of service."""
     for each in pair:

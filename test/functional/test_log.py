@@ -143,8 +143,20 @@ def test_json_says_the_same(start, backend):
     assert record["user"] == "alice" and record["end"] == "quit"
     assert record["port"] in (one.port, str(one.port))
     for line in postern.output().splitlines():
-        if not line.startswith("postern: "):
-            assert isinstance(json.loads(line), dict)
+        assert isinstance(json.loads(line), dict)
+
+
+#: What a start warns of before anything serves: in the file, on this host, of this process.
+WARNED = {"backend": {"identity": "none"}, "auth": {"pam_service": "missing"},
+          "limits": {"connections": 1000000}}
+WARNINGS = ("must not relay", "nobody can log in", "descriptors")
+
+
+def test_start_writes_nothing_that_a_reader_of_json_does_not_understand(start, backend):
+    postern = start(backend, log={"format": "json"}, **WARNED)
+    texts = [json.loads(line)["msg"] for line in postern.output().splitlines()]
+    for warning in WARNINGS:
+        assert any(warning in text for text in texts), (warning, texts)
 
 
 HOSTILE = ["a\" user=\"root", "x\\", "tab\there", "\u202eabc", "\u0085next", "üser", "a=b c=d",

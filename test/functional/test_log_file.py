@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import stat
 import subprocess
 
@@ -11,6 +12,7 @@ import pytest
 
 from conftest import needs_root
 from support import logfmt, wait
+from test_log import WARNED, WARNINGS
 
 ROTATION = pathlib.Path(__file__).parents[2] / "etc/postern.logrotate"
 
@@ -109,6 +111,25 @@ def test_a_file_that_cannot_be_opened_stops_the_start(start, backend, scratch):
     assert postern.wait() != 0
     postern.abandon()
     assert f"log: file: {path} cannot be opened: No such file or directory" in postern.output()
+
+
+def test_what_a_start_warns_of_is_in_the_file(filed, log):
+    """The manual promises it in the log, and nobody keeps what was on the terminal."""
+    postern = filed(**WARNED)
+    texts = [record.get("msg", "") for record in log.records()]
+    for warning in WARNINGS:
+        assert any(warning in text for text in texts), (warning, texts)
+    assert not postern.output()
+
+
+def test_what_stops_a_start_is_in_the_file_and_on_the_terminal(start, backend, log):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        postern = start(backend, log={"destination": "file", "file": log.path}, ready=False,
+                        listen={"submission": {"address": "%s:%d" % taken.getsockname()}})
+        assert postern.wait() != 0
+    postern.abandon()
+    (error,) = log.records(level="error")
+    assert "in use" in error["msg"] and f"postern: error: {error['msg']}\n" in postern.output()
 
 
 def test_a_reload_moves_the_log_and_one_that_is_refused_does_not(filed, log, scratch):

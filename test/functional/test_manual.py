@@ -1,33 +1,18 @@
 """The manual pages say what the program says, and all of it: events of the log with their fields,
 checks of the doctor, paths and commands of the administration. Both are read as they stand in the
-source. (Options, their defaults and metrics are compared by unit tests, from their tables.)"""
+source. (Metrics are compared by a unit test, options by another and by test_options.py, and what
+every server of these tests has logged by support/manual.py.)"""
 
-import pathlib
 import re
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
-SOURCES = [path for part in ("proxy", "auth", "tls") for path in sorted((ROOT / part).glob("**/*.c"))]
+from support.manual import ROOT, SOURCES, events as told_events, literals, page as manual
+from support.manual import section, words_of
 
 
 def source(name):
     return (ROOT / name).read_text()
-
-
-def manual(name):
-    return (ROOT / "etc" / f"{name}.in").read_text()
-
-
-def section(text, title):
-    """Of a manual page, by its .Sh."""
-    return re.search(rf"^\.Sh {title}\n(.*?)(?=^\.Sh |\Z)", text, re.MULTILINE | re.DOTALL)[1]
-
-
-def words_of(macro, text):
-    """What stands behind a macro, punctuation left out, at the beginning of lines and of items."""
-    lines = re.findall(rf"^\.(?:It )?{macro} (.*)$", text, re.MULTILINE)
-    return [word for line in lines for word in line.split() if re.search(r"\w", word)]
 
 
 def functions(text):
@@ -72,23 +57,13 @@ def orders():
 
 def events():
     """{event: its fields}, of all that the program can log."""
-    found = {}
+    found = {"log records lost": {"count"}}  # of log.c, which writes it by itself
     for path in SOURCES:
         text = path.read_text()
         bodies = [body for _, body in functions(text) if "log_begin(&record" in body]
         assert text.count("log_begin(&record") == len(bodies), path
         found |= {event: fields_in(body) for body in bodies for event in literal_events(body)}
     return found | dict(orders())
-
-
-def told_events():
-    """The same, of postern(8)."""
-    log = section(manual("postern.8"), "LOG")
-    pieces = re.split(r'^\.(?:Ss|It Li) event=\\\(dq(.*?)\\\(dq.*$', log, flags=re.MULTILINE)
-    told = {}
-    for name, text in zip(pieces[1::2], pieces[2::2]):
-        told[name] = set(words_of("Cm", re.split(r"^\.Ss ", text, flags=re.MULTILINE)[0]))
-    return told
 
 
 def test_source_is_read_right():
@@ -99,13 +74,52 @@ def test_source_is_read_right():
 def test_event_is_in_the_manual_with_its_fields(event):
     told = told_events()
     assert event in told
-    assert told[event] >= events()[event], events()[event] - told[event]
+    assert told[event].fields >= events()[event], events()[event] - told[event].fields
 
 
 def test_manual_tells_of_no_other_events_and_fields():
     known = events()
-    for event, fields in told_events().items():
-        assert event in known and fields <= known[event], (event, fields - known[event])
+    for event, told in told_events().items():
+        assert event in known and told.fields <= known[event], (event, told.fields - known[event])
+
+
+#: What ends a session, or refuses a connection, with its cause as the last argument.
+ENDING = ("session_finish", "session_exceed", "session_abort", "session_end", "relay_finish",
+          "relay_finish_after_verdict", "relay_close", "relay_lose_backend", "relay_leave_backend",
+          "relay_cause_in_message", "refuse_message", "nonsense", "arrival_client_left",
+          "backend_fail", "stream_fail")
+
+
+def causes():
+    """The texts of calls with a cause, with three dots for what is put in."""
+    for path in SOURCES:
+        text = re.sub(r'"\s*\n\s*"', "", path.read_text())
+        for call in re.findall(rf"\b(?:{'|'.join(ENDING)})\(([^;{{}}]*)\);", text):
+            for literal in re.findall(r'"((?:[^"\\\n]|\\.)*)"', call):
+                yield re.sub(r"%(?:\.\*)?[us]( %\.\*s)?", "...", literal)
+
+
+def test_causes_are_read_right():
+    assert len(set(causes())) > 50 and "backend refused ...: ..." in set(causes())
+
+
+def test_every_cause_that_the_source_names_is_in_the_manual():
+    told = told_events()
+    known = {each for event in ("session ended", "session refused")
+             for field in ("end", "cause") for each in told[event].values.get(field, [])}
+    # The one in a program's text that stands before the cause, and what only a backend's TLS says.
+    missing = set(causes()) - known - {"...", "...: ...", "no TLS with the backend",
+                                       "cannot reach the backend",
+                                       "the server left during the TLS handshake"}
+    assert not missing
+
+
+def test_every_cause_in_the_manual_is_in_the_source():
+    texts = literals()
+    for name, event in told_events().items():
+        for value in (each for values in event.values.values() for each in values):
+            for piece in (each.strip(" :") for each in value.split("...")):
+                assert any(piece in text for text in texts), (name, value)
 
 
 def test_results_of_logins_are_in_the_manual():
@@ -148,6 +162,23 @@ def test_paths_of_the_administration_are_in_the_manual():
     assert len(known) > 10 and set(items) == set(known)
     for route, names in known.items():
         assert set(words_of("Ar", items[route])) == names, route
+
+
+def statuses():
+    """Of the administration's answers, as its source gives them."""
+    named = {"HTTP_OK": "200", "HTTP_BADREQUEST": "400", "HTTP_NOTFOUND": "404",
+             "HTTP_BADMETHOD": "405", "HTTP_INTERNAL": "500"}
+    for path in (ROOT / "proxy/admin").glob("*.c"):
+        for words in re.findall(r"admin_reply_(?:error|json_as)\([^;]*?, *((?:[^;\"]*?)(?:HTTP_\w+|\d{3})[^;\"]*)",
+                                path.read_text()):
+            for word in re.findall(r"HTTP_[A-Z]+|\b\d{3}\b", words):
+                yield named.get(word, word)
+
+
+def test_statuses_of_the_administration_are_in_the_manual():
+    told = re.findall(r"^\.It (\d{3})$", manual("posternctl.8"), re.MULTILINE)
+    assert {"200", "400", "403", "404", "405", "409", "503", "504"} <= set(statuses())
+    assert set(told) == set(statuses()) and len(told) == len(set(told))
 
 
 def test_commands_of_posternctl_are_in_the_manual():

@@ -92,19 +92,30 @@ def test_ordinary_messages_are_not_called_repaired(postern, ready):
     assert "repaired" not in postern.session_record(ready[0])
 
 
+def send_rejected(one, message):
+    one.command("MAIL FROM:<a@b.test>", 250)
+    one.command("RCPT TO:<c@d.test>", 250)
+    one.command("DATA", 354)
+    one.send(message + b".\r\n")
+    one.reply(521)
+    one.expect_closed()
+
+
 @pytest.mark.parametrize("name", REPAIRED)
 def test_bare_line_ends_can_be_rejected(start, backend, name):
     postern = start(backend, bare_newline="reject")
     with postern.log_in() as one:
-        one.command("MAIL FROM:<a@b.test>", 250)
-        one.command("RCPT TO:<c@d.test>", 250)
-        one.command("DATA", 354)
-        one.send(REPAIRED[name][0] + b".\r\n")
-        one.reply(521)
-        one.expect_closed()
+        send_rejected(one, REPAIRED[name][0])
     session = backend.session()
     backend.wait(lambda: session.ended, "the end of the backend's session")
     assert session.messages == []
+
+
+def test_what_was_rejected_is_not_called_repaired(start, backend):
+    postern = start(backend, bare_newline="reject")
+    with postern.log_in() as one:
+        send_rejected(one, b"a\nb\r\n")
+    assert "repaired" not in postern.session_record(one)
 
 
 def test_rejecting_does_not_touch_whole_messages(start, backend):

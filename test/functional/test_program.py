@@ -87,6 +87,14 @@ def test_relayclient_is_there_when_it_is_configured(begin, program, value):
         assert program.session().environment.get("RELAYCLIENT") == value
 
 
+def test_probe_may_not_relay(begin, program):
+    """Postern's own question needs no such right, and whoever gets hold of it has none."""
+    begin(program=program.line("%{login} %{protocol}"), relayclient="")
+    (probe,) = wait.until(lambda: [each for each in program.all if each.is_probe], "a probe")
+    assert "RELAYCLIENT" not in probe.environment
+    assert probe.arguments == ["postern-probe", "esmtp"]
+
+
 def test_environment_of_postern_stays_outside(start, program):
     postern = start(None, backend={"address": None, "program": program.line(), "user": USER},
                     environment={"LD_PRELOAD_LIKE": "x", "TCPREMOTEINFO": "root", "HOME": "/root",

@@ -68,6 +68,7 @@ static void test_names(void **state)
         {ABUSE_FAILED_USER, "192.0.2.1", "Alice", "postern:failed-user:alice"},
         {ABUSE_TRUST, "192.0.2.1", "Alice", "postern:trust:192.0.2.1:alice"},
         {ABUSE_TRUSTED_FAILED, "192.0.2.1", "a", "postern:trusted-failed:192.0.2.1:a"},
+        {ABUSE_TRUSTED_GUESSED, "192.0.2.1", "a", "postern:trusted-guessed:192.0.2.1:a"},
         {ABUSE_MESSAGES, "192.0.2.1", "alice", "postern:messages:alice"},
         {ABUSE_RECIPIENTS, "192.0.2.1", "alice", "postern:recipients:alice"},
         {ABUSE_UNDECIDED_ADDRESS, "192.0.2.1", "a", "postern:undecided-address:192.0.2.1"},
@@ -102,6 +103,12 @@ static void test_speeds_and_bounds(void **state)
     assert_int_equal(level.limit, 0);
     level = level_of(ABUSE_TRUST, "192.0.2.1", "a");
     assert_int_equal(level.most / level.leak_per_hour, 14 * 24);
+    level = level_of(ABUSE_TRUSTED_FAILED, "192.0.2.1", "a");
+    assert_int_equal(level.most, 10 * TALLY_ONE);
+    assert_int_equal(level.leak_per_hour, 60 * TALLY_ONE);
+    level = level_of(ABUSE_TRUSTED_GUESSED, "192.0.2.1", "a");
+    assert_int_equal(level.limit, 30 * TALLY_ONE);
+    assert_int_equal(level.leak_per_hour, 12 * TALLY_ONE);
 }
 
 /* Threat 11: a user name of any length and any bytes. */

@@ -40,7 +40,23 @@ static void use_programs_of_this_host(char *text)
     memcpy(start + 1 + length - strlen(there), there, strlen(there));
 }
 
-static char *meaning_of(const char *name)
+static void load_what_is_printed(struct config **config, const char *name)
+{
+    char errors[8192], *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    assert_non_null(out);
+    config_print(*config, out);
+    fclose(out);
+    config_free(*config);
+    *config = load_text(text, length, errors, sizeof errors);
+    if (!*config)
+        fail_msg("%s, printed: %s", name, errors);
+    free(text);
+}
+
+/* `printed`: of what config_print() makes of it. */
+static char *meaning_of(const char *name, bool printed)
 {
     char errors[8192];
     char *text = read_whole(name);
@@ -48,6 +64,8 @@ static char *meaning_of(const char *name)
     struct config *config = load_text(text, strlen(text), errors, sizeof errors);
     if (!config)
         fail_msg("%s: %s", name, errors);
+    if (printed)
+        load_what_is_printed(&config, name);
     if (!strstr(text, "\nhostname") && !strstr(text, " hostname"))
         strcpy(config->hostname, ""); /* this host's */
     char *meaning = dump_config(config);
@@ -67,7 +85,7 @@ static void test_examples_mean_what_they_have_always_meant(void **state)
         next = strstr(rest, HEAD);
         if (next)
             *next = '\0';
-        char *meaning = meaning_of(name);
+        char *meaning = meaning_of(name, false);
         if (strcmp(meaning, rest) != 0) {
             fprintf(stderr, HEAD "%s\n%s" HEAD "\n", name, meaning);
             fail_msg("%s means something else", name);
@@ -75,6 +93,22 @@ static void test_examples_mean_what_they_have_always_meant(void **state)
         free(meaning);
     }
     free(expected);
+}
+
+static void test_what_is_printed_means_the_same(void **state)
+{
+    char *names = read_whole("test/unit/config_examples.txt"), *at = names;
+    (void)state;
+    while ((at = strstr(at, HEAD))) {
+        char *name = at + strlen(HEAD);
+        at = strchr(name, '\n');
+        *at++ = '\0';
+        char *written = meaning_of(name, false), *printed = meaning_of(name, true);
+        assert_string_equal(written, printed);
+        free(written);
+        free(printed);
+    }
+    free(names);
 }
 
 static void test_no_example_is_left_out(void **state)
@@ -96,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_examples_mean_what_they_have_always_meant),
+        cmocka_unit_test(test_what_is_printed_means_the_same),
         cmocka_unit_test(test_no_example_is_left_out),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

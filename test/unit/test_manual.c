@@ -22,7 +22,9 @@ struct claim {
     bool must_be_given;
 };
 
-#define CLAIMS 100
+/* Bytes, and keys, of the longest document. */
+#define DOCUMENT_LIMIT (128 * 1024)
+#define CLAIMS         160
 
 struct claims {
     size_t count;
@@ -31,13 +33,13 @@ struct claims {
 
 static char *read_document(const char *path)
 {
-    char *text = calloc(1, 65536);
+    char *text = calloc(1, DOCUMENT_LIMIT);
     FILE *file = fopen(path, "re");
     if (!text || !file)
         fail_msg("%s cannot be read", path);
-    size_t length = fread(text, 1, 65535, file);
+    size_t length = fread(text, 1, DOCUMENT_LIMIT - 1, file);
     fclose(file);
-    assert_in_range(length, 1, 65534);
+    assert_in_range(length, 1, DOCUMENT_LIMIT - 2);
     return text;
 }
 

@@ -35,6 +35,7 @@ static void assert_same(const struct opener_order *a, const struct opener_order 
     assert_true(a->id == b->id);
     assert_int_equal(a->backend, b->backend);
     assert_int_equal(a->esmtp, b->esmtp);
+    assert_int_equal(a->probe, b->probe);
     assert_string_equal(a->tls, b->tls);
     assert_true(address_equal(&a->client, &b->client));
     assert_true(address_equal(&a->local, &b->local));
@@ -65,7 +66,7 @@ static void test_order_arrives_as_it_was(void **state)
     fill(order.helo, sizeof order.helo);
     fill(order.host, sizeof order.host);
     fill(order.tls, sizeof order.tls);
-    order.esmtp = true;
+    order.esmtp = order.probe = true;
     length = opener_message_write_order(&order, bytes);
     assert_in_range(length, 1, OPENER_MESSAGE_LIMIT);
     assert_true(opener_message_read_order(bytes, length, &got));

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 
-from support import client, logfmt, processes, wait
+from support import client, logfmt, manual, processes, wait
 
 BINARY = os.path.abspath(os.environ.get("POSTERN_BINARY")
                          or pathlib.Path(__file__).parents[3] / "build/postern")
@@ -337,10 +337,11 @@ class Postern:
         assert status == 0, f"exit status {status}:\n{self.output()[-6000:]}"
 
     def check(self):
-        """No report of a sanitizer, and every line a record."""
+        """No report of a sanitizer, and every line a record as the manual has it."""
         output = self.output()
         assert self._forgiven or not _REPORT.search(output), output[-8000:]
-        self.records()
+        for record in self.records():
+            manual.check_record(record)
 
 
 def listening_socket(host="127.0.0.1"):
