@@ -1,12 +1,13 @@
 """The status page, in a real browser."""
 
+import os
 import pathlib
 import re
 
 import pytest
 
 from conftest import needs_root
-from support import browser, control, wait
+from support import browser, control, pictures, wait
 from support.sshd import Sshd
 
 MONITORING = pathlib.Path(__file__).parents[2] / "etc/monitoring/README.md"
@@ -165,7 +166,7 @@ def test_whole_hour_is_drawn_and_its_first_minute_is_no_rise(postern, opened):
     (line,) = page.run(HOUR, 62, 1000000)
     heights = [y for _, y in line]
     assert len(line) > 350 and max(heights) - min(heights) < 1
-    assert line[-1][0] - line[0][0] > 300  # of 400
+    assert 46 <= line[0][0] < 50  # the left edge of the drawing is 46
 
 
 def test_minute_before_what_is_known_is_not_guessed(postern, opened):
@@ -236,6 +237,25 @@ def test_every_screen_shows_it_without_a_rim(postern, opened, telephone, dark):
     page.picture(f"{'telephone' if telephone else 'desk'}-{'dark' if dark else 'light'}")
     for one in held:
         one.quit()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_pictures_in_the_guides_show_the_page_as_it_is(postern, opened, dark):
+    """RENEW_PICTURES=1 in the environment makes them anew."""
+    page = opened(postern, width=pictures.WIDTH, height=2000, dark=dark)
+    taken, kept = pictures.take(page.driver), pictures.path_of(dark)
+    if os.environ.get("RENEW_PICTURES"):
+        kept.write_bytes(pictures.pack(taken))
+    there = kept.read_bytes()
+    assert pictures.mark_of(there) == pictures.mark(), (
+        "the page has changed since its pictures were made: RENEW_PICTURES=1 "
+        "python3 -m pytest test_page.py -k pictures, and look at them")
+    assert pictures.pixels(there)[:2] == (pictures.WIDTH, pictures.HEIGHT)
+    assert pictures.difference(there, taken) < 8  # other fonts are less, another scheme is 150
+
+
+def test_pictures_are_small():
+    assert sum(pictures.path_of(dark).stat().st_size for dark in (False, True)) < pictures.SIZE_LIMIT
 
 
 def test_names_that_clients_choose_are_text(postern, opened):

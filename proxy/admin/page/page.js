@@ -24,6 +24,11 @@ function rate(value) {
   return value === null ? "–" : value < 10 ? value.toFixed(1).replace(/\.0$/, "") : count(value);
 }
 
+// Where there is little room.
+function brief(value) {
+  return value.toLocaleString("en", {notation: "compact"});
+}
+
 function bytes(value) {
   const units = ["B", "kB", "MB", "GB", "TB", "PB"];
   let unit = 0;
@@ -235,7 +240,7 @@ function chart([title, say, least, series]) {
   const drawing = svg("svg", {viewBox: `0 0 ${wide} ${high}`, preserveAspectRatio: "none", "aria-hidden": "true"});
   for (const part of [0, 0.5, 1]) {
     drawing.append(svg("line", {x1: left, x2: wide - right, y1: y(part * most), y2: y(part * most), class: "grid"}),
-                   svg("text", {x: left - 6, y: y(part * most) + 4, "text-anchor": "end"}, say(part * most)));
+                   svg("text", {x: left - 6, y: y(part * most) + 4, "text-anchor": "end"}, (say === bytes ? bytes : brief)(part * most)));
   }
   drawing.append(svg("text", {x: left, y: high - 4}, "an hour ago"),
                  svg("text", {x: wide - right, y: high - 4, "text-anchor": "end"}, "now"));
@@ -282,11 +287,6 @@ function tiles(status) {
 function showState(text, kind) {
   byId("state").textContent = text;
   byId("state").className = "chip " + kind;
-}
-
-function remember(point) {
-  past.push({at: performance.now(), ...point});
-  while (past[past.length - 1].at - past[0].at > SPAN_MS) past.shift();
 }
 
 function showStatus(status) {
