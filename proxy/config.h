@@ -179,7 +179,8 @@ struct config_timeouts {
 struct config_admin {
     char *socket;  /* a unix socket's path; empty: none */
     char *group;   /* whose members may use it */
-    char *metrics; /* a loopback address for figures alone; empty: none */
+    char *metrics; /* an address for figures alone; empty: none */
+    struct config_networks allow; /* that may read them there, beside this host itself */
 };
 
 struct config {

@@ -360,6 +360,27 @@ static void tell_of_share(const struct config *config, const struct config_liste
     }
 }
 
+/* Figures are for this host, unless the postmaster says which others may read them. */
+static void check_figures(const struct config *config)
+{
+    const struct config_admin *admin = &config->admin;
+    struct address address;
+    const char *why;
+    if (!*admin->metrics && admin->allow.count > 0)
+        config_fault(config, "admin", NULL, "allow",
+                     "is of no use without an address \"metrics\"");
+    if (*admin->metrics && admin->allow.count == 0 &&
+        address_parse(admin->metrics, &address, &why) && !address_is_loopback(&address))
+        config_fault(config, "admin", NULL, "metrics",
+                     "\"%.200s\" is not an address of this host alone, such as "
+                     "\"127.0.0.1:9125\": say who may read there, as in "
+                     "allow = {\"192.0.2.0/24\"}",
+                     admin->metrics);
+    for (size_t i = 0; i < admin->allow.count; i++)
+        if (network_prefix(&admin->allow.network[i]) == 0)
+            config_warn(config, "admin", NULL, "allow", "everybody may read the figures");
+}
+
 /* A password that everybody on this host may read is none. */
 static void check_secrecy(const struct config *config)
 {
@@ -404,6 +425,7 @@ void config_check(struct config *config)
         if (resolved)
             tell_of_unused(config, (unsigned)i);
     }
+    check_figures(config);
     check_secrecy(config);
     default_hostname(config);
 }

@@ -291,6 +291,7 @@ const struct config_row config_rows[] = {
      CONFIG_TEXT,
      AT(admin.metrics),
      .check = config_check_figures_address},
+    {{"admin", "allow", "{}"}, CONFIG_NETWORKS, AT(admin.allow)},
 
     {{"log", "destination", "\"stderr\""},
      CONFIG_CHOICE,

@@ -125,6 +125,7 @@ struct statistics {
     uint64_t bytes[2];      /* from clients, to clients; inside TLS */
     uint64_t rejected[REPLY_COUNT];
     uint64_t repaired;
+    uint64_t figures_refused; /* connections to them */
     uint64_t limits[STATISTICS_LIMITS];
     uint64_t sharing[STATISTICS_SHARINGS]; /* reactors that are to share limits, by success */
     uint64_t log_lost;                     /* added to by log.c */
