@@ -126,6 +126,7 @@ const struct config_row config_rows[] = {
     {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
     {{"listen", "proxy_protocol", "{}"}, CONFIG_NETWORKS, LISTEN_AT(proxy_protocol)},
     {{"listen", "proxy_exempt", "{}"}, CONFIG_NETWORKS, LISTEN_AT(proxy_exempt)},
+    {{"listen", "health_checks", "{}"}, CONFIG_NETWORKS, LISTEN_AT(health_checks)},
     {{"listen", "tls_minimum", "\"\""},
      CONFIG_TEXT,
      LISTEN_AT(tls_minimum),

@@ -109,7 +109,8 @@ struct statistics_histogram {
 enum statistics_sharing { STATISTICS_ALONE, STATISTICS_SHARED, STATISTICS_SHARINGS };
 
 struct statistics {
-    uint64_t connections[STATISTICS_NAMES]; /* by statistics_listener() */
+    uint64_t connections[STATISTICS_NAMES];   /* by statistics_listener() */
+    uint64_t health_checks[STATISTICS_NAMES]; /* of these; likewise */
     uint64_t sessions[SESSION_STATES];
     uint64_t handshakes[STATISTICS_TLS_VERSIONS][STATISTICS_CIPHERS][2];
     uint64_t handshake_failures;
