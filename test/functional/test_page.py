@@ -142,7 +142,7 @@ def test_hour_outlives_a_reload(postern, opened):
 
 
 HOUR = """
-    const minutes = arguments[0], columns = [
+    const minutes = Math.floor(6 * arguments[0]) / 6, columns = [
         "age_ms", "sessions", "relay", "logins", "logins_failed", "logins_unavailable",
         "logins_put_off", "messages", "bytes_in", "bytes_out"];
     const points = [];
@@ -175,6 +175,15 @@ def test_minute_before_what_is_known_is_not_guessed(postern, opened):
     (known,) = page.run(HOUR, 5, 1000000)
     (from_start,) = page.run(HOUR, 5, 300)
     assert len(from_start) - len(known) in (5, 6)
+
+
+def test_drawings_go_back_as_far_as_there_is_something(postern, opened):
+    """What has just been started would be a stroke at the edge of an hour."""
+    page = opened(postern)
+    for minutes, label in ((1, "5 min ago"), (20, "20 min ago"), (59.5, "60 min ago"), (62, "an hour ago")):
+        (line,) = page.run(HOUR, minutes, 60 * minutes)
+        assert label in page.text("charts")
+        assert minutes < 5 or line[0][0] < 50
 
 
 def test_equal_failures_are_one_row_with_their_number(postern, opened):

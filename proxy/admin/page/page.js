@@ -3,7 +3,8 @@
 // from there becomes text, and never markup: users and clients choose their names themselves.
 
 const TURN_MS = 2000, HIDDEN_MS = 15000, PATIENCE_MS = 10000;
-const MINUTE_MS = 60000, SPAN_MS = 3600000, KEPT_MS = SPAN_MS + 2 * MINUTE_MS, LISTED = 200;
+const MINUTE_MS = 60000, SPAN_MS = 60 * MINUTE_MS, LEAST_SPAN_MS = 5 * MINUTE_MS;
+const KEPT_MS = SPAN_MS + 2 * MINUTE_MS, LISTED = 200;
 const STEP_MS = 10000;  // between two points of /history
 const byId = (id) => document.getElementById(id);
 
@@ -229,20 +230,25 @@ function chartWidth() {
   return there ? there.clientWidth : 400;
 }
 
+// How far back the drawings go: an hour, and less where nothing is known of so long ago.
+function span() {
+  return Math.min(SPAN_MS, Math.max(LEAST_SPAN_MS, past[past.length - 1].at - past[0].at));
+}
+
 function chart([title, say, least, series]) {
   const wide = chartWidth(), high = 150, left = 46, right = 4, top = 8, bottom = 18;
-  const now = past[past.length - 1].at;
+  const now = past[past.length - 1].at, shown = span();
   const values = series.map(([, value]) => past.map(
-    (point, index) => now - point.at <= SPAN_MS ? value(point, index) : null));
+    (point, index) => now - point.at <= shown ? value(point, index) : null));
   const most = niceTop(Math.max(least, ...values.flat().map((value) => value || 0)));
-  const x = (index) => left + (wide - left - right) * (1 - (now - past[index].at) / SPAN_MS);
+  const x = (index) => left + (wide - left - right) * (1 - (now - past[index].at) / shown);
   const y = (value) => top + (high - top - bottom) * (1 - value / most);
   const drawing = svg("svg", {viewBox: `0 0 ${wide} ${high}`, preserveAspectRatio: "none", "aria-hidden": "true"});
   for (const part of [0, 0.5, 1]) {
     drawing.append(svg("line", {x1: left, x2: wide - right, y1: y(part * most), y2: y(part * most), class: "grid"}),
                    svg("text", {x: left - 6, y: y(part * most) + 4, "text-anchor": "end"}, (say === bytes ? bytes : brief)(part * most)));
   }
-  drawing.append(svg("text", {x: left, y: high - 4}, "an hour ago"),
+  drawing.append(svg("text", {x: left, y: high - 4}, shown < SPAN_MS ? Math.round(shown / MINUTE_MS) + " min ago" : "an hour ago"),
                  svg("text", {x: wide - right, y: high - 4, "text-anchor": "end"}, "now"));
   values.forEach((each, ink) => drawing.append(...lines(each, x, y, ink)));
 
