@@ -41,14 +41,21 @@ static void begin_dialogue(struct session *session)
     dialogue_greet(session);
 }
 
+/* A network of the listener's health_checks. */
+static bool may_be_check(const struct session *session)
+{
+    return door_is_checked_from(session->door, &session->client_address);
+}
+
 /*
  * Behind a load balancer nothing is begun with a client that says nothing: that is the balancer
- * itself, which looks whether somebody is there.
+ * itself, which looks whether somebody is there. So may one be that the listener expects.
  */
 static void open_door(struct session *session)
 {
     bool waits = tls_mode(session) == CONFIG_TLS_EITHER ||
-                 (tls_mode(session) == CONFIG_TLS_IMPLICIT && session->is_balanced);
+                 (tls_mode(session) == CONFIG_TLS_IMPLICIT &&
+                  (session->is_balanced || may_be_check(session)));
     session->dialogue->opened_ms = clock_now_ms();
     if (waits)
         session->phase = SESSION_FIRST_BYTE;
@@ -77,7 +84,18 @@ void arrival_client_left(struct session *session, const char *cause)
                    !stream_is_secure(session->client));
     if (session->is_balanced && silent)
         session->is_check = true;
+    arrival_note_check(session);
     session_finish(session, REPLY_NONE, cause);
+}
+
+void arrival_note_check(struct session *session)
+{
+    const struct dialogue *dialogue = session->dialogue;
+    bool has_looked = session->phase == SESSION_FIRST_BYTE ||
+                      (session->phase == SESSION_COMMANDS && dialogue->errors == 0 &&
+                       dialogue->failed_logins == 0);
+    if (has_looked && may_be_check(session))
+        session->is_check = true;
 }
 
 static struct address address_of(const struct proxy_header_endpoint *endpoint)

@@ -79,6 +79,7 @@ struct config_listen {
     enum config_tls_mode tls;
     struct config_networks proxy_protocol; /* of load balancers, which announce their clients */
     struct config_networks proxy_exempt;   /* of clients whom those announce: no limits */
+    struct config_networks health_checks;  /* that look whether the port answers: not logged */
     enum config_role role;
     bool tls_required;   /* of role mx; submission requires it in any case */
     char *tls_minimum;   /* "1.0" to "1.3"; empty: as in section tls */
@@ -178,9 +179,10 @@ struct config_timeouts {
 #define CONFIG_ADMIN_SOCKET "/run/postern/control"
 
 struct config_admin {
-    char *socket;  /* a unix socket's path; empty: none */
-    char *group;   /* whose members may use it */
-    char *metrics; /* a loopback address for figures alone; empty: none */
+    char *socket;                 /* a unix socket's path; empty: none */
+    char *group;                  /* whose members may use it */
+    char *metrics;                /* an address for figures alone; empty: none */
+    struct config_networks allow; /* that may read them there, beside this host itself */
 };
 
 struct config {

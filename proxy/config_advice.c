@@ -47,6 +47,13 @@ static void warn_of_share(const struct config *config, const struct config_liste
     }
 }
 
+static void warn_of_readers(const struct config *config)
+{
+    for (size_t i = 0; i < config->admin.allow.count; i++)
+        if (network_prefix(&config->admin.allow.network[i]) == 0)
+            config_warn(config, "admin", NULL, "allow", "everybody may read the figures");
+}
+
 /* A password that everybody on this host may read is none. */
 static void warn_of_secrecy(const struct config *config)
 {
@@ -69,5 +76,6 @@ void config_advise(const struct config *config)
         warn_of_no_identity(config, &config->backends[i]);
         warn_of_unused(config, (unsigned)i);
     }
+    warn_of_readers(config);
     warn_of_secrecy(config);
 }

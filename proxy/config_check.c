@@ -321,6 +321,24 @@ static void check_inbound_program(const struct config *config,
     }
 }
 
+/* Figures are for this host, unless the postmaster says which others may read them. */
+static void check_figures(const struct config *config)
+{
+    const struct config_admin *admin = &config->admin;
+    struct address address;
+    const char *why;
+    if (!*admin->metrics && admin->allow.count > 0)
+        config_fault(config, "admin", NULL, "allow",
+                     "is of no use without an address \"metrics\"");
+    if (*admin->metrics && admin->allow.count == 0 &&
+        address_parse(admin->metrics, &address, &why) && !address_is_loopback(&address))
+        config_fault(config, "admin", NULL, "metrics",
+                     "\"%.200s\" is not an address of this host alone, such as "
+                     "\"127.0.0.1:9125\": say who may read there, as in "
+                     "allow = {\"192.0.2.0/24\"}",
+                     admin->metrics);
+}
+
 void config_check(struct config *config)
 {
     if (config->auth.share > config->auth.workers)
@@ -341,5 +359,6 @@ void config_check(struct config *config)
             check_inbound_program(config, listen);
     }
     check_inbound(config);
+    check_figures(config);
     default_hostname(config);
 }

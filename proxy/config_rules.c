@@ -150,9 +150,6 @@ const char *config_check_figures_address(const void *value)
         return NULL;
     if (!address_parse(value, &address, &why))
         return why;
-    if ((address.any.sa_family == AF_INET &&
-         ntohl(address.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET) ||
-        (address.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address.v6.sin6_addr)))
-        return NULL;
-    return "is not an address of this host alone, such as \"127.0.0.1:9125\"";
+    return address.any.sa_family != AF_UNIX ? NULL
+                                            : "is no TCP address, such as \"127.0.0.1:9125\"";
 }

@@ -126,6 +126,7 @@ const struct config_row config_rows[] = {
     {{"listen", "tls", "\"starttls\""}, CONFIG_CHOICE, LISTEN_AT(tls), .word = tls_mode_word},
     {{"listen", "proxy_protocol", "{}"}, CONFIG_NETWORKS, LISTEN_AT(proxy_protocol)},
     {{"listen", "proxy_exempt", "{}"}, CONFIG_NETWORKS, LISTEN_AT(proxy_exempt)},
+    {{"listen", "health_checks", "{}"}, CONFIG_NETWORKS, LISTEN_AT(health_checks)},
     {{"listen", "tls_minimum", "\"\""},
      CONFIG_TEXT,
      LISTEN_AT(tls_minimum),
@@ -291,6 +292,7 @@ const struct config_row config_rows[] = {
      CONFIG_TEXT,
      AT(admin.metrics),
      .check = config_check_figures_address},
+    {{"admin", "allow", "{}"}, CONFIG_NETWORKS, AT(admin.allow)},
 
     {{"log", "destination", "\"stderr\""},
      CONFIG_CHOICE,

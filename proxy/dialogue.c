@@ -96,6 +96,7 @@ static void do_help(struct session *session, const struct smtp_command *command)
 static void do_quit(struct session *session, const struct smtp_command *command)
 {
     (void)command;
+    arrival_note_check(session);
     session_finish(session, REPLY_BYE, "quit");
 }
 

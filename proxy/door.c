@@ -182,6 +182,12 @@ bool door_exempts(const struct door *door, const struct address *announced)
     return networks_contain(exempt->network, exempt->count, announced);
 }
 
+bool door_is_checked_from(const struct door *door, const struct address *client)
+{
+    const struct config_networks *checks = &door->listen->health_checks;
+    return networks_contain(checks->network, checks->count, client);
+}
+
 const char *door_greeting(const struct door *door, size_t *length)
 {
     *length = door->greeting_length;

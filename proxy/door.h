@@ -40,6 +40,9 @@ bool door_is_balanced(const struct door *door, const struct address *peer);
 /* Is no limit of an address kept on this client, whose connection came from a load balancer? */
 bool door_exempts(const struct door *door, const struct address *announced);
 
+/* Does a client look from there whether the port answers? */
+bool door_is_checked_from(const struct door *door, const struct address *client);
+
 /* What a backend offers to a probe has changed. */
 void door_learn(struct door *door);
 /* And what it has offered to a client of this door, behind his identity. */

@@ -1,7 +1,9 @@
 /*
- * The latest failures, for the administration interface: rings in memory
- * that all reactors share, so that they outlive a reload, not a new program. Every process that
- * has it can write it: a reader takes nothing from there on trust but bytes.
+ * The latest failures, for the administration interface: a ring for each kind,
+ * in memory that all reactors share (statistics_memory.h), so that they outlive
+ * reloads and upgrades. Equal failures within a minute are one, with how many
+ * times it has happened. Every process that has the memory can write it: a
+ * reader takes nothing from there on trust but bytes.
  */
 #ifndef POSTERN_FAILURES_H
 #define POSTERN_FAILURES_H
@@ -26,18 +28,34 @@ enum failure_kind {
 #define FAILURES_EACH  32u
 #define FAILURES_LIMIT (FAILURES_EACH * FAILURE_KINDS)
 
+/* Equal ones are counted together for so long after the first of them. */
+#define FAILURES_TOGETHER_MS 60000
+
 /* Texts are cut where they are longer; "" is none. */
 struct failure {
-    int64_t time_ms; /* since 1970 */
-    uint32_t kind;   /* below FAILURE_KINDS */
+    int64_t time_ms; /* since 1970, of the latest */
+    int64_t first_ms;
+    uint32_t kind; /* below FAILURE_KINDS */
+    uint32_t times;
     char listener[64];
     char client[ADDRESS_HOST_SIZE];
     char user[128]; /* as the client wrote it, any bytes but NUL */
     char reason[128];
 };
 
-/* By the master, once, before it forks. Without it nothing is kept. */
-MUST_USE bool failures_share(void);
+/* All zero: empty. */
+struct failures {
+    struct failure_ring {
+        uint32_t next; /* place, modulo FAILURES_EACH */
+        struct failure_place {
+            uint32_t turn; /* 0: never written; odd: being written */
+            struct failure failure;
+        } places[FAILURES_EACH];
+    } rings[FAILURE_KINDS];
+};
+
+/* By the master, once, before it forks: where they are kept. Without it nothing is. */
+void failures_use(struct failures *memory);
 
 /* By any process. Each text may be NULL. */
 void failures_note(enum failure_kind kind, const char *listener, const char *client,

@@ -10,7 +10,6 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/log_file.h"
-#include "proxy/failures.h"
 #include "proxy/master_internal.h"
 #include "proxy/privileges.h"
 #include "proxy/statistics_memory.h"
@@ -23,8 +22,6 @@
 static bool share_statistics(const struct upgrade_estate *estate)
 {
     pid_t living[2 * UPGRADE_PROCESSES];
-    if (!failures_share())
-        return false;
     if (estate->statistics < 0 || !statistics_adopt(estate->statistics))
         return statistics_share();
     for (size_t i = 0; i < estate->former_count; i++)

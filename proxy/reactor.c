@@ -67,6 +67,7 @@ static void on_trim_timer(int fd, short what, void *argument)
     struct reactor *reactor = argument;
     statistics_turn(reactor->settings->statistics);
     look_at_gauges(reactor);
+    statistics_note_history();
     uint64_t handshakes = stream_loop_handshakes(reactor->service.streams);
     if (handshakes != reactor->trimmed_at)
         malloc_trim(0);
@@ -439,6 +440,7 @@ _Noreturn void reactor_run(const struct reactor_settings *settings)
         reactor_process_leave(EXIT_FAILURE);
     }
     make_timers(&reactor);
+    statistics_note_history(); /* what comes from now on is known to be new */
     begin_probing(&reactor);
     control_client_tell(reactor.service.control, CONTROL_READY, 0);
     event_base_dispatch(reactor.service.base);

@@ -161,11 +161,16 @@ static bool lacked_memory(const struct session *session)
            strstr(session->cause, "malloc failure");
 }
 
+static bool was_check(const struct session *session)
+{
+    return session->is_check && !session->relay;
+}
+
 static enum log_level level_of_end(const struct session *session, bool lacked)
 {
     if (lacked)
         return LOG_LEVEL_WARNING;
-    return session->is_check && !session->relay ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+    return was_check(session) ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 }
 
 static void log_end_of(const struct session *session, bool lacked)
@@ -213,6 +218,8 @@ static void session_free(struct session *session)
     bool lacked = lacked_memory(session);
     log_end_of(session, lacked);
     statistics_add(&statistics->limits[STATISTICS_LIMIT_MEMORY], lacked);
+    statistics_add(&statistics->health_checks[door_statistics(session->door)],
+                   was_check(session));
     statistics_add(&statistics->kernel_sessions, stream_tls_in_kernel(session->client));
     statistics_subtract(&statistics->sessions[session->counted_phase], 1);
     connections_remove(session->service->connections, &session->connection);

@@ -100,7 +100,7 @@ struct session {
     struct address local_address; /* found when it is needed, or announced by a balancer */
     bool is_balanced;             /* came through a load balancer, which has to say for whom */
     bool is_exempt;               /* from limits of addresses */
-    bool is_check;                /* that balancer's own: nothing to log */
+    bool is_check;                /* that balancer's own, or another health check: not logged */
     char *helo;                   /* what followed EHLO or HELO, made safe; NULL: nothing yet */
     char *helo_said; /* the same as it was said, for the log; NULL: there is no difference */
     bool esmtp;
@@ -152,6 +152,9 @@ uint64_t arrival_deadline_ms(const struct session *session);
 void arrival_expire(struct session *session);
 /* Ends a session whose client has closed, or broken, the connection before the relay. */
 void arrival_client_left(struct session *session, const char *cause);
+/* Marks a session as a health check that its client ends now, from a network of the listener's
+ * health_checks, having tried neither to log in nor to send mail, and without a mistake. */
+void arrival_note_check(struct session *session);
 
 /* dialogue.c: SMTP until AUTH */
 void dialogue_greet(struct session *session);

@@ -109,7 +109,8 @@ struct statistics_histogram {
 enum statistics_sharing { STATISTICS_ALONE, STATISTICS_SHARED, STATISTICS_SHARINGS };
 
 struct statistics {
-    uint64_t connections[STATISTICS_NAMES]; /* by statistics_listener() */
+    uint64_t connections[STATISTICS_NAMES];   /* by statistics_listener() */
+    uint64_t health_checks[STATISTICS_NAMES]; /* of these; likewise */
     uint64_t sessions[SESSION_STATES];
     uint64_t handshakes[STATISTICS_TLS_VERSIONS][STATISTICS_CIPHERS][2];
     uint64_t handshake_failures;
@@ -125,6 +126,7 @@ struct statistics {
     uint64_t bytes[2];      /* from clients, to clients; inside TLS */
     uint64_t rejected[REPLY_COUNT];
     uint64_t repaired;
+    uint64_t figures_refused; /* connections to them */
     uint64_t limits[STATISTICS_LIMITS];
     uint64_t sharing[STATISTICS_SHARINGS]; /* reactors that are to share limits, by success */
     uint64_t log_lost;                     /* added to by log.c */

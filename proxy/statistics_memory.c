@@ -13,7 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/log.h"
+#include "proxy/failures.h"
 
 #define READ_ATTEMPTS 1000
 #define CELLS         (sizeof(struct statistics) / sizeof(uint64_t))
@@ -24,13 +26,15 @@ struct block {
 };
 
 struct shared {
-    uint64_t shape; /* of the rows and their labels: another program may have others */
+    uint64_t shape; /* memory_shape(): another program may have another */
     struct statistics_names names;
     pid_t owners[STATISTICS_PLACES]; /* 0: not known */
     uint32_t sequence; /* odd: counters are on their way from a block to the past */
     int64_t began;
     uint64_t turns[STATISTICS_PLACES];
     uint8_t taken[STATISTICS_PLACES]; /* 0: free; any process may have written anything else */
+    struct history history;
+    struct failures failures;
     struct block past, master;
     struct block reactors[STATISTICS_PLACES];
 };
@@ -87,6 +91,13 @@ static void begin(int fd)
     descriptor = fd;
     statistics = &shared->master.cells;
     log_count_lost_in(&statistics->log_lost);
+    failures_use(&shared->failures);
+}
+
+/* The same number for the same memory. */
+static uint64_t memory_shape(void)
+{
+    return statistics_shape() + offsetof(struct shared, past) * HISTORY_STEP_MS;
 }
 
 bool statistics_share(void)
@@ -97,7 +108,7 @@ bool statistics_share(void)
             close(fd);
         return false;
     }
-    shared->shape = statistics_shape();
+    shared->shape = memory_shape();
     shared->began = time(NULL);
     begin(fd);
     return true;
@@ -113,7 +124,7 @@ int statistics_descriptor(void)
 bool statistics_adopt(int fd)
 {
     bool fits = has_size(fd) && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && map_all(fd);
-    if (fits && shared->shape == statistics_shape()) {
+    if (fits && shared->shape == memory_shape()) {
         begin(fd);
         statistics_read_names(&shared->names);
         return true;
@@ -272,6 +283,21 @@ void statistics_sum(struct statistics *out)
         if (before == after && before % 2 == 0)
             return;
     }
+}
+
+void statistics_note_history(void)
+{
+    static struct statistics sum;
+    uint64_t now_ms = clock_now_ms();
+    if (!shared || !history_is_due(&shared->history, now_ms))
+        return;
+    statistics_sum(&sum);
+    history_note(&shared->history, now_ms, &sum);
+}
+
+struct history *statistics_history(void)
+{
+    return shared ? &shared->history : NULL;
 }
 
 int64_t statistics_began(void)

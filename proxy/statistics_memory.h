@@ -1,7 +1,8 @@
 /*
  * The blocks of statistics.h in shared memory: made by the master before it
  * forks, one block for the master and one for each living reactor, and the
- * sum of what ended reactors have counted. Every process that has them can
+ * sum of what ended reactors have counted; and beside them the last hour
+ * (history.h) and the latest failures (failures.h). Every process that has them can
  * write them, so that a reader takes numbers from here and nothing else: no
  * text, no length, no index.
  */
@@ -13,6 +14,7 @@
 #include <sys/types.h>
 
 #include "proxy/base/compiler.h"
+#include "proxy/history.h"
 #include "proxy/statistics.h"
 
 /* More reactors than all generations together may have. */
@@ -60,6 +62,11 @@ void statistics_use_as_helper(void);
 
 /* Adds all blocks up; gauges those of living processes. */
 void statistics_sum(struct statistics *out);
+
+/* Writes the point of this time into the history, unless it is there. By any reactor, often. */
+void statistics_note_history(void);
+/* NULL: nothing is shared. */
+struct history *statistics_history(void);
 
 /* When the master began to count: seconds since 1970. */
 int64_t statistics_began(void);

@@ -52,31 +52,52 @@ static bool is_name(const struct authority *authority, const char *name)
            strncasecmp(authority->host, name, authority->host_length) == 0;
 }
 
-static bool is_loopback(const struct authority *authority)
+/* Returns false if the host is no IP address. */
+static bool read_address(const struct authority *authority, struct address *out)
 {
     char host[ADDRESS_HOST_SIZE] = "";
-    struct address address = {0};
+    *out = (struct address){0};
     if (authority->host_length >= sizeof host ||
         memchr(authority->host, '\0', authority->host_length))
         return false;
     memcpy(host, authority->host, authority->host_length);
     if (authority->bracketed) {
-        address.length = sizeof address.v6;
-        address.v6.sin6_family = AF_INET6;
-        return inet_pton(AF_INET6, host, &address.v6.sin6_addr) == 1 &&
-               address_is_loopback(&address);
+        out->length = sizeof out->v6;
+        out->v6.sin6_family = AF_INET6;
+        return inet_pton(AF_INET6, host, &out->v6.sin6_addr) == 1;
     }
-    address.length = sizeof address.v4;
-    address.v4.sin_family = AF_INET;
-    return inet_pton(AF_INET, host, &address.v4.sin_addr) == 1 && address_is_loopback(&address);
+    out->length = sizeof out->v4;
+    out->v4.sin_family = AF_INET;
+    return inet_pton(AF_INET, host, &out->v4.sin_addr) == 1;
+}
+
+/* "mail.example.org", or its first label alone. */
+static bool is_hostname(const struct authority *authority, const char *hostname)
+{
+    char label[64] = "";
+    size_t length = strcspn(hostname, ".");
+    if (length < sizeof label)
+        memcpy(label, hostname, length);
+    return *label && (is_name(authority, hostname) || is_name(authority, label));
 }
 
 bool admin_authority_is_own(const char *text, size_t length, bool has_name)
 {
     struct authority authority;
+    struct address address;
     if (length == 0 || !split(text, length, &authority) || !port_is_good(&authority))
         return false;
     if (has_name && !authority.port && is_name(&authority, ADMIN_AUTHORITY_NAME))
         return true;
-    return is_name(&authority, "localhost") || is_loopback(&authority);
+    return is_name(&authority, "localhost") ||
+           (read_address(&authority, &address) && address_is_loopback(&address));
+}
+
+bool admin_authority_is_direct(const char *text, size_t length, const char *hostname)
+{
+    struct authority authority;
+    struct address address;
+    return length > 0 && split(text, length, &authority) && port_is_good(&authority) &&
+           (is_name(&authority, "localhost") || is_hostname(&authority, hostname) ||
+            is_name(&authority, ADMIN_AUTHORITY_NAME) || read_address(&authority, &address));
 }

@@ -21,4 +21,12 @@
  */
 bool admin_authority_is_own(const char *text, size_t length, bool has_name);
 
+/*
+ * For the figures, where other hosts may read them. Returns true for "localhost", every IP
+ * address ("192.0.2.1", "[2001:db8::1]"), ADMIN_AUTHORITY_NAME, `hostname` and its first label,
+ * each perhaps with a port from 1 to 65535, in any case. A page of another site has come from
+ * none of these: it has a name of its own, and an address is no name that could lead elsewhere.
+ */
+bool admin_authority_is_direct(const char *text, size_t length, const char *hostname);
+
 #endif

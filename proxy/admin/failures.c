@@ -13,6 +13,8 @@ void admin_show_failures(struct admin_request *request)
     for (size_t i = 0; i < count; i++) {
         json_object(json, NULL);
         json_time(json, "time", failures[i].time_ms / 1000);
+        json_time(json, "first", failures[i].first_ms / 1000);
+        json_number(json, "times", failures[i].times);
         json_text(json, "kind", failure_kind_name((enum failure_kind)failures[i].kind));
         json_word(json, "listener", failures[i].listener);
         json_word(json, "client", failures[i].client);

@@ -33,6 +33,8 @@ static inline struct admin *admin_of(const struct admin_request *request)
 admin_handler admin_show_metrics, admin_show_health;
 /* failures.c */
 admin_handler admin_show_failures;
+/* history.c */
+admin_handler admin_show_history;
 /* page.c */
 admin_handler admin_show_page;
 /* status.c */

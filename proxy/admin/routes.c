@@ -11,6 +11,7 @@ const struct admin_route admin_routes[] = {
     {"/status", ADMIN_GET, false, 0, admin_show_status},
     {"/sessions", ADMIN_GET, false, FILTERS | 1u << ADMIN_PARAMETER_LIMIT, admin_show_sessions},
     {"/failures", ADMIN_GET, false, 0, admin_show_failures},
+    {"/history", ADMIN_GET, false, 0, admin_show_history},
     {"/kick", ADMIN_POST, false, FILTERS, admin_end_sessions},
     {"/permits", ADMIN_GET, false, 0, admin_show_permits},
     {"/permit", ADMIN_POST, false,

@@ -1,20 +1,19 @@
 /*
- * Between evhttp and the routes. evhttp has no limit of connections, so it is given buffer
- * events of which a reference is kept here: one that evhttp has freed has lost its callbacks,
- * and its place is free again. When all are taken, the oldest gives way that does not wait for
- * us: otherwise a few who ask slowly would keep out everybody else.
+ * Between evhttp and the routes. A connection has one of a few places (places.h), so that a few
+ * who ask slowly do not keep out everybody else.
  *
- * On the loopback address any user, and any page in a browser, of this machine may ask: there
- * are figures only, and neither a foreign Host (DNS rebinding; authority.h) nor an Origin is
- * let in. The same holds on the unix socket, to which a port of the postmaster's own machine
- * may lead.
+ * At the address for figures any user, and any page in a browser, of this machine may ask, and
+ * others from the networks of admin.allow (guest.h): there are figures only, and neither a
+ * foreign Host (DNS rebinding; authority.h) nor an Origin is let in. The same holds on the unix
+ * socket, to which a port of the postmaster's own machine may lead. evhttp accepts whoever
+ * comes: a connection is looked at in the same turn of the loop, before it is read from.
  */
 #include "proxy/admin/server.h"
 
 #include <errno.h>
-#include <event2/bufferevent.h>
 #include <event2/event_struct.h>
 #include <event2/http.h>
+#include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 #include <stdio.h>
@@ -26,23 +25,17 @@
 #include <unistd.h>
 
 #include "proxy/admin/authority.h"
+#include "proxy/admin/places.h"
 #include "proxy/base/log.h"
 #include "proxy/base/slab.h"
 #include "proxy/room.h"
 #include "proxy/statistics.h"
 
-#define CONNECTIONS        16
 #define HEADERS_SIZE_LIMIT 8192
 #define BODY_SIZE_LIMIT    1024
 #define TIMEOUT_S          20
 #define LOOK_MS            100
 #define ANSWER_BYTES       ((size_t)4 * 1024 * 1024)
-
-struct place {
-    struct bufferevent *events; /* NULL: free */
-    uint64_t number;            /* in the order of their coming */
-    bool waits;                 /* for a reply that is being made */
-};
 
 struct admin_server {
     struct service *service;
@@ -50,43 +43,16 @@ struct admin_server {
     void *context;
     struct evhttp *http;
     struct evhttp_bound_socket *bound; /* NULL: accepts nobody */
-    struct place open[CONNECTIONS];
-    uint64_t last_number;
-    struct event timer;
+    struct admin_places places;
+    struct event timer, newcomers;
 };
 
 /* By kind; evhttp does not say whose listener has failed. */
 static struct admin_server *servers[ADMIN_KINDS];
 
-/* evhttp ends the sending of a connection that it is done with; the descriptor is closed here.
- */
-static void forget_closed(struct admin_server *server)
-{
-    for (size_t i = 0; i < CONNECTIONS; i++) {
-        bufferevent_data_cb on_read, on_write;
-        bufferevent_event_cb on_event;
-        if (!server->open[i].events)
-            continue;
-        bufferevent_getcb(server->open[i].events, &on_read, &on_write, &on_event, NULL);
-        if (on_read || on_write || on_event)
-            continue;
-        bufferevent_decref(server->open[i].events);
-        server->open[i] = (struct place){0};
-    }
-}
-
-static unsigned count_open(const struct admin_server *server)
-{
-    unsigned count = 0;
-    for (size_t i = 0; i < CONNECTIONS; i++)
-        count += server->open[i].events != NULL;
-    return count;
-}
-
 unsigned admin_server_connections(struct admin_server *server)
 {
-    forget_closed(server);
-    return count_open(server);
+    return admin_places_count(&server->places);
 }
 
 static void enable(const struct admin_server *server, bool enabled)
@@ -106,50 +72,50 @@ static void on_timer(int fd, short what, void *argument)
     struct timeval wait = {0, LOOK_MS * 1000};
     unsigned open = admin_server_connections(server);
     bool is_short = slab_is_short();
-    enable(server, open < CONNECTIONS && !is_short);
+    enable(server, open < ADMIN_PLACES && !is_short);
     if (open > 0 || is_short)
         evtimer_add(&server->timer, &wait);
 }
 
-/* evhttp finds it at its end. The youngest has just come. */
-static void let_oldest_give_way(const struct admin_server *server)
+/* The unix socket has its mode. */
+static void look_at_newcomers(struct admin_server *server)
 {
-    const struct place *oldest = NULL;
-    for (size_t i = 0; i < CONNECTIONS; i++) {
-        const struct place *each = &server->open[i];
-        if (each->events && !each->waits && each->number != server->last_number &&
-            (!oldest || each->number < oldest->number))
-            oldest = each;
-    }
-    if (oldest)
-        shutdown(bufferevent_getfd(oldest->events), SHUT_RDWR);
+    if (server->kind == ADMIN_FIGURES)
+        admin_places_look(&server->places, &server->service->config->admin);
+}
+
+/* In the same turn of the loop in which they were accepted: none has been read from. */
+static void on_newcomers(int fd, short what, void *argument)
+{
+    (void)fd, (void)what;
+    struct admin_server *server = argument;
+    struct timeval soon = {0, 1000};
+    look_at_newcomers(server);
+    if (admin_places_refused(&server->places) > 0)
+        evtimer_add(&server->timer, &soon);
 }
 
 static void mark(struct admin_server *server, struct evhttp_request *http, bool waits)
 {
-    struct evhttp_connection *connection = evhttp_request_get_connection(http);
-    for (size_t i = 0; connection && i < CONNECTIONS; i++)
-        if (server->open[i].events == evhttp_connection_get_bufferevent(connection))
-            server->open[i].waits = waits;
+    struct admin_place *place = admin_places_find(&server->places, http);
+    if (place)
+        place->waits = waits;
 }
 
-/* For one more that evhttp has accepted; it gets its callbacks when this returns. */
+/* For one more that evhttp has accepted; it gets its callbacks and its socket when this
+ * returns. */
 static struct bufferevent *make_connection(struct event_base *base, void *argument)
 {
     struct admin_server *server = argument;
     struct timeval wait = {0, LOOK_MS * 1000};
     struct bufferevent *made = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-    forget_closed(server);
-    for (size_t i = 0; made && i < CONNECTIONS; i++) {
-        if (server->open[i].events)
-            continue;
-        server->open[i] = (struct place){.events = made, .number = ++server->last_number};
-        bufferevent_incref(made);
-        break;
-    }
-    bool is_full = count_open(server) == CONNECTIONS;
-    if (is_full)
-        let_oldest_give_way(server);
+    look_at_newcomers(server);
+    event_active(&server->newcomers, EV_TIMEOUT, 0);
+    bool is_full = admin_places_count(&server->places) + 1 >= ADMIN_PLACES;
+    if (made)
+        admin_places_add(&server->places, made);
+    if (is_full && admin_places_refused(&server->places) == 0)
+        admin_places_make_way(&server->places);
     enable(server, !is_full && !slab_is_short());
     if (!evtimer_pending(&server->timer, NULL))
         evtimer_add(&server->timer, &wait);
@@ -247,12 +213,43 @@ static bool has_one_host(struct evhttp_request *http)
     return count <= 1;
 }
 
-static bool is_foreign(const struct admin_server *server, struct evhttp_request *http,
-                       const struct target *target)
+/* A health check in HTTP/1.0, as HAProxy makes it, says no host; a browser does. */
+static bool names_no_host(struct evhttp_request *http, const struct target *target)
 {
-    return evhttp_find_header(evhttp_request_get_input_headers(http), "Origin") ||
-           !admin_authority_is_own(target->host, target->host_length,
-                                   server->kind == ADMIN_COMMANDS);
+    return !target->host && http->major == 1 && http->minor == 0;
+}
+
+/* Where other hosts may read the figures, they ask by this host's address or name. */
+static bool is_direct(const struct admin_server *server, struct evhttp_request *http,
+                      const struct target *target)
+{
+    const struct config *config = server->service->config;
+    return names_no_host(http, target) ||
+           admin_authority_is_direct(target->host, target->host_length, config->hostname);
+}
+
+/* Why a page of another site may have asked; NULL: none has. */
+static const char *find_foreign(const struct admin_server *server, struct evhttp_request *http,
+                                const struct target *target)
+{
+    bool is_open =
+        server->kind == ADMIN_FIGURES && server->service->config->admin.allow.count > 0;
+    if (evhttp_find_header(evhttp_request_get_input_headers(http), "Origin"))
+        return "not from another site";
+    if (admin_authority_is_own(target->host, target->host_length,
+                               server->kind == ADMIN_COMMANDS) ||
+        (is_open && is_direct(server, http, target)))
+        return NULL;
+    return is_open ? "not by this name: ask by address, or by the hostname"
+                   : "not from another site";
+}
+
+/* It has been shut down already, unless it came without a place. */
+static bool may_ask(struct admin_server *server, struct evhttp_request *http)
+{
+    const struct admin_place *place = admin_places_find(&server->places, http);
+    return server->kind == ADMIN_COMMANDS || (place && (place->guest == ADMIN_GUEST_LOCAL ||
+                                                        place->guest == ADMIN_GUEST_ALLOWED));
 }
 
 static const struct admin_route *find_route(const struct admin_server *server,
@@ -285,10 +282,12 @@ static void take(struct admin_server *server, struct admin_request *request)
     const struct admin_route *route = find_route(server, &target);
     const char *why = NULL;
 
-    if (!has_one_host(request->http))
+    if (!may_ask(server, request->http))
+        admin_reply_error(request, 403, "not from this address");
+    else if (!has_one_host(request->http))
         admin_reply_error(request, HTTP_BADREQUEST, "more than one field \"Host\"");
-    else if (is_foreign(server, request->http, &target))
-        admin_reply_error(request, 403, "not from another site");
+    else if ((why = find_foreign(server, request->http, &target)))
+        admin_reply_error(request, 403, why);
     else if (!route)
         admin_reply_error(request, HTTP_NOTFOUND, "there is nothing here");
     else if (!method_fits(route, request->http))
@@ -361,6 +360,7 @@ struct admin_server *admin_server_new(struct service *service, enum admin_kind k
         .service = service, .kind = kind, .context = context, .http = http};
     servers[kind] = server;
     evtimer_assign(&server->timer, service->base, on_timer, server);
+    evtimer_assign(&server->newcomers, service->base, on_newcomers, server);
     evhttp_set_max_headers_size(http, HEADERS_SIZE_LIMIT);
     evhttp_set_max_body_size(http, BODY_SIZE_LIMIT);
     evhttp_set_timeout(http, TIMEOUT_S);
@@ -376,8 +376,9 @@ void admin_server_free(struct admin_server *server)
         return;
     servers[server->kind] = NULL;
     evhttp_free(server->http);
-    forget_closed(server);
+    (void)admin_places_count(&server->places);
     event_del(&server->timer);
+    event_del(&server->newcomers);
     free(server);
 }
 

@@ -35,7 +35,7 @@ enum admin_method { ADMIN_GET, ADMIN_POST };
 struct admin_route {
     const char *path;
     enum admin_method method;
-    bool is_figures;     /* is there on the loopback address too */
+    bool is_figures;     /* is there on the address for figures too */
     unsigned parameters; /* that it takes: bits 1u << enum admin_parameter */
     admin_handler *handler;
 };

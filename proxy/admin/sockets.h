@@ -1,7 +1,7 @@
 /*
  * The administration interface's listening sockets, which the master owns and
  * keeps over reloads: a unix socket for everything, with its group and mode,
- * and a loopback address for figures alone.
+ * and an address for figures alone.
  */
 #ifndef POSTERN_ADMIN_SOCKETS_H
 #define POSTERN_ADMIN_SOCKETS_H
@@ -13,7 +13,7 @@
 
 enum admin_kind {
     ADMIN_COMMANDS, /* the unix socket */
-    ADMIN_FIGURES,  /* the loopback address */
+    ADMIN_FIGURES,  /* the address for them */
     ADMIN_KINDS,
 };
 

@@ -49,6 +49,8 @@ static const struct command commands[] = {
      "refuse new connections; sessions go on"},
     {"resume", "POST", "/resume", NULL, false, 0, ctl_show_state, "resume",
      "accept new connections again"},
+    {"health", "GET", "/health", NULL, false, 0, ctl_show_state, "health",
+     "whether new connections are accepted"},
     {"reload", "POST", "/reload", NULL, false, 0, ctl_show_reload, "reload",
      "read the configuration anew, and say what is wrong with it"},
     {"log", "POST", "/log", "level", true, 0, ctl_show_level, "log LEVEL",

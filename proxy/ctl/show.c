@@ -197,8 +197,9 @@ void ctl_show_reload(struct ctl_value answer)
 void ctl_show_failures(struct ctl_value answer)
 {
     static const struct ctl_column columns[] = {
-        {"TIME", "time", CTL_TEXT},         {"KIND", "kind", CTL_TEXT},
-        {"LISTENER", "listener", CTL_TEXT}, {"CLIENT", "client", CTL_TEXT},
-        {"USER", "user", CTL_TEXT},         {"REASON", "reason", CTL_TEXT}};
+        {"TIME", "time", CTL_TEXT},     {"TIMES", "times", CTL_NUMBER},
+        {"KIND", "kind", CTL_TEXT},     {"LISTENER", "listener", CTL_TEXT},
+        {"CLIENT", "client", CTL_TEXT}, {"USER", "user", CTL_TEXT},
+        {"REASON", "reason", CTL_TEXT}};
     ctl_print_table(ctl_json_member(answer, "failures"), columns, COUNT(columns));
 }

@@ -486,6 +486,39 @@ def test_failures_are_listed_the_youngest_first(start, backend):
     assert all(one["client"] == SOURCE and one["reason"] for one in found)
 
 
+def test_equal_failures_are_counted_whichever_reactor_saw_them(start, backend):
+    postern = start(backend, workers=2)
+    for _ in range(6):
+        with postern.connect() as one:
+            one.ehlo()
+            one.login("mallory", "wrong", 535)
+    rows = failures(postern, kind="login", user="mallory")
+    assert sum(one["times"] for one in rows) == 6
+    assert len(rows) <= 2  # each may have found the other's row half written
+    assert all(one["first"] <= one["time"] for one in rows)
+
+
+def test_hour_has_a_point_from_the_start_on(start, backend):
+    postern = start(backend, workers=2)
+    with postern.log_in() as one:
+        one.quit()
+    history = control.get(postern, "/history")
+    at = {name: index for index, name in enumerate(history["columns"])}
+    points = history["points"]
+    assert points and all(len(point) == len(at) for point in points)
+    assert points[0][at["logins"]] == 0 and points[0][at["sessions"]] == 0
+    ages = [point[at["age_ms"]] for point in points]
+    assert ages == sorted(ages, reverse=True)
+
+
+def test_hour_grows_point_by_point(postern):
+    with postern.log_in() as one:
+        one.quit()
+    at = control.get(postern, "/history")["columns"].index("logins")
+    wait.until(lambda: control.get(postern, "/history")["points"][-1][at] == 1,
+               "the next point")
+
+
 def test_failures_outlive_a_reload(postern):
     with postern.connect() as one:
         one.ehlo()

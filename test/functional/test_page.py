@@ -1,12 +1,13 @@
 """The status page, in a real browser."""
 
+import os
 import pathlib
 import re
 
 import pytest
 
 from conftest import needs_root
-from support import browser, control, wait
+from support import browser, control, pictures, wait
 from support.sshd import Sshd
 
 MONITORING = pathlib.Path(__file__).parents[2] / "etc/monitoring/README.md"
@@ -26,9 +27,9 @@ def opened(driver):
     """opened(postern, …) -> the page; anything in the console is a failure."""
     pages = []
 
-    def run(postern, **how):
+    def run(postern, watched=False, **how):
         browser.emulate(driver, **how)
-        pages.append(browser.Page(driver, postern))
+        pages.append(browser.Page(driver, postern, watched))
         return pages[-1]
     yield run
     for page in pages:
@@ -66,7 +67,7 @@ def test_everything_is_there_at_a_glance(postern, opened):
     assert column(page, "sessions", 1) == ["alice", "alice"]
     assert column(page, "sessions", 7) == ["2", "1"]
     assert page.text("shown") == "2 of 2"
-    assert column(page, "failures", 4) == ["mallory"]
+    assert column(page, "failures", 5) == ["mallory"]
     assert column(page, "backends", 2) == ["up"]
     (certificate,) = page.rows("certificates")
     assert int(certificate[3]) > 0
@@ -84,7 +85,7 @@ def test_blanks_and_marks_in_a_name_are_seen(postern, opened):
     """What shows as nothing, or turns the text around, would make a name look like another's."""
     fail(postern, "alice\u3164\u202e")
     page = opened(postern)
-    assert column(page, "failures", 4) == ["alice\\u{3164}\\u{202e}"]
+    assert column(page, "failures", 5) == ["alice\\u{3164}\\u{202e}"]
 
 
 def test_charts_show_what_happens_now(postern, opened):
@@ -104,30 +105,128 @@ def figure(page, label):
 
 def test_one_login_is_one_in_its_minute(postern, opened):
     page = opened(postern)
-    asked = page.run("return past.length")
-    wait.until(lambda: page.run("return past.length") > asked, "another answer")
+    page.next_answer()
     visit(postern).quit()
     wait.until(lambda: figure(page, "logins in a minute") == "1", "the login")
-    asked = page.run("return past.length")
-    wait.until(lambda: page.run("return past.length") > asked + 1, "two more answers")
+    page.next_answer()
+    page.next_answer()
     assert figure(page, "logins in a minute") == "1"
+
+
+def first_answer(page, label):
+    """The figure that stood there before the page had seen anything grow."""
+    lines = page.run("return firstTiles").splitlines()
+    return lines[lines.index(label) - 1]
+
+
+def test_minute_is_known_as_soon_as_the_page_is_opened(postern, opened):
+    """Figures that rise for a minute after the page was opened would look like an attack."""
+    for _ in range(3):
+        visit(postern).quit()
+    for _ in range(2):
+        fail(postern, "mallory")
+    page = opened(postern, watched=True)
+    assert first_answer(page, "logins in a minute") == "3"
+    assert first_answer(page, "failed logins in a minute") == "2"
+    assert first_answer(page, "messages in a minute") == "3"
+
+
+def test_hour_outlives_a_reload(postern, opened):
+    visit(postern).quit()
+    before = control.get(postern, "/history")["points"][0]
+    postern.reload()
+    after = control.get(postern, "/history")["points"][0]
+    assert after[1:] == before[1:] and after[0] >= before[0]
+    page = opened(postern, watched=True)
+    assert first_answer(page, "messages in a minute") == "1"
+
+
+HOUR = """
+    const minutes = Math.floor(6 * arguments[0]) / 6, columns = [
+        "age_ms", "sessions", "relay", "logins", "logins_failed", "logins_unavailable",
+        "logins_put_off", "messages", "bytes_in", "bytes_out"];
+    const points = [];
+    for (let step = 6 * minutes; step > 0; step--) {
+        const done = 6 * minutes - step;  // a message and a login in every step
+        points.push([step * STEP_MS, 1, 1, done, 0, 0, 0, done, 1000 * done, 10 * done]);
+    }
+    const ago = 6 * minutes;
+    past = [];
+    recall({columns, points}, {uptime_s: arguments[1]});
+    remember({sessions: 1, relay: 1, logins: ago, logins_failed: 0, logins_unavailable: 0,
+              logins_put_off: 0, messages: ago, bytes_in: 1000 * ago, bytes_out: 10 * ago});
+    drawCharts();
+    return [...document.querySelectorAll("#charts svg")[2].querySelectorAll("polyline")].map(
+        (line) => line.getAttribute("points").split(" ").map((each) => each.split(",").map(Number)));
+"""
+
+
+def test_whole_hour_is_drawn_and_its_first_minute_is_no_rise(postern, opened):
+    page = opened(postern)
+    (line,) = page.run(HOUR, 62, 1000000)
+    heights = [y for _, y in line]
+    assert len(line) > 350 and max(heights) - min(heights) < 1
+    assert 46 <= line[0][0] < 50  # the left edge of the drawing is 46
+
+
+def test_minute_before_what_is_known_is_not_guessed(postern, opened):
+    """A ring that begins with something counted does not know what its first minute had."""
+    page = opened(postern)
+    (known,) = page.run(HOUR, 5, 1000000)
+    (from_start,) = page.run(HOUR, 5, 300)
+    assert len(from_start) - len(known) in (5, 6)
+
+
+def test_drawings_go_back_as_far_as_there_is_something(postern, opened):
+    """What has just been started would be a stroke at the edge of an hour."""
+    page = opened(postern)
+    for minutes, label in ((1, "5 min ago"), (20, "20 min ago"), (59.5, "60 min ago"), (62, "an hour ago")):
+        (line,) = page.run(HOUR, minutes, 60 * minutes)
+        assert label in page.text("charts")
+        assert minutes < 5 or line[0][0] < 50
+
+
+def test_equal_failures_are_one_row_with_their_number(postern, opened):
+    for user in ("mallory", "mallory", "eve", "mallory"):
+        fail(postern, user)
+    page = opened(postern)
+    assert sorted((row[1], row[5]) for row in page.rows("failures")) == [("1", "eve"), ("3", "mallory")]
+
+
+def test_failures_are_folded_on_a_telephone(postern, opened):
+    for _ in range(2):
+        fail(postern, "mallory")
+    page = opened(postern, width=390, telephone=True)
+    table = page.driver.find_element("id", "failures")
+    page.next_answer()
+    assert not table.is_displayed() and page.text("failed") == "2"
+    page.driver.find_element("css selector", "#fold summary").click()
+    page.next_answer()  # which does not fold them again
+    assert table.is_displayed() and "mallory" in page.text("failures")
 
 
 def test_time_without_an_answer_is_a_gap(postern, opened):
     page = opened(postern)
-    wait.until(lambda: page.run("return past.length") >= 2, "two answers")
+    page.next_answer()
     page.run("""
-        remember({});
-        const point = past[0];
-        remember({sessions: point.sessions, counters: point.counters});
-        remember({sessions: point.sessions, counters: point.counters});
-        byId("charts").replaceChildren(...CHARTS.map(chart));
+        const point = past[past.length - 1];
+        past = [];
+        for (const each of [point, point, {}, point, point]) remember({...each, at: performance.now()});
+        drawCharts();
     """)
     assert page.run("return document.querySelector('#charts svg')"
                     ".querySelectorAll('polyline').length") == 4
     places = page.run("return [...document.querySelector('#charts polyline').getAttribute('points')"
                       ".split(' ')].map((point) => Number(point.split(',')[0]))")
-    assert places == sorted(places) and max(places) - min(places) < 100  # of 400, for five minutes
+    assert places == sorted(places) and max(places) - min(places) < 100  # of 400, for an hour
+
+
+def test_what_happened_while_the_page_had_no_answer_is_drawn(postern, opened):
+    page = opened(postern)
+    page.run("past = [{at: performance.now()}]")
+    page.next_answer()
+    assert page.run("return past.filter((point) => point.sessions !== undefined).length") >= 2
+    assert figure(page, "messages in a minute") == "0"
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -149,13 +248,32 @@ def test_every_screen_shows_it_without_a_rim(postern, opened, telephone, dark):
         one.quit()
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_pictures_in_the_guides_show_the_page_as_it_is(postern, opened, dark):
+    """RENEW_PICTURES=1 in the environment makes them anew."""
+    page = opened(postern, width=pictures.WIDTH, height=2000, dark=dark)
+    taken, kept = pictures.take(page.driver), pictures.path_of(dark)
+    if os.environ.get("RENEW_PICTURES"):
+        kept.write_bytes(pictures.pack(taken))
+    there = kept.read_bytes()
+    assert pictures.mark_of(there) == pictures.mark(), (
+        "the page has changed since its pictures were made: RENEW_PICTURES=1 "
+        "python3 -m pytest test_page.py -k pictures, and look at them")
+    assert pictures.pixels(there)[:2] == (pictures.WIDTH, pictures.HEIGHT)
+    assert pictures.difference(there, taken) < 8  # other fonts are less, another scheme is 150
+
+
+def test_pictures_are_small():
+    assert sum(pictures.path_of(dark).stat().st_size for dark in (False, True)) < pictures.SIZE_LIMIT
+
+
 def test_names_that_clients_choose_are_text(postern, opened):
     with postern.connect() as one:
         one.ehlo()
         one.login(HOSTILE, "wrong", 535)
     page = opened(postern)
     wait.until(lambda: page.rows("failures"), "the failure")
-    assert column(page, "failures", 4) == [HOSTILE]
+    assert column(page, "failures", 5) == [HOSTILE]
     assert page.run("return document.querySelectorAll('main script, main img').length") == 0
     assert "taken" not in page.driver.title
 
@@ -221,8 +339,7 @@ def test_page_lives_through_reloads(postern, opened):
     page = opened(postern)
     for _ in range(3):
         postern.reload()
-        asked = page.run("return past.length")
-        wait.until(lambda: page.run("return past.length") > asked, "another answer")
+        page.next_answer()
         page.wait_for_state("serving")
 
 

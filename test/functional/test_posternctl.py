@@ -46,6 +46,20 @@ def test_the_state_is_shown_to_people(postern, ask):
     assert re.search(r"good\.pem +used +\d{4}-\S+Z +\d+$", out, re.MULTILINE)
 
 
+def test_health_check_of_the_container_tells_whether_it_serves(postern):
+    """What stands in the Containerfile, with the socket of this test."""
+    (words,) = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$",
+                          (ROOT / "etc/Containerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    program, *arguments = json.loads(words)
+    assert program == "/usr/bin/posternctl"  # where "meson install" puts it with --prefix=/usr
+    path = control.path_of(postern)
+    assert ctl(path, *arguments)[0] == DONE
+    control.post(postern, "/drain")
+    assert ctl(path, *arguments)[0] == REFUSED
+    postern.stop()
+    assert ctl(path, *arguments)[0] == UNREACHABLE
+
+
 def test_sessions_are_a_table(postern, ask):
     with postern.log_in() as client:
         status, out, err = ask("sessions")
@@ -77,7 +91,7 @@ def test_addresses_are_let_in_and_refused(postern, ask):
     (["sessions"], "ID CLIENT USER HELO TLS BACKEND STATE AGE MSGS RCPTS IN OUT"),
     (["sessions", "--user", "bob"], "ID CLIENT USER HELO TLS BACKEND STATE AGE MSGS RCPTS IN OUT"),
     (["permits"], "ORDER ADDRESS USER LEFT"),
-    (["failures"], "TIME KIND LISTENER CLIENT USER REASON")])
+    (["failures"], "TIME TIMES KIND LISTENER CLIENT USER REASON")])
 def test_empty_list_is_seen_to_be_one(ask, command, titles):
     status, out, err = ask(*command)
     assert (status, out.split(), err) == (DONE, titles.split(), "")
@@ -160,7 +174,9 @@ def test_a_long_list_says_that_it_is_cut(postern, ask):
 def test_draining_and_resuming(ask):
     assert ask("drain") == (DONE, "draining\n", "")
     assert "draining" in ask("status")[1]
+    assert ask("health")[0] == REFUSED
     assert ask("resume") == (DONE, "serving\n", "")
+    assert ask("health") == (DONE, "serving\n", "")
 
 
 def test_the_level_of_the_log(ask):

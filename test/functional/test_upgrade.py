@@ -474,6 +474,20 @@ def test_counters_do_not_go_back(start, backend, program):
     assert after['postern_connections_total{listener="submissions"}'] == 1
 
 
+def test_hour_and_failures_outlive_an_upgrade(start, backend, program):
+    postern = start(backend)
+    with postern.connect() as one:
+        one.ehlo()
+        one.login("mallory", "wrong", 535)
+    before = control.get(postern, "/history")["points"][0]
+    replace(program)
+    upgrade(postern)
+    wait.until(lambda: _figures(postern), "an answer")
+    after = control.get(postern, "/history")["points"][0]
+    assert after[1:] == before[1:] and after[0] >= before[0]
+    assert [one["user"] for one in control.get(postern, "/failures")["failures"]] == ["mallory"]
+
+
 def _figures(postern):
     try:
         return control.metrics(postern)

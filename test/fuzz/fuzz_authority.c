@@ -40,6 +40,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             size == strlen("localhost"));
     for (size_t i = 0; own && i < size; i++)
         require(isalnum((unsigned char)text[i]) || strchr(".:[]", text[i]));
+    bool direct = admin_authority_is_direct(text, size, "mail.example.org");
+    require(direct || !own);
+    require(!direct || text[0] == '[' || !memchr(text, '.', size) ||
+            isdigit((unsigned char)text[0]) || begins(text, size, "mail"));
+    for (size_t i = 0; direct && i < size; i++)
+        require(isalnum((unsigned char)text[i]) || (text[i] && strchr(".:[]-_", text[i])));
     free(text);
     return 0;
 }

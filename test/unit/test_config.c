@@ -205,6 +205,21 @@ static void test_figures_are_for_this_host(void **state)
     }
 }
 
+static void test_figures_are_for_the_networks_that_are_named(void **state)
+{
+    static const char *const addresses[] = {"192.0.2.1:9125", "*:9125", "[2001:db8::1]:9125"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(addresses); i++) {
+        char text[256];
+        snprintf(text, sizeof text,
+                 TLS "admin { metrics = \"%s\" allow = {\"10.0.0.0/8\", \"2001:db8::/32\"} }\n",
+                 addresses[i]);
+        struct config *config = load_good(text);
+        assert_int_equal(config->admin.allow.count, 2);
+        config_free(config);
+    }
+}
+
 static void test_environment_is_not_looked_at(void **state)
 {
     (void)state;
@@ -224,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_list_that_is_emptied_is_empty),
         cmocka_unit_test(test_longest_path_of_a_socket_is_taken),
         cmocka_unit_test(test_figures_are_for_this_host),
+        cmocka_unit_test(test_figures_are_for_the_networks_that_are_named),
         cmocka_unit_test(test_environment_is_not_looked_at),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);

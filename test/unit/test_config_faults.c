@@ -44,17 +44,19 @@ static const struct {
     {TLS "admin {\n socket = \"control\" }",
      E("3:11: admin: socket: \"control\" is not a path from the root")},
     {TLS "admin { metrics = \"192.0.2.1:9125\" }",
-     E("2:19: admin: metrics: \"192.0.2.1:9125\" is not an address of this host alone, such as "
-       "\"127.0.0.1:9125\"")},
+     E("2:9: admin: metrics: \"192.0.2.1:9125\" is not an address of this host alone, such as "
+       "\"127.0.0.1:9125\": say who may read there, as in allow = {\"192.0.2.0/24\"}")},
+    {TLS "admin {\n allow = {\"192.0.2.0/24\"} }",
+     E("3:2: admin: allow: is of no use without an address \"metrics\"")},
+    {TLS "admin {\n metrics = \"*:9125\"\n allow = {\"192.0.2.0/33\"} }",
+     E("4:11: admin: allow: \"192.0.2.0/33\" is not an address, or network in CIDR notation")},
     {TLS "log { file = \"postern.log\" }",
      E("2:14: log: file: \"postern.log\" is not a path from the root")},
     {TLS "admin { metrics = \"[2001:db8::1]:9125\" }",
-     E("2:19: admin: metrics: \"[2001:db8::1]:9125\" is not an address of this host alone, "
-       "such "
-       "as \"127.0.0.1:9125\"")},
+     E("2:9: admin: metrics: \"[2001:db8::1]:9125\" is not an address of this host alone, such "
+       "as \"127.0.0.1:9125\": say who may read there, as in allow = {\"192.0.2.0/24\"}")},
     {TLS "admin { metrics = \"unix:/m\" }",
-     E("2:19: admin: metrics: \"unix:/m\" is not an address of this host alone, such as "
-       "\"127.0.0.1:9125\"")},
+     E("2:19: admin: metrics: \"unix:/m\" is no TCP address, such as \"127.0.0.1:9125\"")},
     {TLS "backend \"\" { }", E("2:1: backend \"\": the name is empty")},
     {TLS "certificate \"x\" {\n key = \"/k\" }",
      E("2:1: certificate \"x\": certificate: must be given")},

@@ -9,17 +9,28 @@
 
 #include <cmocka.h>
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "proxy/failures.h"
 
+static struct failures *kept;
 static struct failure found[FAILURES_LIMIT];
 
 static int share(void **state)
 {
     (void)state;
-    return failures_share() ? 0 : -1;
+    static struct failures *memory;
+    if (!memory)
+        memory = mmap(NULL, sizeof *memory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                      -1, 0);
+    if (memory == MAP_FAILED)
+        return -1;
+    memset(memory, 0, sizeof *memory);
+    failures_use(memory);
+    kept = memory;
+    return 0;
 }
 
 static void test_without_memory_nothing_is_kept(void **state)
@@ -89,6 +100,58 @@ static void test_the_oldest_of_a_kind_is_forgotten_and_no_other_kind(void **stat
     assert_true(is_there);
 }
 
+static void test_equal_failures_within_a_minute_are_one(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        failures_note(FAILURE_LOGIN, "submission", "192.0.2.1", "alice", "wrong password");
+        failures_note(FAILURE_LOGIN, "submission", "192.0.2.2", "alice", "wrong password");
+    }
+    assert_int_equal(failures_read(found), 2);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(found[i].times, 1000);
+        assert_true(found[i].first_ms <= found[i].time_ms);
+    }
+}
+
+static void test_failures_that_differ_are_kept_apart(void **state)
+{
+    (void)state;
+    failures_note(FAILURE_LOGIN, "submission", "192.0.2.1", "alice", "wrong password");
+    failures_note(FAILURE_LOGIN, "other", "192.0.2.1", "alice", "wrong password");
+    failures_note(FAILURE_LOGIN, "submission", "192.0.2.1", "bob", "wrong password");
+    failures_note(FAILURE_LOGIN, "submission", "192.0.2.1", "alice", "put off");
+    failures_note(FAILURE_BACKEND, "submission", "192.0.2.1", "alice", "wrong password");
+    assert_int_equal(failures_read(found), 5);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(found[i].times, 1);
+}
+
+static void test_another_minute_is_another_row(void **state)
+{
+    (void)state;
+    failures_note(FAILURE_LOGIN, "submission", "192.0.2.1", "alice", "wrong password");
+    struct failure *first = &kept->rings[FAILURE_LOGIN].places[0].failure;
+    first->first_ms -= FAILURES_TOGETHER_MS;
+    failures_note(FAILURE_LOGIN, "submission", "192.0.2.1", "alice", "wrong password");
+    assert_int_equal(failures_read(found), 2);
+    /* A clock that was set back makes another row, too, and none that lasts for ever. */
+    first->first_ms += 10 * FAILURES_TOGETHER_MS;
+    kept->rings[FAILURE_LOGIN].places[1].failure.first_ms += 10 * FAILURES_TOGETHER_MS;
+    failures_note(FAILURE_LOGIN, "submission", "192.0.2.1", "alice", "wrong password");
+    assert_int_equal(failures_read(found), 3);
+}
+
+static void test_row_of_a_process_that_died_while_it_wrote_is_left_alone(void **state)
+{
+    (void)state;
+    failures_note(FAILURE_LOGIN, "submission", "192.0.2.1", "alice", "wrong password");
+    kept->rings[FAILURE_LOGIN].places[0].turn++;
+    failures_note(FAILURE_LOGIN, "submission", "192.0.2.1", "alice", "wrong password");
+    assert_int_equal(failures_read(found), 1);
+    assert_int_equal(kept->rings[FAILURE_LOGIN].places[0].failure.times, 1);
+}
+
 static void test_kinds_have_names(void **state)
 {
     (void)state;
@@ -104,6 +167,11 @@ int main(void)
         cmocka_unit_test_setup(test_other_processes_are_heard, share),
         cmocka_unit_test_setup(test_texts_are_cut, share),
         cmocka_unit_test_setup(test_the_oldest_of_a_kind_is_forgotten_and_no_other_kind, share),
+        cmocka_unit_test_setup(test_equal_failures_within_a_minute_are_one, share),
+        cmocka_unit_test_setup(test_failures_that_differ_are_kept_apart, share),
+        cmocka_unit_test_setup(test_another_minute_is_another_row, share),
+        cmocka_unit_test_setup(test_row_of_a_process_that_died_while_it_wrote_is_left_alone,
+                               share),
         cmocka_unit_test(test_kinds_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,11 @@
 "use strict";
-// Asks for /status, /sessions and /failures, and shows what is answered. Whatever comes from
-// there becomes text, and never markup: users and clients choose their names themselves.
+// Asks for /status, /sessions, /failures and /history, and shows what is answered. Whatever comes
+// from there becomes text, and never markup: users and clients choose their names themselves.
 
-const TURN_MS = 2000, HIDDEN_MS = 15000, PATIENCE_MS = 10000, SPAN_MS = 300000;
-const MINUTE_MS = 60000, LISTED = 200;
+const TURN_MS = 2000, HIDDEN_MS = 15000, PATIENCE_MS = 10000;
+const MINUTE_MS = 60000, SPAN_MS = 60 * MINUTE_MS, LEAST_SPAN_MS = 5 * MINUTE_MS;
+const KEPT_MS = SPAN_MS + 2 * MINUTE_MS, LISTED = 200;
+const STEP_MS = 10000;  // between two points of /history
 const byId = (id) => document.getElementById(id);
 
 function element(name, text, className) {
@@ -21,6 +23,11 @@ function count(value) {
 
 function rate(value) {
   return value === null ? "–" : value < 10 ? value.toFixed(1).replace(/\.0$/, "") : count(value);
+}
+
+// Where there is little room.
+function brief(value) {
+  return value.toLocaleString("en", {notation: "compact"});
 }
 
 function bytes(value) {
@@ -81,6 +88,7 @@ const COLUMNS = {
   ],
   failures: [
     ["Time", (f) => clock(f.time), "fixed"],
+    ["Times", (f) => count(f.times), "number"],
     ["What", (f) => f.kind, "fixed"],
     ["Listener", (f) => f.listener, "fixed"],
     ["Client", (f) => f.client, "fixed"],
@@ -129,35 +137,58 @@ function table(id, entries, nothing = NOTHING[id]) {
 
 // figures, and how they went
 
-// What was answered in the last minutes; a point without counters: nobody answered.
-const past = [];
+// The last hour: points of /history, and what was answered since. A point without figures: there
+// was no answer.
+let past = [];
+
+const FAILED = ["logins_failed", "logins_put_off", "logins_unavailable"];
+
+// The last hour as the reactors have kept it; what this page knows from before stays.
+function recall(history, status) {
+  const now = performance.now(), [, ...names] = history.columns;
+  const points = history.points.map(([age, ...values]) => (
+    {at: now - age, ...Object.fromEntries(names.map((name, index) => [name, values[index]]))}));
+  const from = points.length > 0 ? points[0].at : now;
+  const before = past.filter((point) => point.at < from - STEP_MS);
+  if (points.length > 0) points[0].isFirst = now - from > status.uptime_s * 1000 - STEP_MS;
+  past = before.length > 0 ? [...before, {at: from - 1}, ...points] : points;
+}
+
+function remember(point) {
+  past.push({at: performance.now(), ...point});
+  const now = past[past.length - 1].at;
+  past = past.filter(({at}) => now - at <= KEPT_MS);
+  for (let i = past.length - 2; i > 0; i--)  // of what is older than a minute, steps are enough
+    if (now - past[i].at > 2 * MINUTE_MS && past[i + 1].at - past[i - 1].at < STEP_MS) past.splice(i, 1);
+}
 
 function grown(now, before, names) {
-  if (!now.counters || !before || !before.counters) return null;
-  const more = names.reduce((sum, name) => sum + now.counters[name] - before.counters[name], 0);
+  if (now.sessions === undefined || before?.sessions === undefined) return null;
+  const more = names.reduce((sum, name) => sum + now[name] - before[name], 0);
   return more >= 0 ? more : null;
 }
 
-// What has come in the minute before a point, or in as much of it as is known.
+// What has come in the minute before a point; of a point within a minute of the start, since then.
 function inMinute(names, index) {
   let first = index;
-  while (first > 0 && past[first - 1].counters && past[index].at - past[first - 1].at <= MINUTE_MS) first--;
-  return first < index ? grown(past[index], past[first], names) : null;
+  while (first > 0 && past[index].at - past[first].at < MINUTE_MS && past[first - 1].sessions !== undefined) first--;
+  const whole = past[index].at - past[first].at >= MINUTE_MS || past[first].isFirst === true;
+  return whole ? grown(past[index], past[first], names) : null;
 }
 
 function inSecond(names, index) {
-  const more = grown(past[index], past[index - 1], names);
-  const elapsed = more === null ? 0 : past[index].at - past[index - 1].at;
-  return elapsed > 0 ? more / elapsed * 1000 : null;
+  let first = index;
+  while (first > 0 && past[index].at - past[first].at < STEP_MS && past[first - 1].sessions !== undefined) first--;
+  const more = grown(past[index], past[first], names), elapsed = past[index].at - past[first].at;
+  return more !== null && elapsed > 0 ? more / elapsed * 1000 : null;
 }
 
 const perMinute = (names) => (point, index) => inMinute(names, index);
 const perSecond = (names) => (point, index) => inSecond(names, index);
-const sessionsIn = (state) => (point) => point.sessions ? point.sessions[state] : null;
-const FAILED = ["logins_failed", "logins_put_off", "logins_unavailable"];
+const open = (name) => (point) => point[name];
 
 const CHARTS = [
-  ["Sessions", count, 2, [["all", sessionsIn("total")], ["handing mail on", sessionsIn("relay")]]],
+  ["Sessions", count, 2, [["all", open("sessions")], ["handing mail on", open("relay")]]],
   ["Logins in a minute", rate, 2, [["accepted", perMinute(["logins"])], ["failed", perMinute(FAILED)]]],
   ["Messages in a minute", rate, 2, [["messages", perMinute(["messages"])]]],
   ["Bytes a second", bytes, 1000, [["from clients", perSecond(["bytes_in"])], ["to clients", perSecond(["bytes_out"])]]],
@@ -199,19 +230,25 @@ function chartWidth() {
   return there ? there.clientWidth : 400;
 }
 
+// How far back the drawings go: an hour, and less where nothing is known of so long ago.
+function span() {
+  return Math.min(SPAN_MS, Math.max(LEAST_SPAN_MS, past[past.length - 1].at - past[0].at));
+}
+
 function chart([title, say, least, series]) {
   const wide = chartWidth(), high = 150, left = 46, right = 4, top = 8, bottom = 18;
-  const values = series.map(([, value]) => past.map(value));
+  const now = past[past.length - 1].at, shown = span();
+  const values = series.map(([, value]) => past.map(
+    (point, index) => now - point.at <= shown ? value(point, index) : null));
   const most = niceTop(Math.max(least, ...values.flat().map((value) => value || 0)));
-  const now = past[past.length - 1].at;
-  const x = (index) => left + (wide - left - right) * (1 - (now - past[index].at) / SPAN_MS);
+  const x = (index) => left + (wide - left - right) * (1 - (now - past[index].at) / shown);
   const y = (value) => top + (high - top - bottom) * (1 - value / most);
   const drawing = svg("svg", {viewBox: `0 0 ${wide} ${high}`, preserveAspectRatio: "none", "aria-hidden": "true"});
   for (const part of [0, 0.5, 1]) {
     drawing.append(svg("line", {x1: left, x2: wide - right, y1: y(part * most), y2: y(part * most), class: "grid"}),
-                   svg("text", {x: left - 6, y: y(part * most) + 4, "text-anchor": "end"}, say(part * most)));
+                   svg("text", {x: left - 6, y: y(part * most) + 4, "text-anchor": "end"}, (say === bytes ? bytes : brief)(part * most)));
   }
-  drawing.append(svg("text", {x: left, y: high - 4}, "5 min ago"),
+  drawing.append(svg("text", {x: left, y: high - 4}, shown < SPAN_MS ? Math.round(shown / MINUTE_MS) + " min ago" : "an hour ago"),
                  svg("text", {x: wide - right, y: high - 4, "text-anchor": "end"}, "now"));
   values.forEach((each, ink) => drawing.append(...lines(each, x, y, ink)));
 
@@ -223,6 +260,13 @@ function chart([title, say, least, series]) {
   const made = element("div", null, "chart");
   made.append(element("h2", title), legend, drawing);
   return made;
+}
+
+// Twice, where the first ones show that there is another width to draw for.
+function drawCharts() {
+  const wide = chartWidth();
+  byId("charts").replaceChildren(...CHARTS.map(chart));
+  if (chartWidth() !== wide) byId("charts").replaceChildren(...CHARTS.map(chart));
 }
 
 function tiles(status) {
@@ -251,19 +295,14 @@ function showState(text, kind) {
   byId("state").className = "chip " + kind;
 }
 
-function remember(point) {
-  past.push({at: performance.now(), ...point});
-  while (past[past.length - 1].at - past[0].at > SPAN_MS) past.shift();
-}
-
 function showStatus(status) {
-  remember({sessions: status.sessions, counters: status.counters});
+  remember({...status.counters, sessions: status.sessions.total, relay: status.sessions.relay});
   document.title = status.hostname + " – Postern";
   byId("hostname").textContent = status.hostname;
   byId("about").textContent = `Postern ${status.version}, up ${age(status.uptime_s * 1000)}, ${status.configuration}`;
   showState(status.state, {serving: "good", draining: "warn"}[status.state] || "bad");
   byId("tiles").replaceChildren(...tiles(status));
-  byId("charts").replaceChildren(...CHARTS.map(chart));
+  drawCharts();
   table("backends", status.backends);
   table("certificates", status.certificates);
   table("listeners", status.listeners);
@@ -303,14 +342,28 @@ async function ask(path) {
   return answer.json();
 }
 
+// Is there a time of which this page has seen nothing: before it was opened, or while there was no
+// answer, or the machine slept?
+function misses() {
+  const last = past[past.length - 1];
+  return !last || last.sessions === undefined || performance.now() - last.at > 2 * HIDDEN_MS;
+}
+
+function showFailures(failures) {
+  const times = failures.reduce((sum, each) => sum + each.times, 0);
+  byId("failed").textContent = times > 0 ? count(times) : "none";
+  table("failures", failures);
+}
+
 async function turn() {
   try {
-    const [status, sessions, failures] = await Promise.all(
-      [ask("/status"), askSessions(), ask("/failures")]);
+    const [status, sessions, failures, history] = await Promise.all(
+      [ask("/status"), askSessions(), ask("/failures"), misses() ? ask("/history") : null]);
     listed = sessions;
+    if (history) recall(history, status);
     showStatus(status);
     showSessions();
-    table("failures", failures.failures);
+    showFailures(failures.failures);
   } catch {
     remember({});
     showState("no answer", "bad");
@@ -318,5 +371,11 @@ async function turn() {
   setTimeout(turn, document.hidden ? HIDDEN_MS : TURN_MS);
 }
 
+// There would be nothing else to be seen on a telephone.
+const narrow = matchMedia("(max-width: 640px)");
+const fold = () => { byId("fold").open = !narrow.matches; };
+
 byId("filter").addEventListener("input", showSessions);
+narrow.addEventListener("change", fold);
+fold();
 turn();

@@ -16,6 +16,17 @@ from support import postern as posterns
 PICTURES = pathlib.Path(posterns.BINARY).resolve().parent / "screenshots"
 
 
+FIRST_TILES = """
+    document.addEventListener("DOMContentLoaded", () => {
+        const tiles = document.getElementById("tiles");
+        new MutationObserver((changes, observer) => {
+            window.firstTiles = tiles.innerText;
+            observer.disconnect();
+        }).observe(tiles, {childList: true});
+    });
+"""
+
+
 class Forwarder:
     """Accepts on a port of loopback, and passes bytes to and from a unix socket."""
 
@@ -53,11 +64,16 @@ class Forwarder:
 class Page:
     """The status page of a running Postern, open in the browser."""
 
-    def __init__(self, driver, postern):
+    def __init__(self, driver, postern, watched=False):
+        """With `watched`, the page's variable firstTiles is what its figures were at first."""
         self.driver = driver
         self._forwarder = Forwarder(control.path_of(postern))
+        watch = watched and driver.execute_cdp_cmd(
+            "Page.addScriptToEvaluateOnNewDocument", {"source": FIRST_TILES})
         driver.get_log("browser")
         driver.get(self._forwarder.url)
+        if watch:
+            driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", watch)
         self.wait_for_state("serving")
 
     def text(self, identifier):
@@ -70,6 +86,11 @@ class Page:
 
     def run(self, script, *arguments):
         return self.driver.execute_script(script, *arguments)
+
+    def next_answer(self):
+        """Waits until the page has shown what Postern answered once more."""
+        seen = self.run("return past[past.length - 1].at")
+        wait.until(lambda: self.run("return past[past.length - 1].at") > seen, "another answer")
 
     def wait_for_state(self, state):
         wait.until(lambda: self.text("state") == state, f"a page that says {state!r}")
