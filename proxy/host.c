@@ -25,7 +25,8 @@ static bool check_auth_user(const struct config *config)
     const char *name = config->auth.user;
     if (!*name || getpwnam(name))
         return true;
-    config_error(config, "auth", NULL, "user", "there is no user \"%s\" on this system", name);
+    config_error(config, "auth", NULL, "user",
+                 "there is no user \"%s\" on this system" PRIVILEGES_USERADD, name, name);
     return false;
 }
 
@@ -42,8 +43,8 @@ static bool check_users(const struct config *config)
 static void warn_of_user(const struct config *config, const char *section, const char *name)
 {
     if (*name && !getpwnam(name))
-        config_warn(config, section, NULL, "user", "there is no user \"%s\" on this system",
-                    name);
+        config_warn(config, section, NULL, "user",
+                    "there is no user \"%s\" on this system" PRIVILEGES_USERADD, name, name);
 }
 
 /* The directory that a file is in. */

@@ -7,11 +7,10 @@
 #include <unistd.h>
 
 #include "proxy/base/log.h"
+#include "proxy/check.h"
 #include "proxy/children.h"
 #include "proxy/config.h"
-#include "proxy/contexts.h"
 #include "proxy/doctor.h"
-#include "proxy/host.h"
 #include "proxy/master.h"
 #include "proxy/opener.h"
 #include "proxy/process_title.h"
@@ -68,16 +67,13 @@ static int print_version(void)
 
 static int check(struct config *config)
 {
-    struct contexts *contexts = contexts_new(config);
+    const char *remark;
     bool next = upgrade_is_next();
-    bool good = host_check(config, next);
-    good = opener_check(config) && contexts && good;
+    bool good = check_host_for(config, next, &remark);
     if (next)
         good = upgrade_rehearse(config) && good;
     if (good)
-        printf("%s: good%s\n", config->path,
-               contexts_whole(contexts) ? "" : ", but for a certificate that is not used");
-    contexts_free(contexts);
+        printf("%s: good%s\n", config->path, remark);
     config_free(config);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
