@@ -13,6 +13,7 @@
 #include "proxy/doctor.h"
 #include "proxy/master.h"
 #include "proxy/opener.h"
+#include "proxy/pam_modules.h"
 #include "proxy/process_title.h"
 #include "proxy/setup.h"
 #include "proxy/shared.h"
@@ -38,6 +39,7 @@ static const struct {
 } commands[] = {
     {"--auth-worker", child_worker_main},
     {"--opener", opener_main},
+    {"--pam-modules", pam_modules_main},
     {"doctor", doctor_main},
     {"setup", setup_main},
 };

@@ -695,6 +695,41 @@ def test_pam_service_that_is_not_there_is_a_warning(scratch, settings):
                     rf'name in {settings["auth"]["pam_confdir"]}', line)
 
 
+def test_pam_module_that_cannot_be_loaded_is_a_warning(scratch, settings, pam):
+    """It is not found out by the first who logs in."""
+    settings["auth"]["pam_service"] = "broken"
+    path, result = check(scratch, settings)
+    assert result.returncode == 0
+    line, = result.stderr.splitlines()
+    assert re.match(f"postern: warning: {where(path, 'pam_service', 'auth')}no_such_module.so: "
+                    ".*cannot open shared object file", line), line
+    pam.service("gappy", "-auth optional no_such_module.so", "auth required pam_permit.so",
+                "account required pam_permit.so")
+    settings["auth"]["pam_service"] = "gappy"
+    assert check(scratch, settings)[1].stderr == ""
+
+
+def test_pam_module_that_cannot_be_loaded_is_a_warning_at_each_start(start, backend, pam):
+    postern = start(backend, auth={"pam_service": "broken"})
+    word = re.compile(r"auth: pam_service: no_such_module\.so: ")
+    line, = [each for each in postern.output().splitlines() if word.search(each)]
+    assert "warning" in line
+    postern.reload()
+    postern.wait_for_record(level="warning", msg=word)
+    assert "postern: PAM modules" not in map(processes.title, processes.children(postern.pid))
+
+
+def test_module_that_hangs_while_it_is_loaded_holds_up_no_start_for_ever(start, backend, pam, scratch):
+    source, module = scratch / "stuck.c", scratch / "stuck.so"
+    source.write_text("#include <unistd.h>\n"
+                      "__attribute__((constructor)) static void begin(void) { for (;;) pause(); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", module, source], check=True)
+    pam.service("stuck_module", f"auth required {module}", "account required pam_permit.so")
+    postern = start(backend, auth={"pam_service": "stuck_module"})
+    postern.kill()
+    postern.abandon()
+
+
 @pytest.mark.parametrize("changes", [{"auth": {"mechanisms": ["EXTERNAL"]}}, {"role": "mx"}])
 def test_pam_service_that_nobody_needs_is_not_missed(scratch, settings, certificates, changes):
     settings["auth"]["pam_service"] = "no-such-service"
