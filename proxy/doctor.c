@@ -11,7 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/base/log.h"
 #include "proxy/doctor_internal.h"
+#include "proxy/doctor_login.h"
+#include "proxy/privileges.h"
 
 static const char default_path[] = POSTERN_SYSCONFDIR "/postern/postern.conf";
 
@@ -55,19 +58,21 @@ static const struct {
 };
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"json", no_argument, NULL, 'j'},
-    {"help", no_argument, NULL, 'h'},
-    {0},
+    {"config", required_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'},
+    {"login", required_argument, NULL, 'l'},  {"from", required_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},         {0},
 };
 
 static int print_usage(FILE *out, int status)
 {
     fprintf(out,
-            "usage: postern doctor [-c FILE] [--json]\n"
+            "usage: postern doctor [-c FILE] [--json] [--login USER [--from ADDRESS]]\n"
             "\n"
             "  -c, --config FILE  look at what FILE describes (default: %s)\n"
             "      --json         write a JSON array\n"
+            "      --login USER   try a login, and nothing else; the password is asked for,\n"
+            "                     or the first line of standard input\n"
+            "      --from ADDRESS the sender of that trial\n"
             "  -h, --help         print this and exit\n"
             "\n"
             "Exit status: 0 all is well, 1 there are warnings, 2 there are errors\n",
@@ -75,10 +80,28 @@ static int print_usage(FILE *out, int status)
     return status;
 }
 
+static const char after_errors[] =
+    "fix the errors of the file, which standard error has, then run the doctor again: most "
+    "checks need the file";
+
+/* What the configuration's reader logs. Standard error has it in any case, for people. */
+static void on_message(void *context, enum log_level level, const char *text)
+{
+    struct doctor *doctor = context;
+    if (!doctor->report.json || level > LOG_LEVEL_WARNING)
+        return;
+    doctor_report_add(&doctor->report, level == LOG_LEVEL_ERROR ? DOCTOR_ERROR : DOCTOR_WARNING,
+                      "%s", text);
+    if (level == LOG_LEVEL_ERROR)
+        doctor_advise(doctor, "%s", after_errors);
+}
+
 static void load(struct doctor *doctor, struct config **config)
 {
     doctor->report.check = "configuration";
+    log_set_tap(on_message, doctor);
     doctor->config = *config = config_load(doctor->path);
+    log_set_tap(NULL, NULL);
     if (*config)
         doctor->answers = calloc((*config)->backend_count, sizeof *doctor->answers);
     if (doctor->answers) {
@@ -87,29 +110,62 @@ static void load(struct doctor *doctor, struct config **config)
     }
     doctor->config = NULL;
     doctor_report_add(&doctor->report, DOCTOR_ERROR, "%s: cannot be used", doctor->path);
-    doctor_advise(doctor, "mend what standard error tells; most checks need the file");
+    doctor_advise(doctor, "%s", after_errors);
 }
 
-static int examine(struct doctor *doctor)
+static void make_checks(struct doctor *doctor)
 {
-    struct config *config = NULL;
-    doctor_report_begin(&doctor->report);
-    load(doctor, &config);
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
         doctor->report.check = checks[i].name;
         doctor->fault = checks[i].fault;
         if (doctor->config || !checks[i].of_configuration)
             checks[i].run(doctor);
     }
+}
+
+/* False: there is no password. */
+static bool try_login(struct doctor *doctor, struct doctor_login *login)
+{
+    doctor->report.check = "login";
+    doctor->fault = DOCTOR_ERROR;
+    if (!doctor->config)
+        return true;
+    if (!privileges_hide_memory() || !doctor_login_complete(login, doctor->config->hostname))
+        return false;
+    doctor_try_login(doctor, login);
+    explicit_bzero(login->password, sizeof login->password);
+    return true;
+}
+
+static int examine(struct doctor *doctor, struct doctor_login *login)
+{
+    struct config *config = NULL;
+    bool good = true;
+    doctor_report_begin(&doctor->report);
+    load(doctor, &config);
+    if (*login->user)
+        good = try_login(doctor, login);
+    else
+        make_checks(doctor);
     int status = doctor_report_end(&doctor->report);
     free(doctor->answers);
     config_free(config);
-    return status;
+    return good ? status : DOCTOR_STATUS_ERROR;
+}
+
+/* False: it is empty, or has no room, or what cannot stand in a command. */
+static bool take_text(const char *text, char *out, size_t size)
+{
+    if (!*text || strlen(text) >= size || strpbrk(text, "\r\n"))
+        return false;
+    strcpy(out, text);
+    return true;
 }
 
 int doctor_main(int argc, char **argv)
 {
     struct doctor doctor = {.path = default_path, .root = geteuid() == 0};
+    static struct doctor_login login;
     int option;
 
     doctor.report.out = stdout;
@@ -123,6 +179,14 @@ int doctor_main(int argc, char **argv)
         case 'j':
             doctor.report.json = true;
             break;
+        case 'l':
+            if (!take_text(optarg, login.user, sizeof login.user))
+                return print_usage(stderr, DOCTOR_STATUS_ERROR);
+            break;
+        case 'f':
+            if (!take_text(optarg, login.from, sizeof login.from))
+                return print_usage(stderr, DOCTOR_STATUS_ERROR);
+            break;
         case 'h':
             return print_usage(stdout, DOCTOR_STATUS_GOOD);
         default:
@@ -131,5 +195,5 @@ int doctor_main(int argc, char **argv)
     }
     if (optind < argc)
         return print_usage(stderr, DOCTOR_STATUS_ERROR);
-    return examine(&doctor);
+    return examine(&doctor, &login);
 }

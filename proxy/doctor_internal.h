@@ -52,6 +52,7 @@ doctor_check doctor_check_pam_service, doctor_check_pam_modules, doctor_check_pa
 doctor_check doctor_check_backends, doctor_check_identities, doctor_check_strangers;
 doctor_check doctor_check_local;
 /* doctor_listen.c */
+struct address doctor_listen_target(const struct config_listen *listen);
 doctor_check doctor_check_ports, doctor_check_listeners, doctor_check_served;
 /* doctor_dns.c */
 doctor_check doctor_check_dns, doctor_check_reverse, doctor_check_services;

@@ -49,7 +49,7 @@ static int print_usage(FILE *out, int status)
     fprintf(out,
             "usage: postern [-c FILE] [-n]\n"
             "       postern setup [OPTION ...]\n"
-            "       postern doctor [-c FILE] [--json]\n"
+            "       postern doctor [-c FILE] [--json] [--login USER [--from ADDRESS]]\n"
             "\n"
             "  -c, --config FILE  read FILE (default: %s)\n"
             "  -n, --check        check the configuration, and what it needs here, and exit\n"
