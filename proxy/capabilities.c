@@ -16,14 +16,25 @@ uint64_t capabilities_permitted(void)
     return (uint64_t)data[1].permitted << 32 | data[0].permitted;
 }
 
-bool capabilities_keep(uint64_t set)
+static bool set_capabilities(uint64_t permitted, uint64_t effective)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
-        {.permitted = (uint32_t)set, .effective = (uint32_t)set},
-        {.permitted = (uint32_t)(set >> 32), .effective = (uint32_t)(set >> 32)},
+        {.permitted = (uint32_t)permitted, .effective = (uint32_t)effective},
+        {.permitted = (uint32_t)(permitted >> 32), .effective = (uint32_t)(effective >> 32)},
     };
     return syscall(SYS_capset, &header, data) == 0;
+}
+
+bool capabilities_keep(uint64_t set)
+{
+    return set_capabilities(set, set);
+}
+
+bool capabilities_suspend(uint64_t set)
+{
+    uint64_t permitted = capabilities_permitted();
+    return set_capabilities(permitted, permitted & ~set);
 }
 
 /* The kernel may know more of them than the header does: it says EINVAL behind its last. */

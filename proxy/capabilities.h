@@ -19,6 +19,10 @@ uint64_t capabilities_permitted(void);
  * False: errno. */
 MUST_USE bool capabilities_keep(uint64_t set);
 
+/* Does without these, of those that are permitted, until the next call; 0 uses all again.
+ * False: errno. */
+MUST_USE bool capabilities_suspend(uint64_t set);
+
 /* What is executed from here on, whoever owns it, gains no others than these. False: errno. */
 MUST_USE bool capabilities_bound(uint64_t set);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "proxy/doctor_internal.h"
+#include "proxy/rights.h"
 
 static bool is_trusted(uid_t owner)
 {
@@ -153,4 +154,19 @@ void doctor_check_directories(struct doctor *doctor)
     if (safe)
         doctor_good(doctor, "nobody but root can replace the configuration, certificates and "
                             "keys");
+}
+
+static void tell_unit(void *context, const struct rights_fault *fault)
+{
+    struct doctor *doctor = context;
+    doctor_fault(doctor, "%.900s", fault->why);
+    doctor_advise(doctor, "%.900s", fault->advice);
+}
+
+/* Nothing where no unit runs this configuration, as in a container. */
+void doctor_check_unit(struct doctor *doctor)
+{
+    int faults = rights_each(doctor->config, tell_unit, doctor);
+    if (faults == 0)
+        doctor_good(doctor, "the systemd unit lets it use all that the configuration names");
 }

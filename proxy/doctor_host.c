@@ -15,6 +15,7 @@
 #include "proxy/doctor_internal.h"
 #include "proxy/doctor_sockets.h"
 #include "proxy/host.h"
+#include "proxy/overlap.h"
 
 /* An unbelievable year, for clocks that run ahead. */
 #define LAST_PLAUSIBLE 4102444800 /* 2100-01-01 */
@@ -150,5 +151,18 @@ void doctor_check_synchronisation(struct doctor *doctor)
     } else {
         doctor_good(doctor, "the clock is kept right (off by at most %ld ms)",
                     state.maxerror / 1000);
+    }
+}
+
+void doctor_check_overlap(struct doctor *doctor)
+{
+    const struct config *config = doctor->config;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *other = overlap_find(config, i);
+        if (!other)
+            continue;
+        doctor_fault(doctor, "listen \"%.100s\": \"%.200s\" " OVERLAP_WHY,
+                     config->listens[i].name, config->listens[i].address_text,
+                     other->address_text, other->name);
     }
 }

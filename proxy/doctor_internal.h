@@ -45,13 +45,14 @@ bool doctor_has_certificate(const struct doctor *doctor, const X509 *certificate
 doctor_check doctor_check_certificates, doctor_check_validity, doctor_check_renewal;
 doctor_check doctor_check_names, doctor_check_chains;
 /* doctor_files.c */
-doctor_check doctor_check_keys, doctor_check_directories;
+doctor_check doctor_check_keys, doctor_check_directories, doctor_check_unit;
 /* doctor_pam.c */
 doctor_check doctor_check_pam_service, doctor_check_pam_modules, doctor_check_pam_refusals;
 /* doctor_backend.c */
 doctor_check doctor_check_backends, doctor_check_identities, doctor_check_strangers;
 doctor_check doctor_check_local;
 /* doctor_listen.c */
+struct address doctor_listen_target(const struct config_listen *listen);
 doctor_check doctor_check_ports, doctor_check_listeners, doctor_check_served;
 /* doctor_dns.c */
 doctor_check doctor_check_dns, doctor_check_reverse, doctor_check_services;
@@ -59,6 +60,6 @@ doctor_check doctor_check_dns, doctor_check_reverse, doctor_check_services;
 doctor_check doctor_check_shared, doctor_check_secret, doctor_check_admin;
 /* doctor_host.c */
 doctor_check doctor_check_users, doctor_check_descriptors, doctor_check_clock;
-doctor_check doctor_check_synchronisation, doctor_check_log;
+doctor_check doctor_check_synchronisation, doctor_check_log, doctor_check_overlap;
 
 #endif

@@ -92,7 +92,7 @@ static bool is_served(const struct config_listen *listen)
 }
 
 /* Where to connect to: of all addresses this host's own. */
-static struct address target_of(const struct config_listen *listen)
+struct address doctor_listen_target(const struct config_listen *listen)
 {
     struct address target = listen->address;
     if (target.any.sa_family == AF_INET && target.v4.sin_addr.s_addr == INADDR_ANY)
@@ -186,7 +186,7 @@ static bool greet(struct probe *probe, bool tls)
 /* Up to where it can be asked something; false: there is nothing to be closed. */
 static bool begin(struct probe *probe, bool tls)
 {
-    struct address target = target_of(probe->listen);
+    struct address target = doctor_listen_target(probe->listen);
     probe->announced = false;
     if (!doctor_smtp_open(&probe->smtp, &target))
         return false;

@@ -1,4 +1,4 @@
-/* Reads /proc/net/tcp, /proc/net/tcp6 and the descriptors in /proc/PID/fd. Called by the
+/* Reads /proc/self/net/tcp and tcp6 (a service with ProcSubset=pid has no /proc/net), and the descriptors in /proc/PID/fd. Called by the
  * doctor's check of ports and by `postern setup`, which looks for mail servers. */
 #include "proxy/doctor_sockets.h"
 
@@ -47,7 +47,7 @@ static bool parse_line(const char *line, struct doctor_socket *out)
 
 bool doctor_sockets_each(doctor_socket_visit *visit, void *context)
 {
-    static const char *const tables[] = {"/proc/net/tcp", "/proc/net/tcp6"};
+    static const char *const tables[] = {"/proc/self/net/tcp", "/proc/self/net/tcp6"};
     char line[512];
     bool more = true, read = false;
     for (size_t i = 0; i < 2 && more; i++) {

@@ -13,6 +13,7 @@
 #include "auth/pam.h"
 #include "proxy/base/log.h"
 #include "proxy/base/log_journal.h"
+#include "proxy/pam_modules.h"
 #include "proxy/privileges.h"
 
 /* After how long a missing service is looked for again. */
@@ -25,7 +26,8 @@ static bool check_auth_user(const struct config *config)
     const char *name = config->auth.user;
     if (!*name || getpwnam(name))
         return true;
-    config_error(config, "auth", NULL, "user", "there is no user \"%s\" on this system", name);
+    config_error(config, "auth", NULL, "user",
+                 "there is no user \"%s\" on this system" PRIVILEGES_USERADD, name, name);
     return false;
 }
 
@@ -42,8 +44,8 @@ static bool check_users(const struct config *config)
 static void warn_of_user(const struct config *config, const char *section, const char *name)
 {
     if (*name && !getpwnam(name))
-        config_warn(config, section, NULL, "user", "there is no user \"%s\" on this system",
-                    name);
+        config_warn(config, section, NULL, "user",
+                    "there is no user \"%s\" on this system" PRIVILEGES_USERADD, name, name);
 }
 
 /* The directory that a file is in. */
@@ -105,6 +107,22 @@ static bool has_pam(const struct config *config, char why[static AUTH_REASON_LIM
     return !needs_pam(config) || pam_service_exists(&options, why);
 }
 
+static void warn_of_module(void *context, const char *text)
+{
+    config_warn(context, "auth", NULL, "pam_service",
+                "%s: until it can be loaded, PAM answers logins as in an outage (454) or takes "
+                "the module for one that refuses; install its package, or take its line out",
+                text);
+}
+
+/* libpam tells of them in each login only, to syslog. */
+static void check_pam_modules(const struct config *config)
+{
+    if (needs_pam(config))
+        pam_modules_try(config->auth.pam_service, config->auth.pam_confdir, warn_of_module,
+                        (void *)(uintptr_t)config);
+}
+
 static void check_pam(const struct config *config)
 {
     char why[AUTH_REASON_LIMIT + 1];
@@ -143,5 +161,7 @@ bool host_check(const struct config *config, bool now)
     }
     good &= check_log(config);
     check_pam(config);
+    if (!pam_is_missing)
+        check_pam_modules(config);
     return good;
 }

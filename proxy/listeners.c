@@ -166,14 +166,14 @@ static int open_socket(const struct address *address, bool first)
 }
 
 static bool open_all(struct listener *listener, const struct config_listen *listen,
-                     size_t wanted)
+                     const struct config *config)
 {
-    while (!listener->adopted && listener->count < wanted) {
+    while (!listener->adopted && listener->count < config->workers) {
         bool first = listener->count == 0;
         int fd = open_socket(&listen->address, first);
         if (fd < 0) {
-            log_error("listen \"%s\": cannot listen on %s: %s", listen->name,
-                      listen->address_text, strerrordesc_np(errno));
+            config_error(config, "listen", listen->name, "address", "cannot listen on %s: %s",
+                         listen->address_text, strerrordesc_np(errno));
             return false;
         }
         if (!keep(listener, fd, first))
@@ -247,7 +247,7 @@ bool listeners_open(struct listeners *listeners, const struct config *config)
         }
         if (!listener)
             listener = add(listeners, &listen->address);
-        if (!listener || !open_all(listener, listen, config->workers))
+        if (!listener || !open_all(listener, listen, config))
             good = false;
     }
     return good;

@@ -8,13 +8,13 @@
 #include <unistd.h>
 
 #include "proxy/base/log.h"
+#include "proxy/check.h"
 #include "proxy/children.h"
 #include "proxy/config.h"
-#include "proxy/contexts.h"
 #include "proxy/doctor.h"
-#include "proxy/host.h"
 #include "proxy/master.h"
 #include "proxy/opener.h"
+#include "proxy/pam_modules.h"
 #include "proxy/process_title.h"
 #include "proxy/setup.h"
 #include "proxy/shared.h"
@@ -38,6 +38,7 @@ static const struct {
 } commands[] = {
     {"--auth-worker", child_worker_main},
     {"--opener", opener_main},
+    {"--pam-modules", pam_modules_main},
     {"doctor", doctor_main},
     {"setup", setup_main},
 };
@@ -47,7 +48,7 @@ static int print_usage(FILE *out, int status)
     fprintf(out,
             "usage: postern [-c FILE] [-n | -T]\n"
             "       postern setup [OPTION ...]\n"
-            "       postern doctor [-c FILE] [--json]\n"
+            "       postern doctor [-c FILE] [--json] [--login USER [--from ADDRESS]]\n"
             "\n"
             "  -c, --config FILE  read FILE (default: %s)\n"
             "  -n, --check        check the configuration, and what it needs here, and exit\n"
@@ -69,16 +70,13 @@ static int print_version(void)
 static int check(struct config *config)
 {
     config_advise(config);
-    struct contexts *contexts = contexts_new(config);
+    const char *remark;
     bool next = upgrade_is_next();
-    bool good = host_check(config, next);
-    good = opener_check(config) && contexts && good;
+    bool good = check_host_for(config, next, &remark);
     if (next)
         good = upgrade_rehearse(config) && good;
     if (good)
-        printf("%s: good%s\n", config->path,
-               contexts_whole(contexts) ? "" : ", but for a certificate that is not used");
-    contexts_free(contexts);
+        printf("%s: good%s\n", config->path, remark);
     config_free(config);
     return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

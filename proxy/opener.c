@@ -85,6 +85,15 @@ static bool check_rights(const struct opener_settings *settings)
     return false;
 }
 
+uint64_t opener_needs(const struct config *config)
+{
+    struct opener_settings settings;
+    bool read = opener_settings_from_config(&settings, config);
+    uint64_t set = read ? needed_to_begin(&settings) : 0;
+    opener_settings_free(&settings);
+    return set;
+}
+
 bool opener_check(const struct config *config)
 {
     struct opener_settings settings;

@@ -21,12 +21,17 @@
 #ifndef POSTERN_OPENER_H
 #define POSTERN_OPENER_H
 
+#include <stdint.h>
+
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
 
 /* Can what the configuration wants be done by this process's children? False: the cause is
  * logged. */
 MUST_USE bool opener_check(const struct config *config);
+
+/* The capabilities (capabilities.h) that it needs for the backends of a configuration. */
+uint64_t opener_needs(const struct config *config);
 
 /* main() of an opener: what stands behind "--opener" in its arguments; standard input is its
  * socket. Returns the exit status. */

@@ -22,7 +22,7 @@ bool privileges_find_user(const char *name, struct privileges_user *out)
 {
     const struct passwd *entry = getpwnam(name);
     if (!entry) {
-        log_error("there is no user \"%s\" on this system", name);
+        log_error("there is no user \"%s\" on this system" PRIVILEGES_USERADD, name, name);
         return false;
     }
     if (entry->pw_uid == 0) {

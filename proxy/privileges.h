@@ -14,6 +14,10 @@ struct privileges_user {
     gid_t gid;
 };
 
+/* After "there is no user", in a printf format for the user's name. */
+#define PRIVILEGES_USERADD                                                                     \
+    "; make one with: useradd --system --no-create-home --shell /usr/sbin/nologin %s"
+
 /* Looks a name up; false, having logged it, if there is no such user or it is root. */
 MUST_USE bool privileges_find_user(const char *name, struct privileges_user *out);
 

@@ -9,9 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/check.h"
 #include "proxy/config.h"
-#include "proxy/contexts.h"
-#include "proxy/opener.h"
 #include "proxy/setup_answers.h"
 #include "proxy/setup_certificate.h"
 #include "proxy/setup_file.h"
@@ -128,7 +127,8 @@ static bool write_hook(const struct setup *setup)
         printf("Left as it is: %s\n", setup->hook);
         return true;
     }
-    if (!setup_file_begin(&file, setup->hook, 0755, false) ||
+    if (!setup_file_make_parents(setup->hook, 2) ||
+        !setup_file_begin(&file, setup->hook, 0755, false) ||
         !setup_file_finish(&file, fputs(script, file.stream) >= 0))
         return false;
     printf("Written: %s, which reloads Postern after each renewal\n", setup->hook);
@@ -178,25 +178,19 @@ static bool write_configuration(const struct setup *setup)
     return true;
 }
 
-/* As `postern -n`, but for what this host may get later: a certificate, where one is only asked
- * for, and the user, of whom the doctor tells. */
+/* As `postern -n`. */
 static bool check(const struct setup *setup)
 {
+    const char *remark;
     struct config *config = config_load(setup->answers.output);
-    if (!config)
-        return false;
-    config_advise(config);
-    bool good = opener_check(config);
-    if (setup->answers.way != SETUP_REQUEST) {
-        struct contexts *contexts = contexts_new(config);
-        good = good && contexts;
-        contexts_free(contexts);
-    }
+    if (config)
+        config_advise(config);
+    bool good = config && check_host_for(config, false, &remark);
     config_free(config);
     return good;
 }
 
-static void say_next(const struct setup *setup)
+static void say_next(const struct setup *setup, bool ready)
 {
     const char *output = setup->answers.output;
     printf("Next\n\n");
@@ -204,6 +198,8 @@ static void say_next(const struct setup *setup)
         printf("Send %s to an authority, and put what comes back, with its chain,\n"
                "into %s. Then:\n\n",
                setup->request, setup->certificate);
+    else if (!ready)
+        printf("Mend the errors above, without which there is no start. Then:\n\n");
     printf("    postern doctor -c %s\n"
            "    systemctl enable --now postern\n",
            output);
@@ -250,8 +246,7 @@ int setup_main(int argc, char **argv)
         return EXIT_FAILURE;
     setup_server_explain(&setup.server, stdout);
     fflush(stdout);
-    if (!check(&setup))
-        return EXIT_FAILURE;
-    say_next(&setup);
-    return EXIT_SUCCESS;
+    bool ready = check(&setup);
+    say_next(&setup, ready);
+    return ready ? EXIT_SUCCESS : SETUP_STATUS_INCOMPLETE;
 }

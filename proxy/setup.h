@@ -6,6 +6,9 @@
 #ifndef POSTERN_SETUP_H
 #define POSTERN_SETUP_H
 
+/* Exit status: everything was written, but `postern -n` fails with it. */
+#define SETUP_STATUS_INCOMPLETE 2
+
 /* main() of it: argv[1] is the word "setup". Returns the exit status. */
 int setup_main(int argc, char **argv);
 

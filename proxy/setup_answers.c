@@ -59,7 +59,10 @@ static bool print_usage(FILE *out, int *status, int value)
         "  -o, --output FILE        write FILE (default: %s)\n"
         "  -y, --yes                ask nothing\n"
         "      --force              replace files that exist\n"
-        "  -h, --help               print this and exit\n",
+        "  -h, --help               print this and exit\n"
+        "\n"
+        "Exit status: 0 it can be started, 1 it failed, 2 all is written, but a start needs\n"
+        "more, which was said\n",
         default_output);
     *status = value;
     return false;

@@ -58,6 +58,16 @@ static bool make_directory(const char *path)
     return mkdir(directory, 0755) == 0 || errno == EEXIST || refuse(directory, errno);
 }
 
+bool setup_file_make_parents(const char *path, unsigned levels)
+{
+    char directory[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (levels == 0 || !slash || slash == path)
+        return true;
+    snprintf(directory, sizeof directory, "%.*s", (int)(slash - path), path);
+    return setup_file_make_parents(directory, levels - 1) && make_directory(path);
+}
+
 bool setup_file_begin(struct setup_file *file, const char *path, mode_t mode, bool force)
 {
     file->force = force;

@@ -27,6 +27,10 @@ MUST_USE bool setup_file_begin(struct setup_file *file, const char *path, mode_t
                                bool force);
 MUST_USE bool setup_file_finish(struct setup_file *file, bool good);
 
+/* Makes the last `levels` directories that a file stands in, those that are not there (mode
+ * 0755). False, having said why on standard error. */
+MUST_USE bool setup_file_make_parents(const char *path, unsigned levels);
+
 /* "/etc/postern/x" from "/etc/postern/postern.conf" and "x"; false: too long. */
 MUST_USE bool setup_file_beside(const char *path, const char *name, char out[static PATH_MAX]);
 

@@ -610,6 +610,14 @@ def test_taken_port_is_told_with_who_has_it(doctor):
         check_fault(doctor(**listening(taken)), "port", "error", name, f"(process {os.getpid()})")
 
 
+def test_listeners_that_cannot_be_bound_beside_each_other_are_told(doctor):
+    port = wait.free_port()
+    findings = doctor(listen={"one": {"address": f"0.0.0.0:{port}"},
+                              "two": {"address": f"127.0.0.1:{port}"}})
+    assert 'listen "two"' in findings.only("port-overlap")["message"]
+    assert findings.status == ERROR
+
+
 def test_port_taken_on_all_addresses_is_told(doctor):
     with socket.socket(socket.AF_INET6) as taken:
         taken.bind(("::", 0))

@@ -141,7 +141,7 @@ def test_destinations_of_the_log_are_in_both_pages():
 def test_checks_of_the_doctor_are_in_the_manual():
     table = re.search(r"\} checks\[\] = \{(.*?)^\};", source("proxy/doctor.c"),
                       re.MULTILINE | re.DOTALL)[1]
-    checks = {"configuration", *re.findall(r'\{"([\w-]+)", doctor_', table)}
+    checks = {"configuration", "login", *re.findall(r'\{"([\w-]+)", doctor_', table)}
     text = re.search(r"^The checks are:\n(.*?)^\.Ss", manual("postern.8"),
                      re.MULTILINE | re.DOTALL)[1]
     assert len(checks) > 20 and set(words_of("Cm", text)) == checks

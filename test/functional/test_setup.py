@@ -1,5 +1,6 @@
 """`postern setup`: a first configuration, by flags or by asking, that works as it is."""
 
+import os
 import pathlib
 import socket
 import ssl
@@ -39,8 +40,14 @@ def setup(target, backend):
     return run
 
 
-def succeeded(result):
-    assert result.returncode == 0, result.stdout + result.stderr
+def succeeded(result, *missing):
+    """`missing`: errors that it ends with. The user is the package's to make."""
+    errors = [line for line in result.stderr.splitlines() if "error:" in line
+              and 'there is no user "postern"' not in line]
+    for line, words in zip(errors, missing):
+        assert words in line, line
+    assert len(errors) == len(missing), result.stderr
+    assert result.returncode == (2 if "error:" in result.stderr else 0), result.stderr
     return result.stdout
 
 
@@ -94,7 +101,7 @@ def test_file_itself_starts_a_server_that_delivers(setup, target, scratch, start
 
 
 def test_request_names_the_host_and_fits_its_key(setup, scratch, target):
-    said = succeeded(setup("--csr"))
+    said = succeeded(setup("--csr"), "cannot read the certificate")
     assert "request.pem" in said and "fullchain.pem" in said
     request = subprocess.run(
         ["openssl", "req", "-in", scratch / "request.pem", "-noout", "-text", "-verify"],
@@ -127,7 +134,6 @@ def certbot(scratch, certificates):
     """A directory as certbot makes it."""
     live = scratch / "letsencrypt" / "live" / HOSTNAME
     live.mkdir(parents=True)
-    (scratch / "letsencrypt/renewal-hooks/deploy").mkdir(parents=True)
     for name, source in (("fullchain", certificates.certificate), ("privkey", certificates.key)):
         archived = scratch / "letsencrypt" / f"{name}1.pem"
         archived.write_bytes(source.read_bytes())
@@ -146,8 +152,34 @@ def test_directory_of_lets_encrypt_is_used_with_its_hook(setup, target, certbot,
     assert "systemctl reload postern" in hook.read_text()
 
 
+@needs_root
+@pytest.mark.parametrize("user, flags, status", [
+    (True, ["--self-signed"], 0),
+    (True, ["--csr"], 2),
+    (False, ["--self-signed"], 2),
+])
+def test_it_ends_well_only_where_a_start_would(setup, target, scratch, user, flags, status):
+    """What ends with 0 can be started: the same as `postern -n` says."""
+    passwd = scratch / "passwd"
+    passwd.write_text("root:x:0:0::/root:/bin/sh\n"
+                      + "postern:x:990:990::/:/usr/sbin/nologin\n" * user)
+    inside = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"',
+              passwd, posterns.BINARY]
+    words = ["setup", "--yes", "--hostname", HOSTNAME, "--backend", "127.0.0.1:2599",
+             "--output", target, *flags]
+    for command, expected in (words, status), (["-n", "-c", target], 1 if status else 0):
+        result = subprocess.run([*map(str, inside + command)], capture_output=True, text=True,
+                                env={**os.environ, **posterns.SANITIZERS}, check=False)
+        if "unshare" in result.stderr or "mount" in result.stderr:
+            pytest.skip(f"no mount namespace here: {result.stderr}")
+        assert result.returncode == expected, result.stdout + result.stderr
+        assert ("useradd --system --no-create-home --shell /usr/sbin/nologin postern"
+                in result.stderr) == (not user)
+
+
 def test_hook_that_is_there_stays(setup, certbot):
     hook = certbot / "renewal-hooks/deploy/postern"
+    hook.parent.mkdir(parents=True)
     hook.write_text("mine")
     succeeded(setup("--letsencrypt", certbot))
     assert hook.read_text() == "mine"

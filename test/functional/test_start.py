@@ -93,6 +93,49 @@ def test_checking_opens_no_port(scratch, settings):
         assert check(scratch, settings)[1].returncode == 0
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("addresses", [("*", "0.0.0.0"), ("0.0.0.0", "*"), ("*", "127.0.0.1"),
+                                       ("[::1]", "[::]"), ("0.0.0.0", "127.0.0.1")])
+def test_listener_that_takes_anothers_connections_is_told_by_the_check(scratch, settings, addresses):
+    """Such a pair cannot be bound: the check says what the start would."""
+    port = wait.free_port()
+    settings["listen"] = {name: {"address": f"{address}:{port}"}
+                          for name, address in zip(("first", "second"), addresses)}
+    path, result = check(scratch, settings)
+    place = where(path, "address", 'listen "second"')
+    assert result.returncode == 1
+    line, = result.stderr.splitlines()
+    assert re.match(f"postern: error: {place}"
+                    f'"{re.escape(addresses[1])}:{port}" cannot be bound beside '
+                    f'"{re.escape(addresses[0])}:{port}" of listen "first"', line)
+    result = posterns.run("-c", path)
+    assert result.returncode == 1
+    assert re.search(f"{place}cannot listen on .*: Address already in use", result.stderr)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("addresses", [("127.0.0.1", "[::1]"), ("0.0.0.0", "[::1]"),
+                                       ("127.0.0.1", "127.0.0.2")])
+def test_listeners_beside_each_other_are_good(scratch, settings, addresses):
+    port = wait.free_port()
+    settings["listen"] = {address: {"address": f"{address}:{port}"} for address in addresses}
+    _, result = check(scratch, settings)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+def test_sockets_that_are_there_beside_each_other_are_no_fault(scratch, settings):
+    """systemd has made them, each for one family, and passes them at the start."""
+    with _ipv6_only() as six, socket.socket() as four:
+        port = six.getsockname()[1]
+        four.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        four.bind(("0.0.0.0", port))
+        four.listen()
+        settings["listen"] = {"four": {"address": f"0.0.0.0:{port}"}, "six": {"address": f"*:{port}"}}
+        _, result = check(scratch, settings)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
 # the file
 
 def test_missing_file_is_named(scratch):
@@ -593,11 +636,15 @@ def test_processes_say_what_they_are(postern):
 
 # what the host must have
 
+USERADD = (" on this system; make one with: useradd --system --no-create-home --shell "
+           "/usr/sbin/nologin no-such-user")
+
+
 @needs_root
 @pytest.mark.parametrize("changes, said", [
-    ({"user": "no-such-user"}, 'there is no user "no-such-user"'),
+    ({"user": "no-such-user"}, f'there is no user "no-such-user"{USERADD}'),
     ({"user": "root"}, '"root" is root'),
-    ({"auth": {"user": "no-such-user"}}, 'there is no user "no-such-user"'),
+    ({"auth": {"user": "no-such-user"}}, f'there is no user "no-such-user"{USERADD}'),
     ({"log": {"destination": "file", "file": "/nowhere/log"}},
      "/nowhere/log cannot be opened: No such file or directory"),
     ({"log": {"destination": "file", "file": "/tmp"}},
@@ -648,6 +695,41 @@ def test_pam_service_that_is_not_there_is_a_warning(scratch, settings):
                     rf'name in {settings["auth"]["pam_confdir"]}', line)
 
 
+def test_pam_module_that_cannot_be_loaded_is_a_warning(scratch, settings, pam):
+    """It is not found out by the first who logs in."""
+    settings["auth"]["pam_service"] = "broken"
+    path, result = check(scratch, settings)
+    assert result.returncode == 0
+    line, = result.stderr.splitlines()
+    assert re.match(f"postern: warning: {where(path, 'pam_service', 'auth')}no_such_module.so: "
+                    ".*cannot open shared object file", line), line
+    pam.service("gappy", "-auth optional no_such_module.so", "auth required pam_permit.so",
+                "account required pam_permit.so")
+    settings["auth"]["pam_service"] = "gappy"
+    assert check(scratch, settings)[1].stderr == ""
+
+
+def test_pam_module_that_cannot_be_loaded_is_a_warning_at_each_start(start, backend, pam):
+    postern = start(backend, auth={"pam_service": "broken"})
+    word = re.compile(r"auth: pam_service: no_such_module\.so: ")
+    line, = [each for each in postern.output().splitlines() if word.search(each)]
+    assert "warning" in line
+    postern.reload()
+    postern.wait_for_record(level="warning", msg=word)
+    assert "postern: PAM modules" not in map(processes.title, processes.children(postern.pid))
+
+
+def test_module_that_hangs_while_it_is_loaded_holds_up_no_start_for_ever(start, backend, pam, scratch):
+    source, module = scratch / "stuck.c", scratch / "stuck.so"
+    source.write_text("#include <unistd.h>\n"
+                      "__attribute__((constructor)) static void begin(void) { for (;;) pause(); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", module, source], check=True)
+    pam.service("stuck_module", f"auth required {module}", "account required pam_permit.so")
+    postern = start(backend, auth={"pam_service": "stuck_module"})
+    postern.kill()
+    postern.abandon()
+
+
 @pytest.mark.parametrize("changes", [{"auth": {"mechanisms": ["EXTERNAL"]}}, {"role": "mx"}])
 def test_pam_service_that_nobody_needs_is_not_missed(scratch, settings, certificates, changes):
     settings["auth"]["pam_service"] = "no-such-service"
@@ -668,7 +750,7 @@ def test_reload_for_a_user_who_is_not_there_changes_nothing(start, backend):
     reactors = postern.team("reactor", 1)
     postern.configure(user="no-such-user")
     assert re.fullmatch(where(postern.configuration_path, "user") +
-                        'there is no user "no-such-user" on this system',
+                        f'there is no user "no-such-user"{USERADD}',
                         *postern.reload_refused()[:-1])
     assert postern.pids("reactor") == reactors
 
