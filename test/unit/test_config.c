@@ -205,15 +205,6 @@ static void test_figures_are_for_this_host(void **state)
     }
 }
 
-static void test_environment_is_not_looked_at(void **state)
-{
-    (void)state;
-    setenv("POSTERN_TEST", "from the environment", 1);
-    struct config *config = load_good(TLS "user = \"${POSTERN_TEST}$\"\n");
-    assert_string_equal(config->user, "${POSTERN_TEST}$");
-    config_free(config);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,7 +215,6 @@ int main(void)
         cmocka_unit_test(test_list_that_is_emptied_is_empty),
         cmocka_unit_test(test_longest_path_of_a_socket_is_taken),
         cmocka_unit_test(test_figures_are_for_this_host),
-        cmocka_unit_test(test_environment_is_not_looked_at),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
