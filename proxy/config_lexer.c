@@ -1,14 +1,25 @@
 /*
  * From the bytes of a configuration file to words and marks. Called by config_parser.c. Reports
- * what can be no part of either, and goes on after it. Owns nothing: words are written into the
- * parser's buffer.
+ * what can be no part of either, and goes on after it. Words are written into the parser's
+ * buffer; a string that refers to variables has memory of its own, as their values may be
+ * longer than the text. A value is never read as configuration: it is copied into its string.
  */
 #include "proxy/config_lexer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define WHY_SIZE 64
+#define WHY_SIZE       64
+#define NAME_LIMIT     64 /* bytes of a variable's name */
+#define TEXT_OF(size)  TEXT_OF_(size)
+#define TEXT_OF_(size) #size
+
+/* A string with the values of its variables. */
+struct config_expansion {
+    struct config_expansion *next;
+    char text[CONFIG_EXPANDED_LIMIT + 1];
+};
 
 static bool is_control(char byte)
 {
@@ -152,16 +163,103 @@ static void read_bare(struct config_lexer *lexer, struct config_token *token)
         read_rest(lexer);
 }
 
+static const char too_long[] =
+    "with its variables the string has more than " TEXT_OF(CONFIG_EXPANDED_LIMIT) " bytes";
+
+/* Moves what has been read of a string to where values have room. Returns what is wrong, or
+ * NULL. */
+static const char *begin_expansion(struct config_lexer *lexer, struct config_token *token)
+{
+    size_t length = (size_t)(lexer->out - token->word.text);
+    if (length > CONFIG_EXPANDED_LIMIT)
+        return too_long;
+    struct config_expansion *expansion = malloc(sizeof *expansion);
+    if (!expansion)
+        return "out of memory";
+    expansion->next = lexer->expansions;
+    lexer->expansions = expansion;
+    memcpy(expansion->text, token->word.text, length);
+    token->word.text = expansion->text;
+    lexer->out = expansion->text + length;
+    lexer->limit = expansion->text + CONFIG_EXPANDED_LIMIT;
+    return NULL;
+}
+
+/* Reads "${NAME}". Returns the first byte after it; NULL: it is none. */
+static const char *read_reference(const struct config_lexer *lexer,
+                                  char name[static NAME_LIMIT + 1])
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+    const char *at = lexer->at + 2;
+    size_t length = 0;
+    while (at < lexer->end && *at && length < NAME_LIMIT &&
+           (strchr(letters, *at) || (length > 0 && *at >= '0' && *at <= '9')))
+        name[length++] = *at++;
+    name[length] = '\0';
+    return length > 0 && at < lexer->end && *at == '}' ? at + 1 : NULL;
+}
+
+/* What is wrong with the value of a variable; NULL: it can be part of a string. */
+static const char *fault_of_value(struct config_lexer *lexer, const char *name,
+                                  const char *value)
+{
+    const char *why = !value ? " is not set in the environment" : !*value ? " is empty" : NULL;
+    for (const char *byte = value; !why && *byte; byte++)
+        if (is_control(*byte))
+            why = " has a control character, such as a line end";
+    if (!why)
+        return NULL;
+    snprintf(lexer->why, sizeof lexer->why, "the variable %s%s", name, why);
+    return lexer->why;
+}
+
+/* Copies the value that a reference stands for. Returns what is wrong, or NULL. */
+static const char *copy_value(struct config_lexer *lexer, struct config_token *token)
+{
+    char name[NAME_LIMIT + 1];
+    const char *after = read_reference(lexer, name);
+    if (!after)
+        return "a reference to a variable is written as ${NAME}; in single quotes it is plain "
+               "text";
+    const char *value = lexer->variable(lexer->context, name);
+    const char *why = fault_of_value(lexer, name, value);
+    if (!why && !lexer->limit)
+        why = begin_expansion(lexer, token);
+    if (why)
+        return why;
+    size_t length = strlen(value);
+    if (length > (size_t)(lexer->limit - lexer->out))
+        return too_long;
+    memcpy(lexer->out, value, length);
+    lexer->out += length;
+    lexer->at = after;
+    return NULL;
+}
+
+/* What may come after a backslash in a string. */
+static bool can_be_escaped(char byte, char quote)
+{
+    return byte == '\\' || byte == quote || (byte == '$' && quote == '"');
+}
+
 /* Copies one character of a string. Returns what is wrong with it, or NULL. */
-static const char *copy_character(struct config_lexer *lexer, char quote)
+static const char *copy_character(struct config_lexer *lexer, struct config_token *token,
+                                  char quote)
 {
     if (is_control(*lexer->at))
         return "there is a control character in the string";
+    if (quote == '"' && begins_with(lexer, "${"))
+        return copy_value(lexer, token);
     if (*lexer->at == '\\') {
-        if (lexer->end - lexer->at < 2 || (lexer->at[1] != '\\' && lexer->at[1] != quote))
-            return "after a backslash in a string comes a backslash or the quote only";
+        if (lexer->end - lexer->at < 2 || !can_be_escaped(lexer->at[1], quote))
+            return quote == '"'
+                       ? "after a backslash in a string comes a backslash, the quote or \"$\" "
+                         "only"
+                       : "after a backslash in a string comes a backslash or the quote only";
         lexer->at++;
     }
+    if (lexer->out == lexer->limit)
+        return too_long;
     *lexer->out++ = *lexer->at++;
     return NULL;
 }
@@ -172,7 +270,7 @@ static void read_string(struct config_lexer *lexer, struct config_token *token)
     const char *open = lexer->at, *why = NULL;
     char quote = *lexer->at++;
     while (!why && lexer->at < lexer->end && *lexer->at != '\n' && *lexer->at != quote)
-        why = copy_character(lexer, quote);
+        why = copy_character(lexer, token, quote);
     if (!why && (lexer->at == lexer->end || *lexer->at == '\n')) {
         why = "the string is not closed on its line";
         lexer->at = open;
@@ -199,11 +297,24 @@ struct config_token config_lexer_next(struct config_lexer *lexer)
         token.kind = *lexer->at++;
         return token;
     }
+    char *start = lexer->out;
     token.kind = CONFIG_TOKEN_WORD;
     if (*lexer->at == '"' || *lexer->at == '\'')
         read_string(lexer, &token);
     else
         read_bare(lexer, &token);
     *lexer->out++ = '\0';
+    if (lexer->limit)
+        lexer->out = start;
+    lexer->limit = NULL;
     return token;
+}
+
+void config_lexer_end(struct config_lexer *lexer)
+{
+    while (lexer->expansions) {
+        struct config_expansion *expansion = lexer->expansions;
+        lexer->expansions = expansion->next;
+        free(expansion);
+    }
 }

@@ -34,6 +34,12 @@ static void on_lexer_fault(void *context, unsigned line, unsigned column, const 
     parser->calls->fault(parser->context, line, column, parser->key, why);
 }
 
+static const char *on_lexer_variable(void *context, const char *name)
+{
+    const struct parser *parser = context;
+    return parser->calls->variable(parser->context, name);
+}
+
 static void fault(const struct parser *parser, const struct config_word *place, const char *key,
                   const char *why)
 {
@@ -335,9 +341,11 @@ void config_parse(const char *text, size_t length, const struct config_parser_ca
                                          .out = words,
                                          .line = 1,
                                          .fault = on_lexer_fault,
+                                         .variable = on_lexer_variable,
                                          .context = &parser};
     if (config_lexer_begin(&parser.lexer))
         parse_items(&parser);
+    config_lexer_end(&parser.lexer);
     free(parser.values);
     free(words);
 }

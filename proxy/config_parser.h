@@ -7,14 +7,18 @@
  *     word    = bare characters | '"' characters '"' | "'" characters "'"
  *
  * Comments are as in C and in shells. A string ends on its line; in it a backslash comes before
- * a backslash or the quote only. Sections do not nest. The parser goes on after a fault, so
- * that one run reports all of them.
+ * a backslash or the quote only, in double quotes also before "$". In double quotes ${NAME}
+ * stands for the value of a variable, which is neither empty nor has a control character.
+ * Sections do not nest. The parser goes on after a fault, so that one run reports all of them.
  */
 #ifndef POSTERN_CONFIG_PARSER_H
 #define POSTERN_CONFIG_PARSER_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Bytes of a string that refers to variables, with their values. */
+#define CONFIG_EXPANDED_LIMIT 4096
 
 /* Both count from 1; a column is a character, in UTF-8. */
 struct config_word {
@@ -46,6 +50,8 @@ struct config_parser_calls {
     /* `key` may be NULL. `why` is an English phrase. */
     void (*fault)(void *context, unsigned line, unsigned column, const char *key,
                   const char *why);
+    /* The value of a variable, which stays until the next call; NULL: it is not set. */
+    const char *(*variable)(void *context, const char *name);
 };
 
 /* Never fails: whatever is wrong with the text goes to calls->fault. */

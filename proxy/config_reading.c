@@ -247,6 +247,12 @@ static void on_fault(void *context, unsigned line, unsigned column, const char *
     fault(reading, &place, key, "%s", why);
 }
 
+static const char *on_variable(void *context, const char *name)
+{
+    (void)context;
+    return getenv(name);
+}
+
 static void read_file(struct reading *reading, const char *path,
                       const struct config_place *place);
 
@@ -278,8 +284,8 @@ static void on_include(void *context, const struct config_word *pattern)
 static void parse_file(struct reading *reading, const char *path, const char *text,
                        size_t length)
 {
-    static const struct config_parser_calls calls = {on_set, on_knows,   on_unknown, on_begin,
-                                                     on_end, on_include, on_fault};
+    static const struct config_parser_calls calls = {
+        on_set, on_knows, on_unknown, on_begin, on_end, on_include, on_fault, on_variable};
     unsigned from = reading->file;
     int file = config_origin_add_file(reading->config->origin, path);
     if (file < 0) {

@@ -200,7 +200,7 @@ def test_package_says_whether_the_upgrade_is_done(start, backend, program, chang
     """A busy port is nothing that a program can see which is merely asked: `postern -n`."""
     postern = start(backend)
     text = POSTINST.read_text()
-    functions = text[text.index("has_become() {"):text.index("# True if it can be started")]
+    functions = text[text.index("DEFAULTS="):text.index("# True if it can be started")]
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         postern.configure(**change(postern, held) if change else {})

@@ -23,12 +23,20 @@ static void require(bool condition)
         abort();
 }
 
+/* Variables of this machine are no part of the input either. */
+static void set_variables(void)
+{
+    require(clearenv() == 0 && setenv("A", "1", 1) == 0 && setenv("E", "", 1) == 0 &&
+            setenv("Q", "\"} # ${A}", 1) == 0);
+}
+
 /* Faults are logged, and there are many. */
 static void be_quiet(void)
 {
     static int nowhere = -1;
     if (nowhere >= 0)
         return;
+    set_variables();
     nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     require(nowhere >= 0);
     log_set_file(nowhere);

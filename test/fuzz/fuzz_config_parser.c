@@ -103,13 +103,26 @@ static void on_fault(void *context, unsigned line, unsigned column, const char *
 {
     const struct seen *seen = context;
     require(line >= 1 && line <= seen->lines && column >= 1);
-    require(why[0] && (!key || strlen(key) <= 2 * seen->length));
+    require(why[0] && (!key || strlen(key) <= 2 * seen->length + CONFIG_EXPANDED_LIMIT));
+}
+
+/* By its last letter: what would be configuration, what no string may have, what is long. */
+static const char *on_variable(void *context, const char *name)
+{
+    static char longest[CONFIG_EXPANDED_LIMIT + 1];
+    static const char *const values[] = {
+        NULL, "", "x\" } listen \"y\" { a = ${A} # '", "a\nb = 1", "\xff\xc3", "\\", longest,
+    };
+    const struct seen *seen = context;
+    require(seen->text && *name && !strpbrk(name, "${}\"' "));
+    memset(longest, 'l', sizeof longest - 1);
+    return values[(unsigned char)name[strlen(name) - 1] % (sizeof values / sizeof values[0])];
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct config_parser_calls calls = {on_set, on_knows,   on_unknown, on_begin,
-                                                     on_end, on_include, on_fault};
+    static const struct config_parser_calls calls = {
+        on_set, on_knows, on_unknown, on_begin, on_end, on_include, on_fault, on_variable};
     char *text = malloc(size + 1); /* the sanitizer sees what is read after its end */
     struct seen seen = {.text = text, .length = size, .lines = 1};
     require(text != NULL);

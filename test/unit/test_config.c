@@ -220,15 +220,6 @@ static void test_figures_are_for_the_networks_that_are_named(void **state)
     }
 }
 
-static void test_environment_is_not_looked_at(void **state)
-{
-    (void)state;
-    setenv("POSTERN_TEST", "from the environment", 1);
-    struct config *config = load_good(TLS "user = \"${POSTERN_TEST}$\"\n");
-    assert_string_equal(config->user, "${POSTERN_TEST}$");
-    config_free(config);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,7 +231,6 @@ int main(void)
         cmocka_unit_test(test_longest_path_of_a_socket_is_taken),
         cmocka_unit_test(test_figures_are_for_this_host),
         cmocka_unit_test(test_figures_are_for_the_networks_that_are_named),
-        cmocka_unit_test(test_environment_is_not_looked_at),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

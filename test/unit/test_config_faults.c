@@ -142,7 +142,7 @@ static const struct {
     {TLS "user = \"a\nworkers = 2", E("2:8: user: the string is not closed on its line")},
     {TLS "user = 'a\001b'", E("2:10: user: there is a control character in the string")},
     {TLS "user = \"a\\nb\"",
-     E("2:10: user: after a backslash in a string comes a backslash or the quote only")},
+     E("2:10: user: after a backslash in a string comes a backslash, the quote or \"$\" only")},
     {TLS "user = ${HOME}", E("2:8: user: '$' stands outside of quotes")},
     {TLS "user = *", E("2:8: user: '*' stands outside of quotes")},
     {TLS "auth { mechanisms += \"LOGIN\" }", E("2:19: auth: '+' stands outside of quotes")},

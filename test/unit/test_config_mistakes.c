@@ -128,7 +128,7 @@ static const struct {
     {TLS "user = \"a\nworkers = 0\n", E("2:8: user: the string is not closed on its line")
                                           E("3:11: workers: 0 is not from 1 to 256")},
     {TLS "user = \"C:\\mail\"\nworkers = 0\n",
-     E("2:11: user: after a backslash in a string comes a backslash or the quote only")
+     E("2:11: user: after a backslash in a string comes a backslash, the quote or \"$\" only")
          E("3:11: workers: 0 is not from 1 to 256")},
     {TLS "listen \"a\" { address = *:1465 }\nworkers = 0\n",
      E("2:24: listen \"a\": address: '*' stands outside of quotes")

@@ -29,17 +29,40 @@ def base():
     """The smallest system, made once and kept."""
     address, suite = _archive()
     digest = hashlib.sha256(f"{address} {suite}".encode()).hexdigest()[:12]
-    kept = package.CACHE / f"debian-{suite}-{digest}"
+    return _kept(f"debian-{suite}-{digest}", lambda scratch: _bootstrap(scratch, suite, address))
+
+
+def prepared(name, version, prepare):
+    """A smallest system that prepare(Debian) has changed; made once and kept, by its name and a
+    text that differs when the changes do."""
+    digest = hashlib.sha256(f"{base()} {version}".encode()).hexdigest()[:12]
+
+    def make(scratch):
+        tree = Debian(scratch)
+        try:
+            prepare(tree)
+            tree.run("apt-get", "clean")
+        finally:
+            tree.close()
+    return _kept(f"{name}-{digest}", make)
+
+
+def _kept(name, make):
+    kept = package.CACHE / name
     if not kept.exists():
         package.CACHE.mkdir(parents=True, exist_ok=True)
         scratch = kept.with_suffix(".new")
         shutil.rmtree(scratch, ignore_errors=True)
-        made = subprocess.run(["debootstrap", "--variant=minbase", suite, scratch, address],
-                              capture_output=True, text=True, check=False)
-        assert made.returncode == 0, made.stdout[-3000:] + made.stderr
-        _take_over_settings_of_apt(scratch)
+        make(scratch)
         scratch.rename(kept)
     return kept
+
+
+def _bootstrap(scratch, suite, address):
+    made = subprocess.run(["debootstrap", "--variant=minbase", suite, scratch, address],
+                          capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout[-3000:] + made.stderr
+    _take_over_settings_of_apt(scratch)
 
 
 def _take_over_settings_of_apt(tree):
@@ -53,9 +76,10 @@ def _take_over_settings_of_apt(tree):
 class Debian:
     """A fresh copy of the smallest system, with a /proc until close()."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, of=None):
+        """`of`: another tree than the smallest system."""
         self.root = pathlib.Path(directory)
-        subprocess.run(["cp", "-a", "--reflink=auto", base(), self.root], check=True)
+        subprocess.run(["cp", "-a", "--reflink=auto", of or base(), self.root], check=True)
         subprocess.run(["mount", "-t", "proc", "proc", self.root / "proc"], check=True)
 
     def close(self):
