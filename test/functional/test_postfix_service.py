@@ -1,6 +1,11 @@
 """The lines of the page about Postfix, typed on Postfix as Debian sets it up: Postern's users get
 through, and everybody else finds what they found before."""
 
+import os
+import re
+import subprocess
+import textwrap
+
 import pytest
 
 from conftest import needs_root
@@ -276,6 +281,59 @@ def test_doctor_has_nothing_to_say_against_it(typed_in, front, authority):
     assert findings.severities("backend-identity") == ["ok"], findings.text
     assert {each["severity"] for each in findings.all
             if each["check"] != "clock-synchronised"} == {"ok"}, findings.text
+
+
+# setup
+
+@pytest.fixture
+def setup(site, scratch):
+    """setup() -> (what `postern setup` says, the configuration that it writes)."""
+    def run():
+        result = subprocess.run(
+            [*site.here.command, posterns.BINARY, "setup", "--yes", "--force", "--self-signed",
+             "--hostname", "mail.example.org", "--output", scratch / "postern.conf"],
+            env={**os.environ, **posterns.SANITIZERS}, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout, (scratch / "postern.conf").read_text()
+    return run
+
+
+def lines_of(said):
+    """The commands that make the service and take it back."""
+    return [textwrap.dedent(block) for block in re.findall(r"((?:^    .*\n)+)", said, re.MULTILINE)
+            if "postconf" in block]
+
+
+def test_setup_finds_postfix_and_shows_the_lines_of_the_page(stock, setup):
+    said, configuration = setup()
+    assert "Postfix answers at 127.0.0.1:25\n" in said
+    assert "127.0.0.1:10025" in configuration and "127.0.0.1:25" not in configuration
+    make, take_back = lines_of(said)
+    assert make == shown("postconf -Me") and take_back == shown("postconf -MX")
+
+
+def test_setup_finds_the_service_that_is_there(typed_in, setup):
+    typed_in()
+    said, configuration = setup()
+    assert "Postfix answers at 127.0.0.1:10025\n" in said and "127.0.0.1:10025" in configuration
+    assert "Nothing: " in said and not lines_of(said)
+
+
+def test_setup_leaves_the_port_alone_that_amavis_gives_mail_back_at(stock, setup):
+    amavis = "127.0.0.1:10025 inet n - y - - smtpd -o content_filter= -o mynetworks=127.0.0.0/8"
+    stock.run("postconf", "-Me", f"127.0.0.1:10025/inet = {amavis}")
+    stock.run("postfix", "reload")
+    wait_for_service(stock)
+    said, configuration = setup()
+    assert "127.0.0.1:10587" in configuration
+    kept = stock.run("postconf", "-M", "127.0.0.1:10025/inet").stdout
+    make, take_back = lines_of(said)
+    stock.type(make)
+    with stock.here.inside():
+        wait.until(lambda: wait.port_answers(("127.0.0.1", 10587)), "the service")
+    assert stock.run("postconf", "-M", "127.0.0.1:10025/inet").stdout == kept
+    stock.type(take_back)
+    assert stock.run("postconf", "-M", "127.0.0.1:10025/inet").stdout == kept
 
 
 # typing
