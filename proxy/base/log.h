@@ -121,6 +121,20 @@ void log_bytes(struct log_record *record, const char *key, const char *value, si
 void log_number(struct log_record *record, const char *key, uint64_t value);
 void log_end(struct log_record *record);
 
+/*
+ * Ends a record that the next one of this process is expected to follow soon: the line is held
+ * back and leaves in one write with it, or at log_flush(). `callback` is called each time a line
+ * is held back, and must see to it that log_flush() follows. Until log_on_held(), and where each
+ * line is a message of its own (the journal, syslog without a relay), log_end_soon() is
+ * log_end(). Order is kept; at most LOG_LINE_LIMIT bytes wait.
+ */
+void log_on_held(void (*callback)(void *context), void *context);
+void log_end_soon(struct log_record *record);
+void log_flush(void);
+
+/* Returns whether records of this level are written. */
+bool log_wants(enum log_level level);
+
 /* A record whose only field is msg, from a printf format. */
 void log_error(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_warning(const char *format, ...) PRINTF_LIKE(1, 2);

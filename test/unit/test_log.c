@@ -231,6 +231,84 @@ static void test_relay_carries_a_record_out_of_the_chroot(void **state)
     close(ends[1]);
 }
 
+static unsigned held_calls;
+
+static void on_held(void *context)
+{
+    (void)context;
+    held_calls++;
+}
+
+static void log_soon(const char *event, const char *value)
+{
+    struct log_record record;
+    log_begin(&record, LOG_LEVEL_INFO, event);
+    log_text(&record, "value", value);
+    log_end_soon(&record);
+}
+
+/* In a datagram each record is a line, so that the reads below count writes. */
+static void test_held_line_leaves_with_the_next_one(void **state)
+{
+    char text[2 * LOG_LINE_LIMIT] = "", large[1000];
+    int ends[2], before = dup(STDERR_FILENO);
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+    assert_int_equal(dup2(ends[0], STDERR_FILENO), STDERR_FILENO);
+    configure(LOG_TO_STDERR, LOG_FORMAT_TEXT);
+    log_on_held(on_held, NULL);
+    held_calls = 0;
+    log_soon("first", "a\nb");
+    assert_int_equal(held_calls, 1);
+    assert_int_equal(recv(ends[1], text, sizeof text, MSG_DONTWAIT), -1);
+    log_info("second");
+    ssize_t got = recv(ends[1], text, sizeof text - 1, MSG_DONTWAIT);
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    for (int i = 0; i < 5; i++)
+        log_soon("large", large);
+    unsigned writes = 0;
+    log_flush();
+    char rest[2 * LOG_LINE_LIMIT];
+    for (ssize_t each; (each = recv(ends[1], rest, sizeof rest, MSG_DONTWAIT)) > 0; writes++)
+        assert_in_range(each, 1, LOG_LINE_LIMIT);
+    log_on_held(NULL, NULL);
+    log_soon("last", "at once");
+    ssize_t last = recv(ends[1], rest, sizeof rest, MSG_DONTWAIT);
+    dup2(before, STDERR_FILENO);
+    close(before), close(ends[0]), close(ends[1]);
+    assert_true(got > 0 && last > 0);
+    text[got] = '\0';
+    assert_non_null(strstr(text, "event=first value=\"a\\nb\"\n"));
+    assert_non_null(strstr(text, "msg=second\n"));
+    assert_int_equal(writes, 2);
+}
+
+static void test_held_line_is_a_record_of_its_own_in_syslog(void **state)
+{
+    char datagram[LOG_LINE_LIMIT + 1];
+    int ends[2];
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+    configure(LOG_TO_SYSLOG, LOG_FORMAT_TEXT);
+    log_on_held(on_held, NULL);
+    log_use_relay(ends[0]);
+    log_soon("first", "a");
+    log_info("second");
+    ssize_t got = recv(ends[1], datagram, sizeof datagram, MSG_DONTWAIT);
+    log_use_relay(-1);
+    said_count = 0;
+    log_pass_on(datagram, (size_t)got);
+    assert_int_equal(said_count, 2);
+    assert_non_null(strstr(said, "msg=second"));
+    said_count = 0;
+    log_soon("third", "without a relay");
+    assert_int_equal(said_count, 1);
+    log_on_held(NULL, NULL);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* Threat 22: the process behind the relay may have been taken over. */
 static void test_relayed_garbage_stays_one_harmless_line(void **state)
 {
@@ -307,6 +385,8 @@ int main(void)
         cmocka_unit_test(test_terminal_form_is_for_people),
         cmocka_unit_test(test_syslog_gets_the_record_without_what_it_adds),
         cmocka_unit_test(test_relay_carries_a_record_out_of_the_chroot),
+        cmocka_unit_test(test_held_line_leaves_with_the_next_one),
+        cmocka_unit_test(test_held_line_is_a_record_of_its_own_in_syslog),
         cmocka_unit_test(test_relayed_garbage_stays_one_harmless_line),
         cmocka_unit_test(test_lines_of_children_stay_lines_and_harmless),
         cmocka_unit_test(test_children_leave_their_lines_in_a_socket),
