@@ -9,7 +9,7 @@
 
 static bool is_told(const struct relay *relay)
 {
-    return relay->party.message && log_wants(LOG_LEVEL_INFO);
+    return relay->party.message && (log_wants(LOG_LEVEL_INFO) || log_is_watched());
 }
 
 void relay_record_command(struct relay *relay, const char *arguments, size_t length,

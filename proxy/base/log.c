@@ -24,6 +24,16 @@ static const char *process_name;
 static log_tap *tap;        /* NULL: nobody else listens */
 static const char *subject; /* of messages, or NULL */
 static void *tap_context;
+static log_watcher *watcher; /* NULL: nobody watches */
+static void *watcher_context;
+
+/* What the watcher gets of the record that is being built; one at a time. */
+static struct {
+    const struct log_record *of; /* NULL: of none */
+    struct log_record record;
+    const char *name;
+    char user[256], client[64];
+} watched;
 void log_set_process(const char *name)
 {
     process_name = name;
@@ -33,11 +43,6 @@ void log_set_tap(log_tap *new_tap, void *context)
 {
     tap = new_tap;
     tap_context = context;
-}
-
-static bool is_json(void)
-{
-    return log_options()->format == LOG_FORMAT_JSON;
 }
 
 /* Appends bytes that need no escaping, all or nothing, leaving `reserve` bytes for more. */
@@ -68,7 +73,7 @@ static bool put_key(struct log_record *record, const char *key)
     static const struct {
         const char *separator, *open, *close;
     } styles[] = {{" ", "", "="}, {",", "\"", "\":"}};
-    bool json = is_json(), first = record->length == json;
+    bool json = record->json, first = record->length == json;
     char text[64], *end = text;
     if (strlen(key) > sizeof text - 5)
         return false;
@@ -80,8 +85,8 @@ static bool put_key(struct log_record *record, const char *key)
 
 static void put_value(struct log_record *record, const char *value, size_t length, size_t limit)
 {
-    enum escape_style style = is_json() ? ESCAPE_JSON : ESCAPE_LOGFMT;
-    if (!is_json() && length <= limit && escape_is_word(value, length) &&
+    enum escape_style style = record->json ? ESCAPE_JSON : ESCAPE_LOGFMT;
+    if (!record->json && length <= limit && escape_is_word(value, length) &&
         put(record, value, length, 0))
         return;
     put(record, "\"", 1, 1);
@@ -96,6 +101,16 @@ static void put_field(struct log_record *record, const char *key, const char *va
         put_value(record, value, length, limit);
 }
 
+/* Closes the line; put() has kept TAIL_SIZE bytes free for this. */
+static size_t end_line(struct log_record *record)
+{
+    static const char *const tails[2][2] = {{"\n", " cut=true\n"}, {"}\n", ",\"cut\":true}\n"}};
+    const char *tail = tails[record->json][record->cut];
+    memcpy(record->line + record->length, tail, strlen(tail));
+    record->length += strlen(tail);
+    return record->length;
+}
+
 /* "postern: error: text", for a terminal. */
 static void begin_plain(struct log_record *record, const char *text)
 {
@@ -106,15 +121,19 @@ static void begin_plain(struct log_record *record, const char *text)
     put_escaped(record, ESCAPE_PROSE, text, strlen(text), LOG_LINE_LIMIT);
 }
 
+static void put_time_and_level(struct log_record *record)
+{
+    char now[CLOCK_TEXT_SIZE];
+    clock_text(now);
+    log_text(record, "time", now);
+    log_text(record, "level", log_level_name(record->level));
+}
+
 static void put_origin(struct log_record *record)
 {
     bool own_line = log_options()->destination != LOG_TO_SYSLOG;
-    if (own_line) {
-        char now[CLOCK_TEXT_SIZE];
-        clock_text(now);
-        log_text(record, "time", now);
-        log_text(record, "level", log_level_name(record->level));
-    }
+    if (own_line)
+        put_time_and_level(record);
     /* Through a relay, syslog would name the process that passes it on. */
     if (own_line || log_is_relayed())
         log_number(record, "pid", (uint64_t)log_process());
@@ -127,13 +146,15 @@ static void begin_always(struct log_record *record, enum log_level level, const 
 {
     record->level = level;
     record->wanted = true;
+    record->watched = false;
+    record->json = log_options()->format == LOG_FORMAT_JSON;
     record->cut = false;
     record->length = 0;
     if (log_options()->format == LOG_FORMAT_PLAIN) {
         begin_plain(record, text);
         return;
     }
-    if (is_json())
+    if (record->json)
         put(record, "{", 1, 0);
     put_origin(record);
     put_field(record, key, text, strlen(text), LOG_LINE_LIMIT);
@@ -143,13 +164,85 @@ static void begin(struct log_record *record, enum log_level level, const char *k
                   const char *text)
 {
     record->wanted = level <= log_options()->level;
+    record->watched = false;
     if (record->wanted)
         begin_always(record, level, key, text);
 }
 
-void log_begin(struct log_record *record, enum log_level level, const char *event)
+void log_set_watcher(log_watcher *new_watcher, void *context)
+{
+    watcher = new_watcher;
+    watcher_context = context;
+    watched.of = NULL;
+}
+
+bool log_is_watched(void)
+{
+    return watcher;
+}
+
+/* The same record once more, as JSON with all that a line of its own has. */
+static void begin_watched(struct log_record *record, const char *event)
+{
+    struct log_record *copy = &watched.record;
+    watched.of = record;
+    watched.name = event;
+    watched.user[0] = watched.client[0] = '\0';
+    record->watched = true;
+    *copy = (struct log_record){.level = record->level, .wanted = true, .json = true};
+    put(copy, "{", 1, 0);
+    put_time_and_level(copy);
+    log_number(copy, "pid", (uint64_t)log_process());
+    log_text(copy, "process", process_name);
+    log_text(copy, "event", event);
+}
+
+static void keep(char *out, size_t size, const char *value, size_t length)
+{
+    if (length >= size)
+        length = size - 1;
+    memcpy(out, value, length);
+    out[length] = '\0';
+}
+
+static void watch_bytes(const struct log_record *record, const char *key, const char *value,
+                        size_t length)
+{
+    if (watched.of != record)
+        return;
+    put_field(&watched.record, key, value, length, VALUE_LIMIT);
+    if (strcmp(key, "user") == 0)
+        keep(watched.user, sizeof watched.user, value, length);
+    else if (strcmp(key, "client") == 0)
+        keep(watched.client, sizeof watched.client, value, length);
+}
+
+static void end_watched(const struct log_record *record)
+{
+    if (watched.of != record)
+        return;
+    watched.of = NULL;
+    size_t length = end_line(&watched.record) - 1; /* without the line end */
+    const struct log_event event = {watched.name, watched.user, watched.client,
+                                    watched.record.line, length};
+    if (watcher)
+        watcher(watcher_context, &event);
+}
+
+void log_begin_watched(struct log_record *record, enum log_level level, const char *event)
 {
     begin(record, level, "event", event);
+    record->level = level;
+    if (watcher)
+        begin_watched(record, event);
+}
+
+void log_begin(struct log_record *record, enum log_level level, const char *event)
+{
+    if (watcher && level <= LOG_LEVEL_INFO)
+        log_begin_watched(record, level, event);
+    else
+        begin(record, level, "event", event);
 }
 
 void log_text(struct log_record *record, const char *key, const char *value)
@@ -162,30 +255,31 @@ void log_bytes(struct log_record *record, const char *key, const char *value, si
 {
     if (record->wanted)
         put_field(record, key, value, length, VALUE_LIMIT);
+    if (record->watched)
+        watch_bytes(record, key, value, length);
+}
+
+static void put_number(struct log_record *record, const char *key, const char *digits,
+                       size_t length)
+{
+    size_t before = record->length;
+    if (put_key(record, key) && !put(record, digits, length, 0))
+        record->length = before;
 }
 
 void log_number(struct log_record *record, const char *key, uint64_t value)
 {
     char digits[24], *first = digits + sizeof digits;
-    if (!record->wanted)
+    if (!record->wanted && !record->watched)
         return;
     do
         *--first = (char)('0' + value % 10);
     while ((value /= 10) > 0);
-    size_t before = record->length;
-    if (put_key(record, key) &&
-        !put(record, first, (size_t)(digits + sizeof digits - first), 0))
-        record->length = before;
-}
-
-/* Closes the line; put() has kept TAIL_SIZE bytes free for this. */
-static size_t end_line(struct log_record *record)
-{
-    static const char *const tails[2][2] = {{"\n", " cut=true\n"}, {"}\n", ",\"cut\":true}\n"}};
-    const char *tail = tails[is_json()][record->cut];
-    memcpy(record->line + record->length, tail, strlen(tail));
-    record->length += strlen(tail);
-    return record->length;
+    size_t length = (size_t)(digits + sizeof digits - first);
+    if (record->wanted)
+        put_number(record, key, first, length);
+    if (record->watched && watched.of == record)
+        put_number(&watched.record, key, first, length);
 }
 
 bool log_tell_lost(void)
@@ -205,6 +299,8 @@ bool log_tell_lost(void)
 
 void log_end(struct log_record *record)
 {
+    if (record->watched)
+        end_watched(record);
     if (!record->wanted)
         return;
     record->wanted = false;
@@ -214,6 +310,8 @@ void log_end(struct log_record *record)
 
 void log_end_soon(struct log_record *record)
 {
+    if (record->watched)
+        end_watched(record);
     if (!record->wanted)
         return;
     record->wanted = false;
