@@ -211,6 +211,8 @@ struct config {
     struct config_admin admin;
     struct log_options log;
     char *log_file; /* where log.destination is a file */
+    bool log_messages;
+    unsigned log_recipients; /* that are named in a message's line */
 };
 
 /* How many backends the listener has that has the most of those which use this one; 0: none

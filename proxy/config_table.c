@@ -308,6 +308,8 @@ const struct config_row config_rows[] = {
      .word = format_word,
      .minimum = LOG_FORMAT_TEXT},
     {{"log", "level", "\"info\""}, CONFIG_CHOICE, AT(log.level), .word = level_word},
+    {{"log", "messages", "true"}, CONFIG_FLAG, AT(log_messages)},
+    {{"log", "recipients", "10"}, CONFIG_NUMBER, AT(log_recipients), RANGE(0, 100)},
 };
 
 const size_t config_row_count = sizeof config_rows / sizeof config_rows[0];

@@ -179,6 +179,7 @@ static void begin_relay(struct session *session, const struct backend_result *re
         .trace = backend->trace || identity_way(backend->identity)->trace ? write_trace : NULL,
         .may_send = session->is_permitted ? judge_permission : NULL,
         .limited = tell_of_limit,
+        .message = session->service->config->log_messages ? session_log_message : NULL,
         .context = session,
     };
     static const struct smtp_ehlo nothing;

@@ -100,6 +100,19 @@ void login_tell_refusal(struct session *session)
     dialogue_continue(session);
 }
 
+/* For those who watch; the log has the login with the session's end. */
+static void log_login(const struct session *session)
+{
+    struct log_record record;
+    if (!log_is_watched() && !log_wants(LOG_LEVEL_DEBUG))
+        return;
+    log_begin_watched(&record, LOG_LEVEL_DEBUG, "login accepted");
+    session_log_client(session, &record);
+    log_text(&record, "user", session->login);
+    log_text(&record, "mechanism", session_mechanism(session));
+    log_end(&record);
+}
+
 static void accept_login(struct session *session, const char *login)
 {
     count(session, STATISTICS_LOGIN_ACCEPTED);
@@ -108,6 +121,7 @@ static void accept_login(struct session *session, const char *login)
         session_finish(session, REPLY_NO_MEMORY, "out of memory");
         return;
     }
+    log_login(session);
     handover_begin(session);
 }
 

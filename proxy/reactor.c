@@ -25,6 +25,7 @@
 #include "proxy/identity.h"
 #include "proxy/opener_client.h"
 #include "proxy/process_title.h"
+#include "proxy/reactor_log.h"
 #include "proxy/reactor_process.h"
 #include "proxy/reactor_tickets.h"
 #include "proxy/resolver.h"
@@ -390,12 +391,14 @@ static void make_timers(struct reactor *reactor)
     evsignal_assign(&reactor->terminated, base, SIGTERM, on_terminated, reactor);
     evsignal_add(&reactor->terminated, NULL);
     reactor_tickets_start(&reactor->tickets, base, reactor->settings);
+    reactor_log_begin(base);
 }
 
 static void end(struct reactor *reactor)
 {
     struct service *service = &reactor->service;
     reactor_tickets_stop(&reactor->tickets);
+    reactor_log_end();
     event_del(&reactor->trim_timer);
     event_del(&reactor->end_timer);
     event_del(&reactor->stop_timer);

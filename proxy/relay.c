@@ -48,6 +48,7 @@ void relay_free(struct relay *relay)
     stream_free(relay->backend);
     buffer_release(&relay->commands);
     buffer_release(&relay->reply);
+    envelope_free(&relay->envelope);
     free(relay->ehlo);
     slab_free(relay->refusal, RELAY_REFUSAL_SIZE);
     slab_free(relay, sizeof *relay);

@@ -35,6 +35,27 @@
 
 struct relay;
 
+/* How a transaction ended. */
+enum relay_result {
+    RELAY_ACCEPTED,
+    RELAY_REFUSED,    /* by the backend or by Postern: the message, or all recipients */
+    RELAY_ABANDONED,  /* by the client, before its message */
+    RELAY_LOST,       /* the session ended before the message was complete */
+    RELAY_UNANSWERED, /* the backend has all of it, and may have accepted it */
+};
+
+/* A transaction that is over. Texts are needed during the call only. */
+struct relay_message {
+    enum relay_result result;
+    const char *sender;     /* "" is the empty path; NULL: unknown */
+    const char *recipients; /* the first ones, with commas between them; NULL: none */
+    const char *reply;      /* the first line of the reply that decided; NULL: there was none */
+    uint32_t accepted, refused; /* recipients */
+    uint64_t size_bytes;        /* as the client sent it, as far as it came */
+    uint64_t repaired;          /* bare line ends and NULs */
+    uint64_t duration_ms;       /* from MAIL on */
+};
+
 /* Whom it serves, and where. What it points to must outlive the relay. */
 struct relay_party {
     const struct config_listen *listen;
@@ -47,6 +68,8 @@ struct relay_party {
     enum reply (*may_send)(void *context);
     /* Called when the user has reached a limit: its statistics_limit_name(). */
     void (*limited)(void *context, const char *limit);
+    /* Told of each transaction that is over; NULL: of none, and no address is kept. */
+    void (*message)(void *context, const struct relay_message *message);
     /* Writes the Received field of a message that begins now; NULL: none is put in. */
     size_t (*trace)(void *context, char out[static SMTP_TRACE_SIZE]);
     void *context;
@@ -87,6 +110,9 @@ const char *relay_refusal(const struct relay *relay);
 
 /* The first look at the leftover; `client_ended`: nothing follows it. */
 void relay_start(struct relay *relay, bool client_ended);
+
+/* Tells of a transaction that ends with the session. */
+void relay_end_message(struct relay *relay);
 
 /* Has the client heard the first lines of a reply of the backend's, and not its last? Nothing
  * else may be said to it then. */

@@ -116,6 +116,8 @@ void relay_mail(struct relay *relay, const struct smtp_command *command, const c
     }
     if (!fit_parameters(relay, clean, &clean_length, "FROM:") || message_is_limited(relay))
         return;
+    relay->mail_ms = relay->last_activity_ms;
+    relay_record_command(relay, clean, clean_length, "FROM:");
     stream_write(relay->backend, verb, sizeof verb - 1);
     relay_forward(relay, clean, clean_length,
                   is_binary(clean, clean_length) ? EXPECT_BINARY_MAIL : EXPECT_MAIL);
@@ -142,8 +144,15 @@ static enum reply judge_recipient(const struct relay *relay, const char *argumen
 static void forward_recipient(struct relay *relay, char *arguments, size_t length)
 {
     static const char verb[] = "RCPT ";
-    if (!fit_parameters(relay, arguments, &length, "TO:") || recipient_is_limited(relay))
+    if (!fit_parameters(relay, arguments, &length, "TO:")) {
+        relay_record_refused_here(relay, arguments, length, REPLY_WITHDRAWN);
         return;
+    }
+    if (recipient_is_limited(relay)) {
+        relay_record_refused_here(relay, arguments, length, REPLY_LOGIN_RECIPIENTS);
+        return;
+    }
+    relay_record_command(relay, arguments, length, "TO:");
     stream_write(relay->backend, verb, sizeof verb - (length > 0 ? 1 : 2));
     relay_forward(relay, arguments, length, EXPECT_RCPT);
 }
@@ -168,5 +177,6 @@ void relay_recipient(struct relay *relay, const struct smtp_command *command, co
     }
     relay->counts.refused++;
     statistics_add(&statistics->recipients[1], 1);
+    relay_record_refused_here(relay, arguments, arguments_length, reply);
     relay_refuse(relay, reply);
 }

@@ -2,6 +2,7 @@
 #ifndef POSTERN_RELAY_INTERNAL_H
 #define POSTERN_RELAY_INTERNAL_H
 
+#include "proxy/envelope.h"
 #include "proxy/rate.h"
 #include "proxy/relay.h"
 #include "proxy/smtp/chunk.h"
@@ -78,6 +79,8 @@ struct relay {
     bool silenced : 1; /* the backend has begun to refuse a message, and hears no more */
     bool swallows : 1; /* the chunk was refused here */
     bool stopping : 1;
+    bool is_recorded : 1;  /* the log knows what became of this transaction */
+    bool data_refused : 1; /* DATA was refused last, and no recipient accepted since */
     uint16_t queue_first, queue_count;
     uint8_t queue[RELAY_QUEUE_SIZE]; /* a ring of enum relay_expectation */
     uint32_t
@@ -96,6 +99,9 @@ struct relay {
     struct smtp_ehlo *ehlo; /* during a reply to EHLO only */
     uint64_t last_activity_ms;
     struct rate rate; /* of the message that is under way */
+    struct envelope envelope;
+    uint64_t mail_ms;       /* when MAIL was sent on */
+    uint64_t message_bytes; /* of this transaction's message, as they came */
     struct relay_counts counts;
     char *refusal; /* RELAY_REFUSAL_SIZE bytes; NULL: nothing was refused yet */
     struct relay_end end;
@@ -167,6 +173,18 @@ void relay_mail(struct relay *relay, const struct smtp_command *command, const c
                 size_t length);
 void relay_recipient(struct relay *relay, const struct smtp_command *command, const char *line,
                      size_t length);
+
+/* relay_record.c: the backend has answered MAIL, and a transaction begins for the log. */
+void relay_record_begin(struct relay *relay);
+/* It is over, and told of once. */
+void relay_record(struct relay *relay, enum relay_result result);
+/* The same where its result is to be found: the client has begun another, or ended it. */
+void relay_record_left(struct relay *relay);
+/* A MAIL or RCPT goes out; or a RCPT is refused here. `word`: "FROM:" or "TO:". */
+void relay_record_command(struct relay *relay, const char *arguments, size_t length,
+                          const char *word);
+void relay_record_refused_here(struct relay *relay, const char *arguments, size_t length,
+                               enum reply reply);
 
 /* relay_replies.c: deals with whole lines of the backend's; returns how many bytes that was. */
 size_t relay_take_replies(struct relay *relay, char *bytes, size_t length);

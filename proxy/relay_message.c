@@ -38,6 +38,7 @@ static bool may_continue_field(unsigned char first, bool has_bare_cr)
 
 void relay_leave_backend(struct relay *relay, const char *cause)
 {
+    relay_record(relay, RELAY_REFUSED);
     stream_free(relay->backend);
     relay->backend = NULL;
     relay->silenced = true;
@@ -49,9 +50,17 @@ void relay_leave_backend(struct relay *relay, const char *cause)
         relay_finish(relay, REPLY_NONE, cause);
 }
 
+/* For the log, without its CRLF. */
+static void note_own_reply(struct relay *relay, enum reply reply)
+{
+    const struct reply_text *text = reply_text(reply);
+    envelope_note_reply(&relay->envelope, text->text, text->length - 2u);
+}
+
 /* A message that Postern itself refuses, whether its end has come or not. */
 static void refuse_message(struct relay *relay, enum reply reply, const char *cause)
 {
+    note_own_reply(relay, reply);
     relay_queue_pop(relay);
     relay_answer(relay, reply);
     relay_leave_backend(relay, cause);
@@ -137,6 +146,7 @@ size_t relay_take_message(struct relay *relay, const char *bytes, size_t length)
             relay->message_unanswered = true;
         }
     }
+    relay->message_bytes += taken;
     if (is_dropped(relay)) {
         drop(relay, taken);
         return taken;
@@ -208,6 +218,14 @@ static void send_empty_message(struct relay *relay)
     send_chunk(relay, trace, relay_trace(relay, trace));
 }
 
+/* The last chunk is empty, and so never a chunk of the backend's. */
+static void refuse_at_end(struct relay *relay)
+{
+    note_own_reply(relay, REPLY_BARE_NEWLINE);
+    relay_record(relay, RELAY_REFUSED);
+    relay_finish(relay, REPLY_BARE_NEWLINE, "bare line end in a message");
+}
+
 void relay_begin_chunk(struct relay *relay, uint64_t size, bool last)
 {
     relay->chunk_left_bytes = size;
@@ -217,7 +235,7 @@ void relay_begin_chunk(struct relay *relay, uint64_t size, bool last)
         relay->chunk = SMTP_CHUNK_START;
 
     if (size == 0 && last && !relay->is_binary && !smtp_chunk_may_end(&relay->chunk))
-        relay_finish(relay, REPLY_BARE_NEWLINE, "bare line end in a message");
+        refuse_at_end(relay);
     else if (relay->reads_chunks || (size == 0 && (!last || relay->in_chunks)))
         send_chunk(relay, NULL, 0);
     else if (size == 0)
@@ -240,6 +258,7 @@ size_t relay_take_chunk(struct relay *relay, const char *bytes, size_t length)
 {
     size_t piece = length < relay->chunk_left_bytes ? length : (size_t)relay->chunk_left_bytes;
     relay->chunk_left_bytes -= piece;
+    relay->message_bytes += relay->swallows ? 0 : piece;
     if (relay->chunk_left_bytes == 0) {
         relay->mode = RELAY_COMMANDS;
         relay->message_unanswered = !relay->swallows;

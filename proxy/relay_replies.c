@@ -34,6 +34,8 @@ bool relay_expects_chunk(const struct relay *relay)
 
 static void forget_envelope(struct relay *relay)
 {
+    if (relay->in_transaction)
+        relay_record_left(relay);
     relay->in_transaction = relay->has_recipient = false;
     relay->in_chunks = relay->reads_chunks = false;
 }
@@ -41,6 +43,7 @@ static void forget_envelope(struct relay *relay)
 static void begin_envelope(struct relay *relay, bool is_binary)
 {
     forget_envelope(relay);
+    relay_record_begin(relay);
     relay->in_transaction = true;
     relay->is_binary = is_binary;
 }
@@ -48,12 +51,45 @@ static void begin_envelope(struct relay *relay, bool is_binary)
 static void after_data(struct relay *relay, unsigned code)
 {
     relay->mode = RELAY_COMMANDS;
+    relay->data_refused = code != 354 && relay->has_recipient;
     if (code == 354)
         relay_begin_message(relay);
 }
 
+/* The log names a sender that the backend refuses; another MAIL within a transaction is only a
+ * mistake. */
+static void after_mail(struct relay *relay, uint8_t expectation, bool good)
+{
+    if (good) {
+        begin_envelope(relay, expectation == EXPECT_BINARY_MAIL);
+    } else if (relay->in_transaction) {
+        envelope_skip(&relay->envelope);
+    } else {
+        relay_record_begin(relay);
+        if (relay->refusal)
+            envelope_note_reply(&relay->envelope, relay->refusal, strlen(relay->refusal));
+        relay_record(relay, RELAY_REFUSED);
+    }
+}
+
+static void after_recipient(struct relay *relay, bool good)
+{
+    relay->counts.recipients += good;
+    relay->has_recipient |= good;
+    statistics_add(&statistics->recipients[0], good);
+    if (!relay->in_transaction) {
+        envelope_skip(&relay->envelope);
+    } else if (good) {
+        envelope_accept(&relay->envelope);
+        relay->data_refused = false;
+    } else {
+        envelope_refuse(&relay->envelope);
+    }
+}
+
 static void end_transaction(struct relay *relay, bool accepted)
 {
+    relay_record(relay, accepted ? RELAY_ACCEPTED : RELAY_REFUSED);
     forget_envelope(relay);
     relay->message_unanswered = false;
     relay->counts.messages += accepted;
@@ -95,13 +131,10 @@ static void take_reply(struct relay *relay, uint8_t expectation, unsigned code)
         break;
     case EXPECT_MAIL:
     case EXPECT_BINARY_MAIL:
-        if (good)
-            begin_envelope(relay, expectation == EXPECT_BINARY_MAIL);
+        after_mail(relay, expectation, good);
         break;
     case EXPECT_RCPT:
-        relay->counts.recipients += good;
-        relay->has_recipient |= good;
-        statistics_add(&statistics->recipients[0], good);
+        after_recipient(relay, good);
         break;
     case EXPECT_EHLO:
     case EXPECT_HELO:
@@ -149,6 +182,8 @@ static void note_refusal(struct relay *relay, uint8_t expectation, const char *b
     if (!is_refusal(relay, expectation))
         return;
     relay->counts.backend_refused++;
+    if (expectation != EXPECT_RCPT || !relay->has_recipient)
+        envelope_note_reply(&relay->envelope, bytes, length);
     if (!relay->refusal)
         relay->refusal = slab_alloc(RELAY_REFUSAL_SIZE);
     if (!relay->refusal)
@@ -306,6 +341,8 @@ static void take_line(struct relay *relay, char *bytes, size_t length)
     }
     if (is_first && line.code >= 400)
         begin_refusal(relay, expectation, line.code, bytes, length);
+    else if (is_first && (expectation == EXPECT_MESSAGE || expectation == EXPECT_LAST_CHUNK))
+        envelope_note_reply(&relay->envelope, bytes, length);
     hear_line(relay, expectation, &line, bytes, length);
     if (status == SMTP_REPLY_DONE)
         end_reply(relay, expectation, line.code);

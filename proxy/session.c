@@ -216,6 +216,8 @@ static void session_free(struct session *session)
 {
     bool at_once = session->relay && relay_end(session->relay)->quit;
     bool lacked = lacked_memory(session);
+    if (session->relay)
+        relay_end_message(session->relay);
     log_end_of(session, lacked);
     statistics_add(&statistics->limits[STATISTICS_LIMIT_MEMORY], lacked);
     statistics_add(&statistics->health_checks[door_statistics(session->door)],

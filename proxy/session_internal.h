@@ -180,6 +180,9 @@ void login_continue(struct session *session, const char *line, size_t length);
 void login_line_too_long(struct session *session);
 void login_tell_refusal(struct session *session);
 
+/* session_message.c: for the relay; `context` is the session */
+void session_log_message(void *context, const struct relay_message *message);
+
 /* permission.c: may the client send without AUTH, as somebody who is its login from now on? */
 MUST_USE bool permission_take(struct session *session);
 /* May it go on? REPLY_NONE; or what it hears: the order has ended, or is about somebody else.

@@ -10,7 +10,7 @@ _posternctl() {
             i=$((i + 1))
             socket=${COMP_WORDS[i]}
             ;;
-        --user | --address | --limit | --for) i=$((i + 1)) ;;
+        --user | --address | --limit | --for | --event) i=$((i + 1)) ;;
         -*) ;;
         *) command=${command:-${COMP_WORDS[i]}} ;;
         esac
@@ -24,13 +24,18 @@ _posternctl() {
         mapfile -t COMPREPLY < <(compgen -W "$(_posternctl_known "$socket" "$before")" -- "$word")
         return
         ;;
+    --event)
+        mapfile -t COMPREPLY < <(compgen -W 'login message session' -- "$word")
+        return
+        ;;
     --limit | --for) return ;;
     esac
     local words
     case $command in
-    '') words='status sessions kick failures permits permit deny revoke drain resume health reload log metrics --socket --json --help --version' ;;
+    '') words='status sessions kick tail failures permits permit deny revoke drain resume health reload log metrics --socket --json --help --version' ;;
     sessions) words="--user --address --limit $(_posternctl_known "$socket" id)" ;;
     kick) words="--user --address $(_posternctl_known "$socket" id)" ;;
+    tail) words='--user --address --event' ;;
     permit) words="--user --for $(_posternctl_known "$socket" --address)" ;;
     deny) words="--for $(_posternctl_known "$socket" --address)" ;;
     revoke) words=$(posternctl --socket "$socket" permits 2>/dev/null |

@@ -29,9 +29,11 @@ struct admin *admin_new(struct service *service, const struct contexts *contexts
                             .contexts = contexts,
                             .upstreams = upstreams,
                             .peers = admin_peers_new(service),
-                            .asked = admin_asked_new(service)};
+                            .watched = admin_watched_new(service->base)};
     LIST_INIT(&admin->orders);
-    if (admin->peers && admin->asked && make_servers(admin))
+    admin->asked = admin_asked_new(service, admin->watched);
+    admin->events = admin_events_new(service->base, admin->peers, admin->watched);
+    if (admin->peers && admin->asked && admin->watched && admin->events && make_servers(admin))
         return admin;
     admin_free(admin);
     return NULL;
@@ -42,8 +44,10 @@ void admin_free(struct admin *admin)
     if (!admin)
         return;
     admin_orders_fail(admin, "the reactor ends");
+    admin_events_free(admin->events);
     admin_peers_free(admin->peers);
     admin_asked_free(admin->asked);
+    admin_watched_free(admin->watched);
     for (int i = 0; i < ADMIN_KINDS; i++)
         admin_server_free(admin->servers[i]);
     free(admin);
@@ -89,6 +93,7 @@ void admin_stop(struct admin *admin)
 
 void admin_drain(struct admin *admin)
 {
+    admin_events_end(admin->events, admin->is_orphan ? ADMIN_ORPHANED : "reload");
     for (int i = 0; i < ADMIN_KINDS; i++)
         admin_server_listen(admin->servers[i], -1);
 }

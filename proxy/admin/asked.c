@@ -28,6 +28,7 @@ struct asker {
 
 struct admin_asked {
     struct service *service;
+    struct admin_watched *watched;
     struct asker askers[ASKERS];
     unsigned next;
 };
@@ -160,26 +161,33 @@ static void on_readable(int fd, short what, void *argument)
     struct admin_question question;
     int descriptor;
     ssize_t got = datagram_receive(fd, &question, sizeof question, &descriptor);
+    bool good = got > 0 && admin_question_valid(&question, (size_t)got);
+    if (good && question.type == ADMIN_WATCH_EVENTS && descriptor >= 0) {
+        admin_watched_add(asker->owner->watched, question.serial, descriptor);
+        return;
+    }
     if (descriptor >= 0)
         close(descriptor);
     if (got < 0 && errno == EAGAIN)
         return;
-    if (got > 0 && admin_question_valid(&question, (size_t)got)) {
+    if (good && question.type != ADMIN_WATCH_EVENTS)
         answer(asker, &question);
+    if (good)
         return;
-    }
     if (got != 0)
         log_error("malformed question from another reactor");
     forget(asker);
 }
 
-struct admin_asked *admin_asked_new(struct service *service)
+struct admin_asked *admin_asked_new(struct service *service, struct admin_watched *watched)
 {
     struct admin_asked *asked = calloc(1, sizeof *asked);
     for (int i = 0; asked && i < ASKERS; i++)
         asked->askers[i] = (struct asker){.owner = asked, .fd = -1};
-    if (asked)
+    if (asked) {
         asked->service = service;
+        asked->watched = watched;
+    }
     return asked;
 }
 

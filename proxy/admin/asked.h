@@ -3,12 +3,15 @@
 #define POSTERN_ADMIN_ASKED_H
 
 #include "proxy/admin/message.h"
+#include "proxy/admin/watched.h"
 #include "proxy/base/compiler.h"
 #include "proxy/service.h"
 
 struct admin_asked;
 
-MUST_USE struct admin_asked *admin_asked_new(struct service *service);
+/* `watched` gets the sockets of those who ask for events; it must outlive this. */
+MUST_USE struct admin_asked *admin_asked_new(struct service *service,
+                                             struct admin_watched *watched);
 /* NULL is allowed. */
 void admin_asked_free(struct admin_asked *asked);
 

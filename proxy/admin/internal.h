@@ -7,6 +7,7 @@
 
 #include "proxy/admin/admin.h"
 #include "proxy/admin/asked.h"
+#include "proxy/admin/events.h"
 #include "proxy/admin/peers.h"
 #include "proxy/admin/server.h"
 
@@ -20,6 +21,8 @@ struct admin {
     struct admin_server *servers[ADMIN_KINDS];
     struct admin_peers *peers;
     struct admin_asked *asked;
+    struct admin_watched *watched;
+    struct admin_events *events;
     struct admin_order_list orders; /* that the master has not carried out yet */
     bool is_orphan;                 /* there is no master any more */
 };
@@ -31,6 +34,8 @@ static inline struct admin *admin_of(const struct admin_request *request)
 
 /* figures.c */
 admin_handler admin_show_metrics, admin_show_health;
+/* events.c */
+admin_handler admin_show_events;
 /* failures.c */
 admin_handler admin_show_failures;
 /* history.c */

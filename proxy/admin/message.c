@@ -23,6 +23,25 @@ bool admin_answer_valid(const struct admin_answer *answer, size_t length)
     return length == sizeof *answer && answer->version == ADMIN_MESSAGE_VERSION;
 }
 
+/* The line goes to a reader as it is, so that it must be one. */
+static bool is_line(const char *text, size_t length)
+{
+    if (length < 2 || text[0] != '{' || text[length - 1] != '}')
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] < ' ')
+            return false;
+    return true;
+}
+
+bool admin_event_valid(const struct admin_event *event, size_t length)
+{
+    return length > ADMIN_EVENT_HEAD && event->version == ADMIN_MESSAGE_VERSION &&
+           event->length == length - ADMIN_EVENT_HEAD && event->length < sizeof event->line &&
+           ENDS(event->name) && ENDS(event->user) && ENDS(event->client) &&
+           is_line(event->line, event->length);
+}
+
 bool admin_session_valid(const struct admin_session *session)
 {
     return session->state < SESSION_STATES && ENDS(session->id) && ENDS(session->client) &&

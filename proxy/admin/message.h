@@ -12,6 +12,7 @@
 
 #include "proxy/base/address.h"
 #include "proxy/base/compiler.h"
+#include "proxy/base/log.h"
 
 /* A new number for each change of a shape: another binary's reactors may still finish their
  * sessions. */
@@ -20,13 +21,20 @@
 #define ADMIN_ID_SIZE    17
 #define ADMIN_LOGIN_SIZE 256
 #define ADMIN_NAME_SIZE  64
+#define ADMIN_EVENT_SIZE 40
 /* "2001:db8::/32" */
 #define ADMIN_NETWORK_SIZE 50
 
 /* Sessions in one answer. */
 #define ADMIN_SESSIONS_LIMIT 10000u
 
-enum admin_question_type { ADMIN_LIST_SESSIONS, ADMIN_END_SESSIONS, ADMIN_QUESTION_TYPES };
+enum admin_question_type {
+    ADMIN_LIST_SESSIONS,
+    ADMIN_END_SESSIONS,
+    ADMIN_WATCH_EVENTS, /* not answered; with the descriptor that struct admin_event goes to;
+                           serial: one that takes the place of the former with this number */
+    ADMIN_QUESTION_TYPES,
+};
 
 /* About the sessions that fit every filter; an empty one fits all. */
 struct admin_question {
@@ -65,9 +73,22 @@ struct admin_session {
     uint64_t bytes_in, bytes_out;
 };
 
+/* An event of the log on its way to those who watch: a datagram that ends with the line. */
+struct admin_event {
+    uint32_t version;
+    uint32_t lost; /* events that had no room since the one before */
+    uint32_t length;
+    char name[ADMIN_EVENT_SIZE];
+    char user[ADMIN_LOGIN_SIZE];
+    char client[ADDRESS_HOST_SIZE];
+    char line[LOG_LINE_LIMIT]; /* `length` bytes of it: a JSON object without a line end */
+};
+#define ADMIN_EVENT_HEAD offsetof(struct admin_event, line)
+
 /* Is it one of these, every text with its end? `length` is that of the datagram. */
 MUST_USE bool admin_question_valid(const struct admin_question *question, size_t length);
 MUST_USE bool admin_answer_valid(const struct admin_answer *answer, size_t length);
+MUST_USE bool admin_event_valid(const struct admin_event *event, size_t length);
 MUST_USE bool admin_session_valid(const struct admin_session *session);
 
 /* Copies a text, cut if it must be; NULL is "". The rest of `out` becomes zero. */

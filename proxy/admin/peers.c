@@ -47,6 +47,7 @@ struct admin_peers {
     unsigned count;
     struct exchange_list exchanges;
     uint32_t serial;
+    int events; /* where they send their events; -1: nowhere */
 };
 
 struct admin_peers *admin_peers_new(struct service *service)
@@ -55,6 +56,7 @@ struct admin_peers *admin_peers_new(struct service *service)
     if (!peers)
         return NULL;
     peers->service = service;
+    peers->events = -1;
     TAILQ_INIT(&peers->list);
     TAILQ_INIT(&peers->exchanges);
     return peers;
@@ -217,6 +219,28 @@ static void on_readable(int fd, short what, void *argument)
     drop_peer(peer, got == 0);
 }
 
+/* One that cannot be told has ended, or has its own troubles: what it does is not shown. */
+static void ask_for_events(const struct peer *peer)
+{
+    struct admin_question question = {.version = ADMIN_MESSAGE_VERSION,
+                                      .type = ADMIN_WATCH_EVENTS,
+                                      .serial = (uint32_t)getpid()};
+    if (!datagram_send(peer->fd, &question, sizeof question, peer->owner->events,
+                       MSG_DONTWAIT) &&
+        errno != EPIPE)
+        log_warning("another reactor's events are not shown: %s", strerrordesc_np(errno));
+}
+
+void admin_peers_watch(struct admin_peers *peers, int fd)
+{
+    const struct peer *each;
+    peers->events = fd;
+    if (fd < 0)
+        return;
+    TAILQ_FOREACH(each, &peers->list, link)
+    ask_for_events(each);
+}
+
 void admin_peers_add(struct admin_peers *peers, int fd)
 {
     struct peer *peer = calloc(1, sizeof *peer);
@@ -231,6 +255,8 @@ void admin_peers_add(struct admin_peers *peers, int fd)
     event_add(&peer->readable, NULL);
     TAILQ_INSERT_TAIL(&peers->list, peer, link);
     peers->count++;
+    if (peers->events >= 0)
+        ask_for_events(peer);
 }
 
 static void ask_all(struct exchange *exchange, const struct admin_question *question)

@@ -20,6 +20,10 @@ void admin_peers_free(struct admin_peers *peers);
 void admin_peers_forget(struct admin_peers *peers);
 void admin_peers_add(struct admin_peers *peers, int fd);
 
+/* All other reactors, and each that is added later, send their events to this socket from now
+ * on; -1: those that are added do not. It stays the caller's. */
+void admin_peers_watch(struct admin_peers *peers, int fd);
+
 struct admin_gathered {
     uint32_t matched;
     unsigned silent; /* reactors that have not answered */

@@ -11,6 +11,7 @@ const char *admin_parameter_name(enum admin_parameter parameter)
         [ADMIN_PARAMETER_ID] = "id",           [ADMIN_PARAMETER_USER] = "user",
         [ADMIN_PARAMETER_ADDRESS] = "address", [ADMIN_PARAMETER_LEVEL] = "level",
         [ADMIN_PARAMETER_LIMIT] = "limit",     [ADMIN_PARAMETER_FOR] = "for",
+        [ADMIN_PARAMETER_EVENT] = "event",
     };
     return names[parameter];
 }

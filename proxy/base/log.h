@@ -49,7 +49,9 @@ struct log_options {
 
 struct log_record {
     enum log_level level;
-    bool wanted; /* false: below the configured level, every call is a no-op */
+    bool wanted;  /* false: below the configured level, every call is a no-op */
+    bool watched; /* the watcher gets it, too */
+    bool json;
     bool cut;
     size_t length;
     char line[LOG_LINE_LIMIT];
@@ -120,11 +122,41 @@ void log_count_lost(void);
 bool log_tell_lost(void);
 
 void log_begin(struct log_record *record, enum log_level level, const char *event);
+
+/*
+ * A watcher gets each event of this process (what begins with log_begin(), up to the level
+ * info, or with log_begin_watched(), at any level), whatever the configured level is. Without
+ * one an event costs a test. The callback must not log.
+ */
+struct log_event {
+    const char *name;          /* static text */
+    const char *user, *client; /* these fields, unescaped, cut if they are long; "": none */
+    const char *line;          /* a JSON object, without a line end */
+    size_t length;
+};
+typedef void log_watcher(void *context, const struct log_event *event);
+void log_set_watcher(log_watcher *watcher, void *context); /* NULL: nobody watches */
+bool log_is_watched(void);
+void log_begin_watched(struct log_record *record, enum log_level level, const char *event);
 void log_text(struct log_record *record, const char *key,
               const char *value); /* NULL: field left out */
 void log_bytes(struct log_record *record, const char *key, const char *value, size_t length);
 void log_number(struct log_record *record, const char *key, uint64_t value);
 void log_end(struct log_record *record);
+
+/*
+ * Ends a record that the next one of this process is expected to follow soon: the line is held
+ * back and leaves in one write with it, or at log_flush(). `callback` is called each time a
+ * line is held back, and must see to it that log_flush() follows. Until log_on_held(), and
+ * where each line is a message of its own (the journal, syslog without a relay), log_end_soon()
+ * is log_end(). Order is kept; at most LOG_LINE_LIMIT bytes wait.
+ */
+void log_on_held(void (*callback)(void *context), void *context);
+void log_end_soon(struct log_record *record);
+void log_flush(void);
+
+/* Returns whether records of this level are written. */
+bool log_wants(enum log_level level);
 
 /* A record whose only field is msg, from a printf format. */
 void log_error(const char *format, ...) PRINTF_LIKE(1, 2);

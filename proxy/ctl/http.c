@@ -56,7 +56,7 @@ static void explain(const char *path, int error)
         fprintf(stderr, "posternctl: %s: %s\n", path, strerror(error));
 }
 
-static int open_socket(const char *path)
+int ctl_connect(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct timeval patience = {PATIENCE_S, 0};
@@ -132,7 +132,7 @@ static void take_head(struct ctl_reply *reply)
 struct ctl_reply ctl_request(const char *socket_path, const char *method, const char *target)
 {
     struct ctl_reply reply = {0};
-    int fd = open_socket(socket_path);
+    int fd = ctl_connect(socket_path);
     if (fd < 0)
         return reply;
     if (send_request(fd, method, target))

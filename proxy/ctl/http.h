@@ -10,6 +10,9 @@ struct ctl_reply {
     size_t length;
 };
 
+/* Connects; -1, and standard error says why not. */
+int ctl_connect(const char *socket_path);
+
 /* `target` is a path with its query, well encoded. */
 struct ctl_reply ctl_request(const char *socket_path, const char *method, const char *target);
 

@@ -12,17 +12,25 @@
 #include "proxy/ctl/http.h"
 #include "proxy/ctl/print.h"
 #include "proxy/ctl/show.h"
+#include "proxy/ctl/tail.h"
 
 #define DEFAULT_SOCKET "/run/postern/control"
 #define TARGET_SIZE    4096
 
-enum option_bit { OPTION_USER = 1, OPTION_ADDRESS = 2, OPTION_LIMIT = 4, OPTION_FOR = 8 };
+enum option_bit {
+    OPTION_USER = 1,
+    OPTION_ADDRESS = 2,
+    OPTION_LIMIT = 4,
+    OPTION_FOR = 8,
+    OPTION_EVENT = 16,
+    IS_STREAM = 32, /* no option: the answer has no end of its own */
+};
 
 struct command {
     const char *name, *method, *path;
     const char *argument; /* the parameter that a word behind the command is; NULL: none */
     bool argument_needed; /* unless an option is given */
-    unsigned options;     /* enum option_bit */
+    unsigned options;     /* of enum option_bit */
     ctl_show *show;       /* NULL: printed as it is */
     const char *usage, *help;
 };
@@ -35,6 +43,10 @@ static const struct command commands[] = {
      "who is there"},
     {"kick", "POST", "/kick", "id", true, OPTION_USER | OPTION_ADDRESS, ctl_show_ended,
      "kick ID | --user NAME | --address ADDRESS", "end sessions"},
+    {"tail", "GET", "/events", NULL, false,
+     OPTION_USER | OPTION_ADDRESS | OPTION_EVENT | IS_STREAM, NULL,
+     "tail [--user NAME] [--address ADDRESS] [--event NAME]",
+     "logins, messages and sessions as they happen"},
     {"failures", "GET", "/failures", NULL, false, 0, ctl_show_failures, "failures",
      "the latest ones: logins, handshakes, backends, limits"},
     {"permits", "GET", "/permits", NULL, false, 0, ctl_show_permits, "permits",
@@ -62,7 +74,7 @@ static const struct command commands[] = {
 struct call {
     const char *socket;
     bool json;
-    const char *user, *address, *limit, *time;
+    const char *user, *address, *limit, *time, *event;
 };
 
 static int print_usage(FILE *out, enum ctl_exit status)
@@ -104,7 +116,8 @@ static bool make_target(const struct command *command, const struct call *call,
     } options[] = {{OPTION_USER, "user", call->user},
                    {OPTION_ADDRESS, "address", call->address},
                    {OPTION_LIMIT, "limit", call->limit},
-                   {OPTION_FOR, "for", call->time}};
+                   {OPTION_FOR, "for", call->time},
+                   {OPTION_EVENT, "event", call->event}};
     bool fits = true, given = argument != NULL;
     strcpy(target, command->path);
     if (argument)
@@ -160,6 +173,8 @@ static int run(const struct command *command, const struct call *call, const cha
     char target[TARGET_SIZE];
     if (!make_target(command, call, argument, target))
         return CTL_USAGE;
+    if (command->options & IS_STREAM)
+        return (int)ctl_tail(call->socket, target, call->json);
     struct ctl_reply reply = ctl_request(call->socket, command->method, target);
     enum ctl_exit status = reply.status == 0 ? CTL_UNREACHABLE : show(command, call, &reply);
     free(reply.text);
@@ -181,15 +196,11 @@ static int run_words(int count, char **words, const struct call *call)
 static int run_line(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'},
-        {"json", no_argument, NULL, 'j'},
-        {"user", required_argument, NULL, 'u'},
-        {"address", required_argument, NULL, 'a'},
-        {"limit", required_argument, NULL, 'l'},
-        {"for", required_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {0},
+        {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+        {"user", required_argument, NULL, 'u'},   {"address", required_argument, NULL, 'a'},
+        {"limit", required_argument, NULL, 'l'},  {"for", required_argument, NULL, 'f'},
+        {"event", required_argument, NULL, 'e'},  {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},      {0},
     };
     struct call call = {.socket = DEFAULT_SOCKET};
     int option;
@@ -212,6 +223,9 @@ static int run_line(int argc, char **argv)
             break;
         case 'f':
             call.time = optarg;
+            break;
+        case 'e':
+            call.event = optarg;
             break;
         case 'h':
             return print_usage(stdout, CTL_DONE);

@@ -111,6 +111,14 @@ size_t smtp_path_end(const char *arguments, size_t length, const char *word);
 size_t smtp_envelope_canonical(const char *arguments, size_t length, const char *word,
                                char *out);
 
+/*
+ * The address in arguments of MAIL or RCPT in that form, without its brackets: points into
+ * them. Where they are not in that form, it is all of them. Sets *address_length (0: the empty
+ * path, or no arguments).
+ */
+const char *smtp_envelope_address(const char *arguments, size_t length, const char *word,
+                                  size_t *address_length);
+
 enum smtp_mail_status {
     SMTP_MAIL_OK,
     SMTP_MAIL_SYNTAX, /* not FROM:<path> or FROM:path and parameters: 501 */

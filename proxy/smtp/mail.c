@@ -180,6 +180,23 @@ size_t smtp_envelope_canonical(const char *arguments, size_t length, const char 
     return written;
 }
 
+const char *smtp_envelope_address(const char *arguments, size_t length, const char *word,
+                                  size_t *address_length)
+{
+    size_t end = smtp_path_end(arguments, length, word), start = strlen(word);
+    if (end == 0) {
+        *address_length = length;
+        return arguments;
+    }
+    start = skip_spaces(arguments, end, start);
+    if (arguments[start] == '<' && arguments[end - 1] == '>') {
+        start++;
+        end--;
+    }
+    *address_length = end - start;
+    return arguments + start;
+}
+
 size_t smtp_keyword_length(const char *parameter, size_t length)
 {
     size_t end = 0;

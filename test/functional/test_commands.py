@@ -87,6 +87,8 @@ RUNNERS = {
     "posternctl revoke": No("is named; test_permits.py runs it"),
     "posternctl sessions --address 198.51.100.0/24": "test_posternctl_does_what_the_pages_have",
     "posternctl status": "test_posternctl_does_what_the_pages_have",
+    "posternctl tail": "test_login_message_and_end_are_seen_as_they_happen",
+    "posternctl tail --user alice --event message": "test_mail_of_one_user_is_seen",
     "postfix reload": No("support/postfix.py starts Postfix with these lines"),
     "promtool check rules alerts.yml": "test_promtool_takes_the_rules",
     "redis-cli keys 'postern:*'": "test_redis_shows_what_is_counted",

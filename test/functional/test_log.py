@@ -31,7 +31,7 @@ def test_session_leaves_one_line_with_all_that_matters(postern):
             "messages": "1", "recipients": "2", "end": "quit"}.items():
         assert record[key] == value, key
     assert record["cipher"].startswith("TLS_") and re.fullmatch(r"[0-9a-z]+", record["id"])
-    assert len(postern.find_records(id=record["id"])) == 1
+    assert len(postern.find_records(event="session ended", id=record["id"])) == 1
 
 
 # what the mail server refuses

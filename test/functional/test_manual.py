@@ -41,7 +41,7 @@ def fields_in(body):
 
 
 def literal_events(body):
-    return re.findall(r'log_begin\(&record, [^;]*"([^"]+)"\);', body)
+    return re.findall(r'log_begin(?:_watched)?\(&record, [^;]*"([^"]+)"\);', body)
 
 
 def orders():
@@ -60,8 +60,9 @@ def events():
     found = {"log records lost": {"count"}}  # of log.c, which writes it by itself
     for path in SOURCES:
         text = path.read_text()
-        bodies = [body for _, body in functions(text) if "log_begin(&record" in body]
-        assert text.count("log_begin(&record") == len(bodies), path
+        begin = re.compile(r"log_begin(?:_watched)?\(&record")
+        bodies = [body for _, body in functions(text) if begin.search(body)]
+        assert len(begin.findall(text)) == len(bodies), path
         found |= {event: fields_in(body) for body in bodies for event in literal_events(body)}
     return found | dict(orders())
 

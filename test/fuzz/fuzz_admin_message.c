@@ -48,6 +48,19 @@ static void check_session(const struct admin_session *session)
     evbuffer_free(json.out);
 }
 
+/* The line is a line, and no longer than what came. */
+static void check_event(const void *bytes, size_t size)
+{
+    const struct admin_event *event = bytes;
+    if (!admin_event_valid(event, size))
+        return;
+    require(ADMIN_EVENT_HEAD + event->length == size);
+    require(strlen(event->name) < sizeof event->name);
+    require(strlen(event->user) < sizeof event->user);
+    require(strlen(event->client) < sizeof event->client);
+    require(!memchr(event->line, '\n', event->length));
+}
+
 /* Copied to memory of just that size, as the checks may look no further. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -57,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size)
         memcpy(bytes, data, size);
     check_question(bytes, size);
+    check_event(bytes, size);
     (void)!admin_answer_valid(bytes, size);
     check_session(bytes);
     free(bytes);

@@ -99,6 +99,17 @@ static void check_canonical(const char *in, size_t length, const char *word)
     free(again);
 }
 
+/* The address lies within what it is read from, and has no bracket of the path. */
+static void check_address(const char *in, size_t length, const char *word)
+{
+    size_t address_length = length + 1;
+    const char *address = smtp_envelope_address(in, length, word, &address_length);
+    require(address >= in && address_length <= length &&
+            address + address_length <= in + length);
+    if (smtp_path_end(in, length, word) > 0 && address_length > 0)
+        require(address[0] != '<' && address[address_length - 1] != '>');
+}
+
 /* In allocations of their own size: over-reads and over-writes are seen. */
 static void check(const char *in, size_t length)
 {
@@ -107,6 +118,8 @@ static void check(const char *in, size_t length)
     require(out != NULL);
     check_canonical(in, length, "FROM:");
     check_canonical(in, length, "TO:");
+    check_address(in, length, "FROM:");
+    check_address(in, length, "TO:");
     if (smtp_mail_strip_auth(in, length, out, &out_length) == SMTP_MAIL_OK) {
         check_passed(in, length, out, out_length);
         check_left_out(out, out_length);

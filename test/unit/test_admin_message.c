@@ -101,6 +101,50 @@ static void test_a_long_text_is_cut(void **state)
     assert_memory_equal(out, "\0\0\0", 4);
 }
 
+static struct admin_event good_event(void)
+{
+    struct admin_event event = {.version = ADMIN_MESSAGE_VERSION};
+    strcpy(event.name, "message");
+    strcpy(event.line, "{\"event\":\"message\"}");
+    event.length = (uint32_t)strlen(event.line);
+    return event;
+}
+
+static bool is_taken(const struct admin_event *event)
+{
+    return admin_event_valid(event, ADMIN_EVENT_HEAD + event->length);
+}
+
+/* Threat 22: a reader gets the line as it came from another reactor. */
+static void test_event_that_is_no_line_is_refused(void **state)
+{
+    struct admin_event event = good_event();
+    (void)state;
+    assert_true(is_taken(&event));
+    assert_false(admin_event_valid(&event, ADMIN_EVENT_HEAD + event.length + 1));
+    assert_false(admin_event_valid(&event, ADMIN_EVENT_HEAD - 1));
+    event.line[3] = '\n';
+    assert_false(is_taken(&event));
+    event = good_event();
+    event.length--;
+    assert_false(is_taken(&event));
+    event = good_event();
+    event.length = 0;
+    assert_false(is_taken(&event));
+    event = good_event();
+    memset(event.user, 'x', sizeof event.user);
+    assert_false(is_taken(&event));
+    event = good_event();
+    memset(event.client, 'x', sizeof event.client);
+    assert_false(is_taken(&event));
+    event = good_event();
+    memset(event.name, 'x', sizeof event.name);
+    assert_false(is_taken(&event));
+    event = good_event();
+    event.version++;
+    assert_false(is_taken(&event));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -109,6 +153,7 @@ int main(void)
         cmocka_unit_test(test_an_answer_has_its_size_and_version),
         cmocka_unit_test(test_every_text_of_a_session_has_its_end),
         cmocka_unit_test(test_a_long_text_is_cut),
+        cmocka_unit_test(test_event_that_is_no_line_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
