@@ -234,12 +234,11 @@ static void check_inbound_backend(const struct config *config,
             backend->name, way,
             identity_way(backend->identity)->xclient ? ", identity_required without ADDR" : "");
     else if (people && !identity_way(backend->identity)->carries_login)
-        config_fault(
-            config, "listen", listen->name, "role",
-            "mx would be an open relay: backend \"%s\" cannot let those alone relay who "
-            "have logged in at listen \"%s\" (identity = \"%s\"), and \"recipients\" is not "
-            "given",
-            backend->name, people->name, way);
+        config_fault(config, "listen", listen->name, "role",
+                     "mx would be an open relay: backend \"%s\" cannot tell it from listen "
+                     "\"%s\", where "
+                     "users log in (identity = \"%s\"), and \"recipients\" is not given",
+                     backend->name, people->name, way);
 }
 
 /* When every listener knows its backends. */

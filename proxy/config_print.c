@@ -13,7 +13,7 @@ static void print_text(FILE *out, const char *text)
 {
     fputc('"', out);
     for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
+        if (strchr("\"\\$", *text))
             fputc('\\', out);
         fputc(*text, out);
     }

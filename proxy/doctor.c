@@ -81,8 +81,7 @@ static int print_usage(FILE *out, int status)
 }
 
 static const char after_errors[] =
-    "fix the errors of the file, which standard error has, then run the doctor again: most "
-    "checks need the file";
+    "fix the errors of the file, then run the doctor again: most checks need the file";
 
 /* What the configuration's reader logs. Standard error has it in any case, for people. */
 static void on_message(void *context, enum log_level level, const char *text)

@@ -26,7 +26,7 @@ static const char *process_name;
 static log_tap *tap;        /* NULL: nobody else listens */
 static const char *subject; /* of messages, or NULL */
 static void *tap_context;
-static bool shows_errors; /* on standard error, too */
+static bool shows_errors;    /* on standard error, too */
 static log_watcher *watcher; /* NULL: nobody watches */
 static void *watcher_context;
 
