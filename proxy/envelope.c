@@ -59,6 +59,14 @@ static bool append(struct envelope *envelope, char kind, const char *address, si
     return true;
 }
 
+static void release_if_empty(struct envelope *envelope)
+{
+    if (envelope->used > 0)
+        return;
+    slab_free(envelope->memory, sizeof *envelope->memory);
+    envelope->memory = NULL;
+}
+
 /* A text that was kept must come before all that were not, or replies would be taken for those
  * to other commands. */
 void envelope_ask(struct envelope *envelope, const char *address, size_t length, bool keep)
@@ -117,6 +125,7 @@ void envelope_refuse_here(struct envelope *envelope, const char *address, size_t
         envelope->refused++;
     else
         settle_local(envelope);
+    release_if_empty(envelope);
 }
 
 static void forget_confirmed(struct envelope *envelope)
@@ -168,15 +177,13 @@ void envelope_skip(struct envelope *envelope)
 {
     settle_front(envelope, false);
     settle_local(envelope);
+    release_if_empty(envelope);
 }
 
 void envelope_forget(struct envelope *envelope)
 {
     forget_confirmed(envelope);
-    if (envelope->used > 0)
-        return;
-    slab_free(envelope->memory, sizeof *envelope->memory);
-    envelope->memory = NULL;
+    release_if_empty(envelope);
 }
 
 void envelope_note_reply(struct envelope *envelope, const char *bytes, size_t length)

@@ -29,7 +29,7 @@ enum log_level {
     LOG_LEVEL_ERROR,   /* somebody must act */
     LOG_LEVEL_WARNING, /* something is wrong, and it goes on */
     LOG_LEVEL_NOTICE,  /* start, reload, a child replaced */
-    LOG_LEVEL_INFO,    /* a line for each connection and failed login */
+    LOG_LEVEL_INFO,    /* a line for each connection, message and failed login */
     LOG_LEVEL_DEBUG,
 };
 

@@ -280,7 +280,10 @@ def test_syslog_gets_the_records_of_all_processes(start, backend, scratch):
                     return int(match[1]) & 7, record
         receive(lambda record: record.get("msg", "").startswith("serving"))
         with postern.log_in() as one:
+            one.send_message("a@b.test", ["c@d.test"], b"text\r\n")
             one.quit()
+        priority, record = receive(lambda record: record.get("event") == "message")
+        assert priority == 6 and record["from"] == "a@b.test" and "time" not in record
         priority, record = receive(lambda record: record.get("event") == "session ended")
         assert priority == 6 and record["user"] == "alice" and "time" not in record
 
@@ -357,6 +360,14 @@ def test_journal_gets_the_fields_of_all_processes(start, backend):
             assert failed["POSTERN_USER"] == 'al "ice"' and failed["PRIORITY"] == "6"
             assert failed["POSTERN_PROCESS"] == "reactor" and failed["POSTERN_PID"].isdigit()
             assert failed["MESSAGE"].startswith("pid=") and "time=" not in failed["MESSAGE"]
+            with postern.log_in() as one:
+                one.send_message("a@b.test", ["c@d.test"], b"text\r\n")
+                one.quit()
+            message = receive("POSTERN_EVENT", "message")
+            assert (message["POSTERN_FROM"], message["POSTERN_TO"], message["POSTERN_RESULT"]) == (
+                "a@b.test", "c@d.test", "accepted")
+            assert message["POSTERN_REPLY"] == "250 2.0.0 Queued"
+            assert receive("POSTERN_EVENT", "session ended")["POSTERN_ID"] == message["POSTERN_ID"]
         finally:
             path.unlink()
             for each in missing:

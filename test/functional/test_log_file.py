@@ -74,6 +74,17 @@ def test_nothing_is_lost_at_the_end(filed, log):
     assert len(log.records(event="session ended")) == 20
 
 
+def test_message_and_session_are_two_lines_of_the_file(filed, log):
+    """They come from the reactor in one piece."""
+    postern = filed()
+    with postern.log_in() as one:
+        one.send_message("a@b.test", ["c@d.test"], b"text\r\n")
+        one.quit()
+    end = log.wait_for(event="session ended", port=str(one.port))[0]
+    assert [record["event"] for record in log.records(id=end["id"])] == [
+        "message", "session ended"]
+
+
 def test_a_signal_opens_the_file_anew_and_no_line_is_lost(filed, log):
     postern = filed()
     rotated = Log(log.path.with_name("postern.log.1"))

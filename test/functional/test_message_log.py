@@ -234,15 +234,40 @@ def test_message_of_a_session_that_is_kicked_is_told(postern, backend, held):
         one.command("DATA", 354)
         one.send("text\r\n" + (".\r\n" if held == "whole" else ""))
         if held == "whole":
-            wait.until(lambda: any(link.messages for link in backend.connections), "the message")
+            backend.wait(lambda: any(link.messages for link in backend.connections), "the message")
         else:
-            wait.until(lambda: any(b"text" in bytes(link.received)
-                                   for link in backend.connections), "its half")
+            backend.wait(lambda: b"text" in backend.everything_received(), "its half")
         control.post(postern, "/kick?user=alice")
         released.set()
         one.receive_rest()
     record = message_of(postern, one)
     assert record["result"] == ("accepted" if held == "whole" else "lost")
+
+
+def test_half_message_of_a_session_that_a_stop_ends_is_told(start, backend):
+    postern = start(backend, timeouts={"drain": 1})
+    with postern.log_in() as one:
+        envelope(one)
+        one.command("DATA", 354)
+        one.send("half of it\r\n")
+        backend.wait(lambda: b"half of it" in backend.everything_received(), "the half")
+        postern.stop()
+        one.receive_rest()
+    assert [r["result"] for r in postern.find_records(event="message")] == ["lost"]
+
+
+def test_message_whose_mail_server_is_silent_is_told(start, backend):
+    """It may have been accepted."""
+    released = threading.Event()
+    backend.actions["message"] = lambda link, _: link.hold(released)
+    postern = start(backend, timeouts={"backend_reply": 1})
+    with postern.log_in() as one:
+        envelope(one)
+        one.command("DATA", 354)
+        one.send("text\r\n.\r\n")
+        one.reply(421)
+    released.set()
+    assert message_of(postern, one)["result"] == "unanswered"
 
 
 def test_repaired_line_ends_are_told_with_the_message(postern):

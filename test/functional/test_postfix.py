@@ -485,3 +485,15 @@ def test_many_logins_one_after_the_other(front, postfix, subject):
             one.quit()
     for number in range(10):
         arrived(postfix, f"{subject} {number}", address="127.0.0.9")
+
+
+# what a postmaster finds
+
+def test_line_of_a_message_leads_to_postfixs_own(front, postfix):
+    """By the queue's number, which Postfix has in its reply."""
+    with front.log_in() as one:
+        one.send_message("sender@example.net", ["alice@example.org"], b"Subject: x\r\n\r\ntext\r\n")
+        one.quit()
+    record = front.wait_for_record(event="message", user="alice", result="accepted")
+    queued = re.search(r"queued as (\w+)$", record["reply"])
+    postfix.wait_for_log(rf"smtpd\[\d+\]: {queued[1]}: client=.*sasl_username=alice")
