@@ -1,5 +1,6 @@
 """`postern doctor`: each fault of an installation is made, and must be told with what to do."""
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -11,7 +12,7 @@ import pytest
 
 from conftest import needs_root
 from support import certificates as certificates_module
-from support import dns, processes, wait
+from support import dns, links, processes, wait
 from support import postern as posterns
 from support.doctor import examine
 from support.program import Program
@@ -615,21 +616,26 @@ def test_postfix_that_holds_users_to_their_addresses_is_good(real, postfix_with,
     assert findings.severities("backend-identity") == ["ok"], findings.text
 
 
+@needs_root
 def test_port_for_strangers_is_not_to_be_changed(doctor):
-    """Port 25 is given a service beside it."""
-    with socket.create_server(("127.0.0.1", 25)) as listener:
-        def serve():
+    """Port 25, in a network where it is free: it is given a service beside it."""
+    place = links.Namespace()
+    with place.inside():
+        server = socket.create_server(("127.0.0.1", 25))
+
+    def serve():
+        with contextlib.suppress(OSError):
             while True:
-                try:
-                    one, _ = listener.accept()
-                except OSError:
-                    return
+                one, _ = server.accept()
                 one.sendall(b"220 x ESMTP Postfix\r\n")
                 while one.recv(1000):
                     one.sendall(b"250 x\r\n")
-        threading.Thread(target=serve, daemon=True).start()
-        findings = doctor(backend={"address": "127.0.0.1:25"})
-        listener.shutdown(socket.SHUT_RDWR)
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        findings = doctor(backend={"address": "127.0.0.1:25"}, run={"command": place.command})
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        place.close()
     check_fault(findings, "backend-identity", "error", "postern setup")
     assert "postconf" not in findings.text
 
