@@ -118,11 +118,15 @@ class StockPostfix:
 
     def restore(self, main=None):
         """The files as the package made them, with these settings besides, and a start with them."""
-        self.run("postfix", "stop", check=False)
         for name, content in self._stock.items():
             (self.root / "etc/postfix" / name).write_bytes(content)
         if main:
             self.run("postconf", "-e", *(f"{key}={value}" for key, value in main.items()))
+        self.restart()
+
+    def restart(self):
+        """After a reload, a process that has read the former files may still take a client."""
+        self.run("postfix", "stop", check=False)
         self.run("postfix", "start")
 
     def has_sasl(self):
