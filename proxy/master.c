@@ -81,7 +81,7 @@ static void take_signals(struct master *master)
                 master_reload(master);
             break;
         case SIGUSR1:
-            log_file_reopen();
+            (void)!log_file_reopen();
             break;
         case SIGUSR2:
             if (master_upgrade(master))

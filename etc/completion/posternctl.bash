@@ -28,7 +28,7 @@ _posternctl() {
     esac
     local words
     case $command in
-    '') words='status sessions kick failures permits permit deny revoke drain resume reload log metrics --socket --json --help --version' ;;
+    '') words='status sessions kick failures permits permit deny revoke drain resume reload reopen log metrics --socket --json --help --version' ;;
     sessions) words="--user --address --limit $(_posternctl_known "$socket" id)" ;;
     kick) words="--user --address $(_posternctl_known "$socket" id)" ;;
     permit) words="--user --for $(_posternctl_known "$socket" --address)" ;;

@@ -43,8 +43,10 @@ bool log_file_use(const char *path)
     return true;
 }
 
-void log_file_reopen(void)
+bool log_file_reopen(void)
 {
-    if (descriptor >= 0 && open_file(current))
-        log_notice("%s has been opened anew", current);
+    if (descriptor < 0 || !open_file(current))
+        return false;
+    log_notice("%s has been opened anew", current);
+    return true;
 }

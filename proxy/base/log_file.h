@@ -14,7 +14,8 @@
  * why: all is as it was. */
 MUST_USE bool log_file_use(const char *path);
 
-/* Opens the same path anew; stays with the old one, having logged why, if that cannot be. */
-void log_file_reopen(void);
+/* Opens the same path anew. False: no file is in use, or it stays with the old one, having
+ * logged why. */
+bool log_file_reopen(void);
 
 #endif
