@@ -108,8 +108,11 @@ static void change_level(const struct administration *administration,
 static void reopen_log(const struct administration_view *view)
 {
     enum control_reopened outcome = CONTROL_REOPEN_NONE;
+    char where[CONFIG_WHERE_SIZE] = "log: file";
+    if (view->generations[0])
+        config_where(generation_config(view->generations[0]), "log", NULL, "file", where);
     if (log_options()->destination == LOG_TO_FILE)
-        outcome = log_file_reopen() ? CONTROL_REOPENED : CONTROL_REOPEN_FAILED;
+        outcome = log_file_reopen(where) ? CONTROL_REOPENED : CONTROL_REOPEN_FAILED;
     for (size_t i = 0; i < view->count; i++)
         if (view->generations[i])
             generation_tell(view->generations[i], CONTROL_REOPEN, outcome);

@@ -93,7 +93,9 @@ def test_a_file_that_cannot_be_opened_anew_stays(filed, log):
     log.path.rename(away.path)
     log.path.mkdir()
     os.kill(postern.pid, signal.SIGUSR1)
-    away.wait_for(level="error", msg=f"log: file: {log.path} cannot be opened: Is a directory")
+    place = re.escape(str(postern.configuration_path)) + r":\d+:\d+: log: file: "
+    error, = wait.until(lambda: away.records(level="error"), "the error")
+    assert re.fullmatch(place + re.escape(f"{log.path} cannot be opened: Is a directory"), error["msg"])
     visit(postern)
     away.wait_for(event="session ended")
 

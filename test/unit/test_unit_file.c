@@ -30,7 +30,8 @@ static void test_sets_of_capabilities_add_up_as_systemd_adds_them(void **state)
         {"[Service]\n", true, true},
         {"CapabilityBoundingSet=CAP_SETUID\n", false, false},
         {"CapabilityBoundingSet=CAP_KILL CAP_SETUID\n", false, true},
-        {"CapabilityBoundingSet=cap_kill\nCapabilityBoundingSet=CAP_DAC_OVERRIDE\n", true, true},
+        {"CapabilityBoundingSet=cap_kill\nCapabilityBoundingSet=CAP_DAC_OVERRIDE\n", true,
+         true},
         {"CapabilityBoundingSet=~CAP_KILL\n", true, false},
         {"CapabilityBoundingSet=CAP_KILL CAP_DAC_OVERRIDE\nCapabilityBoundingSet=~CAP_KILL\n",
          true, false},
@@ -67,7 +68,8 @@ static void test_configuration_is_that_of_the_last_start(void **state)
     assert_string_equal(read_text("ExecStart=/usr/sbin/postern -c /a.conf\n").configuration,
                         "/a.conf");
     assert_string_equal(
-        read_text("ExecStart=/x -c /a.conf\nExecStart=\nExecStart=/x --config /b\n").configuration,
+        read_text("ExecStart=/x -c /a.conf\nExecStart=\nExecStart=/x --config /b\n")
+            .configuration,
         "/b");
     assert_string_equal(read_text("ExecStart=/x -c").configuration, "");
     assert_string_equal(read_text("ExecReload=/x -c /a.conf -n\n").configuration, "");
