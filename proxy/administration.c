@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "proxy/base/log.h"
+#include "proxy/base/log_file.h"
 
 /* Of a report; what comes later is left out. */
 #define REPORT_SIZE_LIMIT 65536
@@ -22,6 +23,7 @@ struct administration {
     bool reload_wanted;
     bool refusal_changed;
     bool level_wanted;
+    bool reopen_wanted;
     enum log_level level;
     int report; /* -1: nothing is collected */
     size_t report_size;
@@ -41,6 +43,9 @@ static void on_wish(void *context, const struct control_message *message)
     case CONTROL_LOG_LEVEL:
         administration->level = (enum log_level)message->number;
         administration->level_wanted = true;
+        break;
+    case CONTROL_REOPEN:
+        administration->reopen_wanted = true;
         break;
     default:
         break;
@@ -98,6 +103,21 @@ static void change_level(const struct administration *administration,
     tell_all(view, CONTROL_LOG_LEVEL, administration->level);
 }
 
+/* A former program's reactors are not told: they do not know this message, and have not wished
+ * for it. */
+static void reopen_log(const struct administration_view *view)
+{
+    enum control_reopened outcome = CONTROL_REOPEN_NONE;
+    char where[CONFIG_WHERE_SIZE] = "log: file";
+    if (view->generations[0])
+        config_where(generation_config(view->generations[0]), "log", NULL, "file", where);
+    if (log_options()->destination == LOG_TO_FILE)
+        outcome = log_file_reopen(where) ? CONTROL_REOPENED : CONTROL_REOPEN_FAILED;
+    for (size_t i = 0; i < view->count; i++)
+        if (view->generations[i])
+            generation_tell(view->generations[i], CONTROL_REOPEN, outcome);
+}
+
 static void bring_together(const struct administration *administration,
                            const struct administration_view *view)
 {
@@ -121,7 +141,10 @@ void administration_review(struct administration *administration,
     }
     if (administration->level_wanted)
         change_level(administration, view);
+    if (administration->reopen_wanted)
+        reopen_log(view);
     administration->refusal_changed = administration->level_wanted = false;
+    administration->reopen_wanted = false;
     if (view->generations[0] && generation_has_news(view->generations[0]))
         bring_together(administration, view);
 }

@@ -219,11 +219,24 @@ static void check_listen_is_alone(const struct reading *reading,
                   other->name);
 }
 
+/* A program is the mail server itself: the address beside it would do nothing. */
+static void check_backend_is_one(const struct reading *reading,
+                                 const struct config_backend *backend)
+{
+    const struct config_row *row = config_row_find("backend", "address");
+    const struct config_place *address = &reading->seen[row - config_rows];
+    if (*backend->program && address->line > 0)
+        fault(reading, address, "address",
+              "is of no use beside \"program\", which is started in its place: leave one out");
+}
+
 static void end_element(struct reading *reading)
 {
     require_keys(reading);
     if (strcmp(reading->section->name, "listen") == 0)
         check_listen_is_alone(reading, reading->base);
+    if (strcmp(reading->section->name, "backend") == 0)
+        check_backend_is_one(reading, reading->base);
     for (size_t i = 0; i < config_row_count; i++)
         if (config_row_is(&config_rows[i], reading->section->name))
             reading->seen[i] = (struct config_place){0};

@@ -296,7 +296,9 @@ size_t generation_sockets(const struct generation *generation, int *out, size_t 
 static void take_wish(const struct generation *generation, const struct reactor_child *reactor,
                       const struct control_message *message)
 {
-    uint32_t limit = message->type == CONTROL_REFUSE ? 1 : LOG_LEVEL_DEBUG;
+    uint32_t limit = message->type == CONTROL_REFUSE   ? 1
+                     : message->type == CONTROL_REOPEN ? 0
+                                                       : LOG_LEVEL_DEBUG;
     if (message->number <= limit)
         generation->environment->wish(generation->environment->wish_context, message);
     else
@@ -340,6 +342,7 @@ static void take_message(struct generation *generation, struct reactor_child *re
         break;
     case CONTROL_REFUSE:
     case CONTROL_LOG_LEVEL:
+    case CONTROL_REOPEN:
         take_wish(generation, reactor, message);
         break;
     default:

@@ -68,6 +68,14 @@ static void reap(struct master *master)
     }
 }
 
+static void reopen_log(const struct master *master)
+{
+    char where[CONFIG_WHERE_SIZE] = "log: file";
+    if (master->serving)
+        config_where(generation_config(master->serving), "log", NULL, "file", where);
+    (void)!log_file_reopen(where);
+}
+
 static void take_signals(struct master *master)
 {
     struct signalfd_siginfo each;
@@ -81,7 +89,7 @@ static void take_signals(struct master *master)
                 master_reload(master);
             break;
         case SIGUSR1:
-            log_file_reopen();
+            reopen_log(master);
             break;
         case SIGUSR2:
             if (master_upgrade(master))

@@ -47,6 +47,9 @@ struct master {
     int status;
 };
 
+/* Opens the log file of a configuration that has one. False, having logged why. */
+MUST_USE bool master_open_log(const struct config *config);
+
 /* Begins a generation, which owns `config`. False: that failed, and the cause is in the log. */
 MUST_USE bool master_start(struct master *master, struct config *config);
 /* The same for a configuration that is read now, beside the generation that serves. */

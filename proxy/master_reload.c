@@ -37,6 +37,12 @@ static void fit_connections(struct config *config)
     told = carried;
 }
 
+bool master_open_log(const struct config *config)
+{
+    char where[CONFIG_WHERE_SIZE];
+    return log_file_use(config->log_file, config_where(config, "log", NULL, "file", where));
+}
+
 bool master_start(struct master *master, struct config *config)
 {
     config_advise(config);
@@ -45,7 +51,7 @@ bool master_start(struct master *master, struct config *config)
         config_free(config);
         return false;
     }
-    if (config->log.destination == LOG_TO_FILE && !log_file_use(config->log_file)) {
+    if (config->log.destination == LOG_TO_FILE && !master_open_log(config)) {
         config_free(config);
         return false;
     }
@@ -89,7 +95,7 @@ static void tell_of_reload(struct master *master, bool done)
 static void return_to_log(const struct master *master)
 {
     const struct config *config = generation_config(master->serving);
-    if (master->log_before.destination == LOG_TO_FILE && !log_file_use(config->log_file))
+    if (master->log_before.destination == LOG_TO_FILE && !master_open_log(config))
         log_warning("log: file: what has been opened for the reload stays in use");
     log_configure(&master->log_before);
 }

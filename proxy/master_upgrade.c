@@ -47,7 +47,7 @@ static void make_former(struct master *master, const struct upgrade_estate *esta
 
 static void use_log(const struct config *config)
 {
-    if (config->log.destination != LOG_TO_FILE || log_file_use(config->log_file))
+    if (config->log.destination != LOG_TO_FILE || master_open_log(config))
         log_configure(&config->log);
 }
 

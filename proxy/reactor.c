@@ -216,6 +216,7 @@ static void on_control(void *context, const struct control_message *message, int
     case CONTROL_PEER:
     case CONTROL_ASKED:
     case CONTROL_RELOADED:
+    case CONTROL_REOPEN:
         admin_told(reactor->admin, message, descriptor);
         return;
     case CONTROL_LOG_LEVEL:

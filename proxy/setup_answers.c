@@ -291,6 +291,8 @@ bool setup_answers_complete(struct setup_answers *answers)
     own_name(name);
     if (!*answers->hostname && answers->yes && !strchr(name, '.'))
         return refuse("--hostname", name, "this host's own name is short: say the whole one");
+    if (!strchr(name, '.'))
+        *name = '\0'; /* a short one is not what clients connect to, and is not offered */
     if (!*answers->hostname &&
         !ask(answers, "Name that clients connect to", name, fault_of_hostname,
              answers->hostname, sizeof answers->hostname))

@@ -32,7 +32,7 @@ _posternctl() {
     esac
     local words
     case $command in
-    '') words='status sessions kick tail failures permits permit deny revoke drain resume health reload log metrics --socket --json --help --version' ;;
+    '') words='status sessions kick tail failures permits permit deny revoke drain resume health reload reopen log metrics --socket --json --help --version' ;;
     sessions) words="--user --address --limit $(_posternctl_known "$socket" id)" ;;
     kick) words="--user --address $(_posternctl_known "$socket" id)" ;;
     tail) words='--user --address --event' ;;

@@ -50,6 +50,7 @@ admin_handler admin_show_sessions, admin_end_sessions;
 admin_handler admin_show_permits, admin_order_permit, admin_order_deny, admin_order_revoke;
 /* orders.c */
 admin_handler admin_order_drain, admin_order_resume, admin_order_reload, admin_order_level;
+admin_handler admin_order_reopen;
 /* The master has told of something; `file` stays the caller's. */
 void admin_orders_told(struct admin *admin, const struct control_message *message, int file);
 /* It will not carry out what it was asked for, and why. */

@@ -1,6 +1,6 @@
 /*
- * POST /drain, /resume, /log and /reload: the master is asked, and the request is answered when
- * the master has told all reactors of it, this one among them.
+ * POST /drain, /resume, /log, /reopen and /reload: the master is asked, and the request is
+ * answered when the master has told all reactors of it, this one among them.
  */
 #include <errno.h>
 #include <event2/event_struct.h>
@@ -75,6 +75,11 @@ void admin_order_reload(struct admin_request *request)
     order(request, CONTROL_RELOAD, CONTROL_RELOADED, 0);
 }
 
+void admin_order_reopen(struct admin_request *request)
+{
+    order(request, CONTROL_REOPEN, CONTROL_REOPEN, 0);
+}
+
 void admin_order_level(struct admin_request *request)
 {
     const char *wanted = request->query.value[ADMIN_PARAMETER_LEVEL];
@@ -107,6 +112,21 @@ static void answer_reload(struct admin_request *request, bool done, const char *
     admin_reply_json_as(request, done ? 200 : 409);
 }
 
+static void answer_reopen(struct admin_request *request, uint32_t outcome)
+{
+    if (outcome != CONTROL_REOPENED) {
+        admin_reply_error(request, 409,
+                          outcome == CONTROL_REOPEN_NONE
+                              ? "the log goes to no file: see \"destination\" in section log"
+                              : "the log file cannot be opened, and the old one stays in use: "
+                                "its last lines say why");
+        return;
+    }
+    json_start(&request->json, request->body);
+    json_flag(&request->json, "reopened", true);
+    admin_reply_json(request);
+}
+
 static void answer(struct admin_request *request, const struct admin *admin)
 {
     json_start(&request->json, request->body);
@@ -135,6 +155,8 @@ void admin_orders_told(struct admin *admin, const struct control_message *messag
         struct admin_request *request = take_request(each);
         if (message->type == CONTROL_RELOADED)
             answer_reload(request, message->number == 1, report ? report : "");
+        else if (message->type == CONTROL_REOPEN)
+            answer_reopen(request, message->number);
         else
             answer(request, admin);
     }

@@ -26,6 +26,7 @@ const struct admin_route admin_routes[] = {
     {"/drain", ADMIN_POST, false, 0, admin_order_drain},
     {"/resume", ADMIN_POST, false, 0, admin_order_resume},
     {"/reload", ADMIN_POST, false, 0, admin_order_reload},
+    {"/reopen", ADMIN_POST, false, 0, admin_order_reopen},
     {"/log", ADMIN_POST, false, 1u << ADMIN_PARAMETER_LEVEL, admin_order_level},
     {0},
 };

@@ -35,6 +35,11 @@ struct admin_sockets {
 
 static const struct open_socket none = {.fd = -1};
 
+/* Where the keys stand, for messages. */
+static struct {
+    char of[ADMIN_KINDS][CONFIG_WHERE_SIZE], group[CONFIG_WHERE_SIZE];
+} places;
+
 struct admin_sockets *admin_sockets_new(void)
 {
     struct admin_sockets *sockets = calloc(1, sizeof *sockets);
@@ -110,15 +115,16 @@ static void make_directory(const char *path)
         (void)chmod(directory, 0755);
 }
 
-/* Without its group, root alone may use the socket. */
-static void give_to_group(const char *path, const char *group)
+/* Without its group, root alone may use the socket, which is at `path` and may have another
+ * name in messages. */
+static void give_to_group(const char *path, const char *name, const char *group)
 {
     const struct group *entry = *group ? getgrnam(group) : NULL;
     if (*group && !entry)
-        log_warning("admin: group: there is no group \"%s\": the socket %s is its owner's",
-                    group, path);
+        log_warning("%s: there is no group \"%s\": the socket %s is its owner's", places.group,
+                    group, name);
     else if (entry && chown(path, (uid_t)-1, entry->gr_gid) < 0 && geteuid() == 0)
-        log_warning("admin: %s cannot be given to the group \"%s\": %s", path, group,
+        log_warning("%s: %s cannot be given to the group \"%s\": %s", places.group, name, group,
                     strerrordesc_np(errno));
 }
 
@@ -126,7 +132,7 @@ static bool put_in_place(const struct sockaddr_un *made, const char *path, const
                          struct open_socket *out)
 {
     struct stat status;
-    give_to_group(made->sun_path, group);
+    give_to_group(made->sun_path, path, group);
     if (chmod(made->sun_path, SOCKET_MODE) < 0 || listen(out->fd, BACKLOG) < 0 ||
         lstat(made->sun_path, &status) < 0 || rename(made->sun_path, path) < 0)
         return false;
@@ -192,14 +198,15 @@ static bool open_one(enum admin_kind kind, const char *place, const char *group,
 }
 
 /* Nobody asked for a socket at the default place. */
-static bool complain(const char *place)
+static bool complain(enum admin_kind kind, const char *place)
 {
     bool is_default = strcmp(place, CONFIG_ADMIN_SOCKET) == 0;
     if (!is_default)
-        log_error("admin: %s cannot be opened: %s", place, strerrordesc_np(errno));
+        log_error("%s: %s cannot be opened: %s", places.of[kind], place,
+                  strerrordesc_np(errno));
     else if (geteuid() == 0)
-        log_warning("admin: %s cannot be opened: %s; there is no administration interface",
-                    place, strerrordesc_np(errno));
+        log_warning("%s: %s cannot be opened: %s; there is no administration interface",
+                    places.of[kind], place, strerrordesc_np(errno));
     return is_default;
 }
 
@@ -216,7 +223,7 @@ static bool renew(struct admin_sockets *sockets, enum admin_kind kind, const cha
     if (!sockets->changed[kind] || !*place)
         return true;
     if (kept->fd >= 0 && strcmp(kept->place, place) == 0) {
-        give_to_group(place, group); /* nothing else has changed */
+        give_to_group(place, place, group); /* nothing else has changed */
         free(kept->group);
         kept->group = strdup(group);
         sockets->changed[kind] = false;
@@ -224,13 +231,16 @@ static bool renew(struct admin_sockets *sockets, enum admin_kind kind, const cha
     }
     if (open_one(kind, place, group, fresh))
         return true;
-    bool may_go_on = complain(place);
+    bool may_go_on = complain(kind, place);
     close_socket(fresh);
     return may_go_on;
 }
 
 bool admin_sockets_open(struct admin_sockets *sockets, const struct config *config)
 {
+    config_where(config, "admin", NULL, "socket", places.of[ADMIN_COMMANDS]);
+    config_where(config, "admin", NULL, "metrics", places.of[ADMIN_FIGURES]);
+    config_where(config, "admin", NULL, "group", places.group);
     bool commands = renew(sockets, ADMIN_COMMANDS, config->admin.socket, config->admin.group);
     return renew(sockets, ADMIN_FIGURES, config->admin.metrics, "") && commands;
 }

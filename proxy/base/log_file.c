@@ -16,11 +16,11 @@
 static char current[PATH_MAX];
 static int descriptor = -1;
 
-static bool open_file(const char *path)
+static bool open_file(const char *path, const char *place)
 {
     int fd = log_output_open(path);
     if (fd < 0) {
-        log_error("log: file: %s cannot be opened: %s", path, strerrordesc_np(errno));
+        log_error("%s: %s cannot be opened: %s", place, path, strerrordesc_np(errno));
         return false;
     }
     log_set_file(fd);
@@ -30,21 +30,23 @@ static bool open_file(const char *path)
     return true;
 }
 
-bool log_file_use(const char *path)
+bool log_file_use(const char *path, const char *place)
 {
     if (strlen(path) >= sizeof current) {
-        log_error("log: file: the path is too long");
+        log_error("%s: the path is too long", place);
         return false;
     }
-    if (!open_file(path))
+    if (!open_file(path, place))
         return false;
     if (path != current)
         strcpy(current, path);
     return true;
 }
 
-void log_file_reopen(void)
+bool log_file_reopen(const char *place)
 {
-    if (descriptor >= 0 && open_file(current))
-        log_notice("%s was opened again", current);
+    if (descriptor < 0 || !open_file(current, place))
+        return false;
+    log_notice("%s was opened again", current);
+    return true;
 }

@@ -11,10 +11,11 @@
 #include "proxy/base/compiler.h"
 
 /* Opens it, made with mode 0640 if it is not there, in place of another. False, having logged
- * why: all is as it was. */
-MUST_USE bool log_file_use(const char *path);
+ * why, after `place` in the configuration: all is as it was. */
+MUST_USE bool log_file_use(const char *path, const char *place);
 
-/* Opens the same path anew; stays with the old one, having logged why, if that cannot be. */
-void log_file_reopen(void);
+/* Opens the same path anew. False: no file is in use, or it stays with the old one, having
+ * logged why. */
+bool log_file_reopen(const char *place);
 
 #endif

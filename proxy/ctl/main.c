@@ -65,6 +65,8 @@ static const struct command commands[] = {
      "whether new connections are accepted"},
     {"reload", "POST", "/reload", NULL, false, 0, ctl_show_reload, "reload",
      "read the configuration anew, and say what is wrong with it"},
+    {"reopen", "POST", "/reopen", NULL, false, 0, ctl_show_reopened, "reopen",
+     "open the log file again, after it was renamed"},
     {"log", "POST", "/log", "level", true, 0, ctl_show_level, "log LEVEL",
      "error, warning, notice, info or debug, until the next reload"},
     {"metrics", "GET", "/metrics", NULL, false, 0, NULL, "metrics", "figures for Prometheus"},

@@ -194,6 +194,12 @@ void ctl_show_reload(struct ctl_value answer)
         fputs("refused: the configuration that was running stays as it was\n", stderr);
 }
 
+void ctl_show_reopened(struct ctl_value answer)
+{
+    (void)answer;
+    puts("reopened");
+}
+
 void ctl_show_failures(struct ctl_value answer)
 {
     static const struct ctl_column columns[] = {

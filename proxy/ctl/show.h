@@ -19,6 +19,6 @@ enum ctl_exit ctl_outcome(struct ctl_value answer);
 typedef void ctl_show(struct ctl_value answer);
 
 ctl_show ctl_show_status, ctl_show_sessions, ctl_show_ended, ctl_show_state, ctl_show_reload,
-    ctl_show_level, ctl_show_permits, ctl_show_failures;
+    ctl_show_level, ctl_show_reopened, ctl_show_permits, ctl_show_failures;
 
 #endif

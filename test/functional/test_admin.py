@@ -74,8 +74,16 @@ def test_a_socket_of_somebody_who_lives_is_not_taken_away(start, backend, scratc
         assert postern.wait() != 0
         postern.abandon()
         assert postern.find_records(level="error",
-                                    msg=re.compile("taken cannot be opened: Address"))
+                                    msg=re.compile(r"/postern\.conf:\d+:\d+: admin: socket: .*"
+                                                   "taken cannot be opened: Address"))
         assert path.is_socket()
+
+
+@needs_root
+def test_group_that_is_missing_is_told_with_its_place(start, backend, scratch):
+    postern = start(backend, admin={"socket": scratch / "control", "group": "no-such-group"})
+    assert re.search(r'/postern\.conf:\d+:\d+: admin: group: there is no group "no-such-group": the '
+                     r"socket \S+/control is its owner's", postern.output())
 
 
 def test_without_a_socket_there_is_no_interface(start, backend):

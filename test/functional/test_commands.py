@@ -76,6 +76,7 @@ RUNNERS = {
     "postern -n": "test_piece_of_a_page_is_a_good_configuration",
     "postern doctor": "test_lines_for_people_say_the_same",
     "postern setup": "test_everything_can_be_asked_for",
+    "posternctl reopen": "test_posternctl_opens_the_file_again_and_waits_for_it",
     "posternctl deny": No("is named; it is run with an address"),
     "posternctl deny 198.51.100.0/24": "test_posternctl_does_what_the_pages_have",
     "posternctl drain": "test_posternctl_does_what_the_pages_have",

@@ -11,7 +11,8 @@ import subprocess
 import pytest
 
 from conftest import needs_root
-from support import logfmt, wait
+from support import control, logfmt, wait
+from support import postern as posterns
 from test_log import WARNED, WARNINGS
 
 ROTATION = pathlib.Path(__file__).parents[2] / "etc/postern.logrotate"
@@ -105,7 +106,9 @@ def test_a_file_that_cannot_be_opened_anew_stays(filed, log):
     log.path.rename(away.path)
     log.path.mkdir()
     os.kill(postern.pid, signal.SIGUSR1)
-    away.wait_for(level="error", msg=f"log: file: {log.path} cannot be opened: Is a directory")
+    place = re.escape(str(postern.configuration_path)) + r":\d+:\d+: log: file: "
+    error, = wait.until(lambda: away.records(level="error"), "the error")
+    assert re.fullmatch(place + re.escape(f"{log.path} cannot be opened: Is a directory"), error["msg"])
     visit(postern)
     away.wait_for(event="session ended")
 
@@ -170,6 +173,60 @@ def test_lines_come_through_when_the_destination_changes(filed, log):
     postern.reload()
     held.quit()
     postern.wait_for_record(event="session ended", user="alice")
+
+
+def reopen(postern):
+    return subprocess.run([posterns.BINARY + "ctl", "-s", control.path_of(postern), "reopen"],
+                          text=True, capture_output=True, timeout=wait.PATIENCE, check=False)
+
+
+def test_posternctl_opens_the_file_again_and_waits_for_it(filed, log):
+    postern = filed()
+    rotated = Log(log.path.with_name("postern.log.1"))
+    log.path.rename(rotated.path)
+    result = reopen(postern)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "reopened\n", "")
+    assert log.records(msg=f"{log.path} has been opened anew"), "it was not waited for"
+    size = rotated.path.stat().st_size
+    visit(postern)
+    log.wait_for(event="session ended")
+    assert rotated.path.stat().st_size == size
+
+
+def test_file_that_cannot_be_opened_again_is_told_to_who_asks(filed, log):
+    postern = filed()
+    log.path.rename(log.path.with_name("away"))
+    log.path.mkdir()
+    result = reopen(postern)
+    assert result.returncode == 1 and "the old one stays in use" in result.stderr, result
+    log.path.rmdir()
+    assert reopen(postern).returncode == 0
+
+
+def test_log_without_a_file_is_told_to_who_wants_it_opened_again(postern):
+    result = reopen(postern)
+    assert result.returncode == 1 and "the log goes to no file" in result.stderr, result
+
+
+@needs_root
+def test_logrotate_asks_posternctl_and_waits(filed, log, scratch):
+    """With the file that is installed and the real logrotate, where no systemd runs."""
+    postern = filed()
+    visit(postern)
+    log.wait_for(event="session ended")
+    binaries, configuration = scratch / "bin", scratch / "logrotate.conf"
+    binaries.mkdir()
+    (binaries / "posternctl").write_text(
+        f'#!/bin/sh\nexec {posterns.BINARY}ctl -s {control.path_of(postern)} "$@"\n')
+    (binaries / "systemctl").write_text("#!/bin/sh\nexit 1\n")
+    for each in binaries.iterdir():
+        each.chmod(0o755)
+    configuration.write_text(ROTATION.read_text().replace("/var/log/postern", str(log.path.parent)))
+    configuration.chmod(0o644)
+    subprocess.run(["logrotate", "--force", "--state", scratch / "state", configuration], check=True,
+                   env={"PATH": f"{binaries}:/usr/sbin:/usr/bin:/sbin:/bin"})
+    assert log.records(msg=f"{log.path} has been opened anew")
+    assert Log(log.path.with_name("postern.log.1")).records(event="session ended")
 
 
 @needs_root

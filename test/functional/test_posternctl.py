@@ -194,6 +194,20 @@ def test_a_reload_says_what_is_wrong(postern, ask):
     assert ": tls: key: /nowhere/key.pem: cannot read the key" in err and "stays as it was" in err
 
 
+def test_a_reload_says_everything_that_is_wrong(postern, ask):
+    """Of the file all that there is, and of the host all that it lacks."""
+    text = postern.configuration_path.read_text()
+    postern.configuration_path.write_text(
+        text + "".join(f"nokey{number} = 1\n" for number in range(40)))
+    status, _, err = ask("reload")
+    assert status == REFUSED
+    assert [f"nokey{number}: there is no such key" in err for number in range(40)] == [True] * 40
+    postern.configure(user="no-such-user", log={"destination": "file", "file": "/nowhere/log"})
+    status, _, err = ask("reload")
+    assert status == REFUSED
+    assert 'there is no user "no-such-user"' in err and "/nowhere/log cannot be opened" in err
+
+
 def test_figures(ask):
     status, out, _ = ask("metrics")
     assert status == DONE and out.startswith("# HELP postern_")

@@ -270,6 +270,24 @@ def test_everything_can_be_asked_for(setup, target, backend):
     assert is_good(target)
 
 
+@needs_root
+def test_short_name_of_the_host_is_neither_offered_nor_taken(target, backend):
+    """Clients connect to a whole name."""
+    def run(*flags, **options):
+        result = subprocess.run(
+            ["unshare", "--uts", "sh", "-c", 'hostname short && exec "$0" "$@"', posterns.BINARY,
+             "setup", "--output", target, "--self-signed", "--backend", backend.address, *flags],
+            env={**os.environ, **posterns.SANITIZERS}, text=True, capture_output=True, check=False,
+            **options)
+        if "unshare" in result.stderr:
+            pytest.skip(f"no namespace here: {result.stderr}")
+        return result
+    failed(run("--yes"), "--hostname", '"short"', "say the whole one")
+    said = succeeded(run(input=f"\n{HOSTNAME}\n"))
+    assert "Name that clients connect to: " in said and "it is empty" in said
+    assert f'hostname = "{HOSTNAME}"' in target.read_text()
+
+
 def test_answer_that_is_no_good_is_asked_for_again(setup, target, backend):
     said = succeeded(setup(hostname=None, answers=[
         "two words", HOSTNAME, "5", "3", "nowhere", backend.address]))

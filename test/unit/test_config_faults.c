@@ -82,6 +82,9 @@ static const struct {
      E("2:1: backend: tls_name: must be given: a unix socket is no name for a certificate")},
     {TLS "backend {\n hide_login = true }",
      E("3:2: backend: hide_login: is of no use without a trace")},
+    {TLS "backend {\n address = \"127.0.0.1:25\"\n program = \"/bin/true\"\n user = exim }",
+     E("3:2: backend: address: is of no use beside \"program\", which is started in its place: "
+       "leave one out")},
     {TLS "backend {\n user = exim }", E("3:2: backend: user: is of no use without a program")},
     {TLS "backend {\n program = \"/bin/true\" tls = implicit }",
      E("3:24: backend: tls: is not for a program")},
