@@ -226,7 +226,7 @@ static bool find_server(struct setup *setup)
     tell_found(&setup->server);
     if (*answers->backend)
         return true;
-    if (!setup_answers_backend(answers, setup->server.address))
+    if (!setup_answers_backend(answers, setup_server_address(&setup->server)))
         return false;
     if (*answers->backend) {
         setup_server_find(&setup->server, answers->backend);

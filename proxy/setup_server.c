@@ -12,6 +12,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/doctor_smtp.h"
 #include "proxy/doctor_sockets.h"
+#include "proxy/setup_postfix.h"
 
 /* Where the package installs etc/examples, and what Postern's unit gets for a program there. */
 #define EXAMPLES POSTERN_DOCDIR "/examples/"
@@ -38,12 +39,15 @@ struct setup_server_kind {
     const char *banner;     /* a word of its greeting */
     const char *process[3]; /* that listens, as ps -o comm has it */
     const char *installed[3];
-    const char
-        *own_address;      /* of the port that is for Postern alone; NULL: where it was found */
+    /* The port for Postern alone, or what finds a free one; both NULL: where it was found. */
+    const char *own_address;
+    void (*find_own)(char out[static ADDRESS_TEXT_SIZE]);
     const char *arguments; /* of a program in place of an address; NULL: it is a server */
     const char *users[2];  /* whom the program runs as: the first that there is */
     const char *settings;  /* further lines of section backend */
-    const char *needs;     /* what goes where in its own configuration; NULL: nothing */
+    /* What goes where in its own configuration: a text, or what writes it for that port. */
+    const char *needs;
+    void (*explain)(const char *own, FILE *out);
 };
 
 static const struct setup_server_kind kinds[] = {
@@ -51,18 +55,9 @@ static const struct setup_server_kind kinds[] = {
      .banner = "Postfix",
      .process = {"master"},
      .installed = {"/etc/postfix/main.cf"},
+     .find_own = setup_postfix_address,
      .settings = "",
-     .needs =
-         "In /etc/postfix/main.cf, then \"postfix reload\":\n"
-         "\n"
-         "    smtpd_authorized_xclient_hosts = 127.0.0.1\n"
-         "    smtpd_sasl_auth_enable = yes\n"
-         "    smtpd_relay_restrictions = permit_sasl_authenticated, "
-         "reject_unauth_destination\n"
-         "\n"
-         "A SASL mechanism has to work there (Debian: libsasl2-modules); nobody needs to be\n"
-         "able to log in. In /etc/postfix/master.cf, submission and submissions (smtps) must\n"
-         "be commented out: their ports are Postern's now.\n"},
+     .explain = setup_postfix_explain},
     {.name = "Exim",
      .banner = "Exim",
      .process = {"exim4", "exim"},
@@ -188,8 +183,10 @@ static const struct setup_server_kind *kind_of_greeting(const struct doctor_repl
     return hello->ehlo.xclient ? &kinds[0] : NULL;
 }
 
-/* Does something there speak SMTP? Then what is it? */
-static bool ask(const struct address *address, const struct setup_server_kind **kind)
+/* Does something there speak SMTP? Then what is it, and does it offer XCLIENT on a port other
+ * than the one for strangers? */
+static bool ask(const struct address *address, const struct setup_server_kind **kind,
+                bool *ready)
 {
     struct doctor_smtp smtp;
     struct doctor_reply greeting, hello;
@@ -200,6 +197,7 @@ static bool ask(const struct address *address, const struct setup_server_kind **
                   doctor_smtp_say(&smtp, &hello, "EHLO postern-setup.invalid");
     if (speaks) {
         *kind = kind_of_greeting(&greeting, &hello);
+        *ready = hello.ehlo.xclient && address_port(address) != 25;
         (void)!doctor_smtp_say(&smtp, &hello, "QUIT");
     }
     doctor_smtp_close(&smtp);
@@ -208,12 +206,10 @@ static bool ask(const struct address *address, const struct setup_server_kind **
 
 struct search {
     struct setup_server *server;
-    unsigned rank; /* of the best so far; lower is better */
+    unsigned rank; /* of the best so far; lower is better; 0: it is ready for Postern */
 };
 
-/* Where a port is that this host reaches by loopback; ranks port 25 first, known processes
- * next.
- */
+/* Ranks a port that this host reaches by loopback: port 25 first, known processes last. */
 static unsigned rank_of(const struct doctor_socket *socket,
                         const struct setup_server_kind *owner)
 {
@@ -247,6 +243,7 @@ static bool consider(void *context, const struct doctor_socket *socket)
     const struct setup_server_kind *owner = NULL, *kind = NULL;
     struct doctor_process process;
     struct address address;
+    bool ready;
     if (doctor_sockets_owner(socket, &process)) {
         if (process.postern)
             return true;
@@ -254,10 +251,14 @@ static bool consider(void *context, const struct doctor_socket *socket)
     }
     unsigned rank = rank_of(socket, owner);
     by_loopback(&socket->address, &address);
-    if (rank >= search->rank || !ask(&address, &kind))
+    if (rank == UINT16_MAX || !ask(&address, &kind, &ready))
+        return true;
+    rank = ready ? 0 : rank + 1;
+    if (rank >= search->rank)
         return true;
     search->rank = rank;
     search->server->answers = true;
+    search->server->ready = ready;
     search->server->kind = kind ? kind : owner;
     address_text(&address, search->server->address);
     return true;
@@ -290,6 +291,23 @@ static void settle(struct setup_server *server)
     server->kind = other ? next : NULL;
 }
 
+/* What is ready stays where it was found. */
+static void take_own(struct setup_server *server)
+{
+    const struct setup_server_kind *kind = server->kind;
+    if (kind && kind->find_own && server->ready)
+        strcpy(server->own, server->address);
+    else if (kind && kind->find_own)
+        kind->find_own(server->own);
+    else if (kind && kind->own_address)
+        snprintf(server->own, sizeof server->own, "%s", kind->own_address);
+}
+
+const char *setup_server_address(const struct setup_server *server)
+{
+    return *server->own && !server->chosen ? server->own : server->address;
+}
+
 void setup_server_find(struct setup_server *server, const char *text)
 {
     struct search search = {.server = server, .rank = UINT16_MAX};
@@ -300,13 +318,14 @@ void setup_server_find(struct setup_server *server, const char *text)
     server->chosen = text != NULL;
     if (text) {
         if (address_parse(text, &address, &why))
-            server->answers = ask(&address, &server->kind);
+            server->answers = ask(&address, &server->kind, &server->ready);
     } else {
         (void)!doctor_sockets_each(consider, &search);
         if (!server->kind && !server->answers)
             look_for_installed(server);
     }
     settle(server);
+    take_own(server);
 }
 
 const char *setup_server_name(const struct setup_server *server)
@@ -324,22 +343,41 @@ static void write_program(const struct setup_server_kind *kind, const char *path
 void setup_server_write(const struct setup_server *server, FILE *out)
 {
     const struct setup_server_kind *kind = server->kind;
-    bool own = kind && kind->own_address && !server->chosen;
     fputs("backend {\n", out);
     if (kind && kind->arguments)
         write_program(kind, installed_path(kind), out);
     else
-        fprintf(out, "  address  = \"%s\"\n", own ? kind->own_address : server->address);
+        fprintf(out, "  address  = \"%s\"\n", setup_server_address(server));
     if (kind)
         fputs(kind->settings, out);
     fputs("}\n", out);
+}
+
+static void explain_kind(const struct setup_server *server, FILE *out)
+{
+    const struct setup_server_kind *kind = server->kind;
+    fprintf(out, "What %s needs\n\n", kind->name);
+    if (!kind->explain) {
+        fputs(kind->needs, out);
+    } else if (server->ready) {
+        fprintf(out,
+                "Nothing: at %s it lets Postern say who its clients are. Whether it believes\n"
+                "the login, \"postern doctor\" says.\n",
+                server->address);
+    } else {
+        kind->explain(server->own, out);
+        if (strcmp(setup_server_address(server), server->own) != 0)
+            fprintf(out, "\nThen \"address\" in section backend is \"%s\" and not \"%s\".\n",
+                    server->own, server->address);
+    }
+    fputc('\n', out);
 }
 
 void setup_server_explain(const struct setup_server *server, FILE *out)
 {
     const struct setup_server_kind *kind = server->kind;
     if (kind)
-        fprintf(out, "What %s needs\n\n%s\n", kind->name, kind->needs);
+        explain_kind(server, out);
     else
         fputs("What the mail server needs\n\n"
               "It must let Postern say who its clients are, by XCLIENT. If it cannot, choose\n"

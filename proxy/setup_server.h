@@ -14,6 +14,8 @@ struct setup_server {
     bool answers;                         /* something that speaks SMTP is at the address */
     char address[ADDRESS_TEXT_SIZE];      /* of the backend */
     bool chosen;                          /* the postmaster has named the address */
+    bool ready;                           /* it offers XCLIENT, on a port other than 25 */
+    char own[ADDRESS_TEXT_SIZE];          /* of the port that is for Postern alone; "": none */
     const struct setup_server_kind *kind; /* NULL: none that we know */
 };
 
@@ -22,6 +24,9 @@ void setup_server_find(struct setup_server *server, const char *address);
 
 /* "Postfix"; NULL: it is not known. */
 const char *setup_server_name(const struct setup_server *server);
+
+/* Returns the address that the configuration will have, unless a program takes its place. */
+const char *setup_server_address(const struct setup_server *server);
 
 /* The section backend of the configuration. */
 void setup_server_write(const struct setup_server *server, FILE *out);

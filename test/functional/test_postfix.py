@@ -19,12 +19,15 @@ from support.client import Client, b64, context, plain_response
 
 pytestmark = needs_root
 
+#: Also for mail from other servers, as at port 25.
+INBOUND = {"smtpd_relay_restrictions": "permit_sasl_authenticated, reject_unauth_destination"}
+
 
 @pytest.fixture
 def front(start, postfix):
     """Postern before the usual Postfix, both as etc/examples/postfix has them."""
     return start(None, example=example.text("postfix/postern.conf",
-                                            {"127.0.0.1:25": "%s:%d" % postfix.address}))
+                                            {"127.0.0.1:10025": "%s:%d" % postfix.address}))
 
 
 @pytest.fixture
@@ -194,7 +197,7 @@ def test_postfix_is_told_address_port_name_and_login(start, postfix, nameserver,
     nameserver.names["127.0.0.25"] = "laptop.example.org"
     nameserver.addresses["laptop.example.org"] = "127.0.0.25"
     front = start(None, nameservers=[nameserver.address], example=example.text(
-        "postfix/postern.conf", {'"127.0.0.1:25"': '"%s:%d" resolve = true' % postfix.address}))
+        "postfix/postern.conf", {'"127.0.0.1:10025"': '"%s:%d" resolve = true' % postfix.address}))
     with front.log_in(source="127.0.0.25") as one:
         one.send_message("alice@mail.test", ["bob@mail.test"],
                          f"Subject: {subject}\r\n\r\nx\r\n".encode())
@@ -260,7 +263,7 @@ def test_outsiders_mail_is_not_lost_by_dsn_that_postfix_offers_its_own_networks_
     """Its manual's example; Postern's probe comes from one of these networks."""
     table = scratch / "esmtp_access"
     table.write_text("127.0.0.1 silent-discard\n0.0.0.0/0 silent-discard, dsn\n")
-    postfix = postfix_with(smtpd_discard_ehlo_keyword_address_maps=f"cidr:{table}")
+    postfix = postfix_with(smtpd_discard_ehlo_keyword_address_maps=f"cidr:{table}", **INBOUND)
     mx = wait.free_port()
     front = start(postfix.address, listen={
         "mx": {"address": f"127.0.0.1:{mx}", "role": "mx", "recipients": ["mail.test"]}})
@@ -335,9 +338,10 @@ def test_threat_07_nothing_is_smuggled_to_a_default_postfix(front, postfix, subj
 @pytest.mark.parametrize("role", ["submission", "mx"])
 @pytest.mark.parametrize("command", ["DATA", "BDAT"])
 @pytest.mark.parametrize("start_", [b". ", b".\t", b" ", b"\t"])
-def test_threat_33_first_line_does_not_become_ours_in_postfix(start, postfix, subject, role, command,
-                                                              start_):
+def test_threat_33_first_line_does_not_become_ours_in_postfix(start, postfix_with, subject, role,
+                                                              command, start_):
     """Postfix takes a dot away from before a blank in DATA."""
+    postfix = postfix_with(**INBOUND)
     port = wait.free_port()
     mx = {"address": f"127.0.0.1:{port}", "role": "mx", "recipients": ["mail.test"]}
     front = start("%s:%d" % postfix.address, backend={"trace": True},

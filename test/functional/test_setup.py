@@ -260,12 +260,10 @@ def test_answers_that_end_early_write_nothing(setup, scratch, answers):
 
 # the mail server
 
-def test_postfix_is_found_and_told_what_it_needs(setup, target, postfix):
+def test_postfix_that_is_ready_needs_nothing(setup, target, postfix):
     said = succeeded(setup("--self-signed", "--backend", "%s:%d" % postfix.address))
     assert "Postfix answers at %s:%d" % postfix.address in said
-    for line in example.text("postfix/main.cf", {}).splitlines():
-        if line and not line.startswith("#"):
-            assert line in said
+    assert "Nothing: " in said and "postconf" not in said
 
 
 @pytest.mark.parametrize("greeting, name, settings", [

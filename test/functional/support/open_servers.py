@@ -96,7 +96,7 @@ class Postfix(Server):
 
     def configuration(self):
         return example.text("postfix/postern.conf",
-                            {"127.0.0.1:25": "%s:%d" % self.server.address})
+                            {"127.0.0.1:10025": "%s:%d" % self.server.address})
 
     def accepted(self):
         return len(re.findall(r"qmgr\[\d+\]: \w+: from=", self.server.log()))

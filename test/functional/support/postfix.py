@@ -1,4 +1,5 @@
-"""A real Postfix: Debian's package, unpacked and not installed, with everything of its own.
+"""A real Postfix: Debian's package, unpacked and not installed, with everything of its own. Its only
+port is the service that the page about Postfix has people make for Postern.
 
 Needs root, as Postfix's master does. Nothing of it listens beyond loopback, nothing is looked up
 in the DNS, mail ends in one Maildir.
@@ -15,7 +16,7 @@ import signal
 import stat
 import subprocess
 
-from support import example, package, processes, wait
+from support import example, package, processes, typed, wait
 from support.maildir import subject_of
 
 # Users that every Debian has. Postfix insists that these three share neither uid nor gid.
@@ -69,9 +70,11 @@ smtpd_sasl_path = smtpd
 smtpd_sasl_security_options = noanonymous
 """
 
+PAGE = example.DIRECTORY / "postfix/README.md"
+
 # service type private unpriv chroot wakeup maxproc command
 MASTER = """
-{listen} inet n - n - - smtpd
+{listen} inet n - n - - smtpd{options}
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -114,8 +117,15 @@ QUEUE_DIRECTORIES = {  # name: (group, mode)
 }
 
 
+def service_options():
+    """What the page sets for Postern's service alone, as {name: value}."""
+    (command,) = [each for each in typed.commands(PAGE) if each.startswith("postconf -Me")]
+    return dict(re.findall(r" -o (\w+)=([^\s\"]*)", command))
+
+
 class Postfix:
-    """One running instance, with the example's main.cf; `settings` go there behind the usual ones."""
+    """One running instance. `settings` take the place of the service's own, or go to main.cf after
+    the usual ones."""
 
     def __init__(self, directory, **settings):
         self.work = pathlib.Path(directory)
@@ -146,12 +156,16 @@ class Postfix:
         mailbox = pwd.getpwnam(MAILBOX_OWNER)
         main = MAIN.format(work=self.work, prefix=self.prefix, owner=OWNER, setgid=SETGID,
                            uid=mailbox.pw_uid, gid=mailbox.pw_gid)
-        main += example.text("postfix/main.cf", {})
-        main += "".join(f"{key} = {value}\n" for key, value in settings.items())
-        main = _last_of_each(main)
-        (self.work / "config/main.cf").write_text(main)
-        (self.work / "config/master.cf").write_text(
-            MASTER.format(listen=f"127.0.0.1:{self.address[1]}"))
+        options = service_options()
+        for key, value in settings.items():
+            if key in options:
+                options[key] = value
+            else:
+                main += f"{key} = {value}\n"
+        (self.work / "config/main.cf").write_text(_last_of_each(main))
+        (self.work / "config/master.cf").write_text(MASTER.format(
+            listen=f"127.0.0.1:{self.address[1]}",
+            options="".join(f"\n  -o {{ {key} = {value} }}" for key, value in options.items())))
         shutil.copy(self.prefix / "usr/share/postfix/dynamicmaps.cf", self.work / "config")
         (self.work / "config/sasl/smtpd.conf").write_text(SASL.format(work=self.work))
 

@@ -13,8 +13,8 @@ MANUALS = sorted((ROOT / "etc").glob("*.[1-9].in"))
 
 #: Programs that a page may speak of and this machine need not have.
 _PROGRAMS = {"apt", "apt-get", "certbot", "curl", "fail2ban-client", "fail2ban-regex", "journalctl",
-             "make", "meson", "openssl", "podman", "postern", "posternctl", "postfix", "promtool",
-             "redis-cli", "ssh", "systemctl", "useradd"}
+             "make", "meson", "openssl", "podman", "postconf", "postern", "posternctl", "postfix", "postmap",
+             "promtool", "redis-cli", "ssh", "systemctl", "useradd"}
 
 
 def is_command(line):

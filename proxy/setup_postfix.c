@@ -1,0 +1,71 @@
+/*
+ * The lines of etc/examples/postfix/README.md, with the address that is free on this host. That
+ * page says what each setting is for. Called by setup_server.c. Changes nothing itself.
+ */
+#include "proxy/setup_postfix.h"
+
+#include "proxy/doctor_sockets.h"
+
+static const char *const addresses[] = {"127.0.0.1:10025", "127.0.0.1:10587",
+                                        "127.0.0.1:10588"};
+
+static const char *const settings[] = {
+    "syslog_name=postfix/postern",
+    "smtpd_authorized_xclient_hosts=127.0.0.1",
+    "smtpd_sasl_auth_enable=yes",
+    "smtpd_sasl_security_options=noanonymous",
+    "smtpd_relay_restrictions=permit_sasl_authenticated,reject",
+    "smtpd_recipient_restrictions=",
+    "smtpd_client_restrictions=",
+    "smtpd_helo_restrictions=",
+    "smtpd_sender_restrictions=",
+    "smtpd_client_event_limit_exceptions=static:all",
+    "mynetworks=",
+    "inet_protocols=all",
+    "smtpd_tls_security_level=none",
+    "smtpd_tls_auth_only=no",
+    "milter_macro_daemon_name=ORIGINATING",
+};
+
+static bool is_taken(const char *text)
+{
+    struct doctor_socket socket;
+    struct address address;
+    const char *why;
+    return address_parse(text, &address, &why) && doctor_sockets_find(&address, &socket);
+}
+
+void setup_postfix_address(char out[static ADDRESS_TEXT_SIZE])
+{
+    size_t i = 0;
+    while (i + 1 < sizeof addresses / sizeof addresses[0] && is_taken(addresses[i]))
+        i++;
+    snprintf(out, ADDRESS_TEXT_SIZE, "%s", addresses[i]);
+}
+
+void setup_postfix_explain(const char *address, FILE *out)
+{
+    fprintf(out,
+            "A service of its own for Postern, at %s. Port 25 stays as it is. As root:\n"
+            "\n"
+            "    apt-get install libsasl2-modules\n"
+            "    postconf -Me \"%s/inet = %s inet n - $(postconf -Fh smtp/inet/chroot) - - "
+            "smtpd",
+            address, address, address);
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        fprintf(out, " \\\n        -o %s", settings[i]);
+    fprintf(
+        out,
+        "\"\n"
+        "    postfix reload\n"
+        "\n"
+        "Without libsasl2-modules, or another SASL mechanism, that service ends each session\n"
+        "at once. Nobody needs to be able to log in there. To take it back:\n"
+        "\n"
+        "    postconf -MX %s/inet\n"
+        "    postfix reload\n"
+        "\n"
+        "In /etc/postfix/master.cf, submission and submissions (smtps) must be commented out:\n"
+        "their ports are Postern's now.\n",
+        address);
+}

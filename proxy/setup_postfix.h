@@ -1,0 +1,19 @@
+/* What Postfix needs, for `postern setup`: a service of its own in master.cf, so that port 25
+ * stays as it is. */
+#ifndef POSTERN_SETUP_POSTFIX_H
+#define POSTERN_SETUP_POSTFIX_H
+
+#include <stdio.h>
+
+#include "proxy/base/address.h"
+
+/*
+ * Writes the loopback address of the service: the first of a few where nothing listens. 10025
+ * comes first, but is often taken, as amavis gives mail back there.
+ */
+void setup_postfix_address(char out[static ADDRESS_TEXT_SIZE]);
+
+/* Writes, for people, the lines that make the service at `address` and those that remove it. */
+void setup_postfix_explain(const char *address, FILE *out);
+
+#endif
