@@ -20,6 +20,9 @@ internet site; mail is sent and received directly using SMTP
 exim4-config exim4/dc_other_hostnames string mail.example.org
 exim4-config exim4/dc_local_interfaces string
 """
+_POSTFIX = """postfix postfix/main_mailer_type select Internet Site
+postfix postfix/mailname string mail.example.org
+"""
 #: It takes mail however busy the machine is.
 _OPEN_SENDMAIL = """
 for each in REFUSE QUEUE; do
@@ -100,6 +103,8 @@ ROWS = (
         ("First: port 587", "`auth-param`"), taken=(587,)),
     Row("sendmail/transparent", ("sendmail",), _OPEN_SENDMAIL,
         ("First: port 587", "`transparent`"), taken=(587,)),
+    Row("postfix", ("postfix", "libsasl2-modules"), "/etc/init.d/postfix start", ("all",),
+        _POSTFIX, setup=True),
     Row("exim/program", ("exim4-daemon-light",), "/etc/init.d/exim4 start", ("`program`",),
         _INTERNET, setup=True),
     Row("exim/proxy", ("exim4-daemon-heavy",), "/etc/init.d/exim4 start", ("`proxy`",),
