@@ -11,6 +11,10 @@
 #include "proxy/doctor_smtp.h"
 #include "proxy/doctor_sockets.h"
 
+#define SENDMAIL                                                                               \
+    "sendmail: sed -i '/Port=submission/s/^DAEMON_OPTIONS/dnl &/' /etc/mail/sendmail.mc, "     \
+    "then make -C /etc/mail, then systemctl restart sendmail"
+
 static const struct {
     const char *process, *advice;
 } occupants[] = {
@@ -18,8 +22,9 @@ static const struct {
      "Postfix: comment its service out in /etc/postfix/master.cf, then postfix reload"},
     {"exim", "Exim: take the port out of daemon_smtp_ports, then restart it"},
     {"exim4", "Exim: take the port out of daemon_smtp_ports, then restart it"},
-    {"sendmail-mta", "sendmail: take the port out of DAEMON_OPTIONS, then restart it"},
-    {"sendmail", "sendmail: take the port out of DAEMON_OPTIONS, then restart it"},
+    {"sendmail-mta", SENDMAIL},
+    {"sendmail", SENDMAIL},
+    {"couriertcpd", "Courier: systemctl disable --now courier-msa courier-mta-ssl"},
     {"smtpd", "OpenSMTPD: take the port out of its \"listen on\", then restart it"},
 };
 

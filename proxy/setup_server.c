@@ -14,6 +14,20 @@
 #include "proxy/doctor_sockets.h"
 #include "proxy/setup_postfix.h"
 
+/* Where the package installs etc/examples, and what Postern's unit gets for a program there. */
+#define EXAMPLES POSTERN_DOCDIR "/examples/"
+#define DROP_IN(example, name)                                                                 \
+    "    mkdir -p /etc/systemd/system/postern.service.d\n"                                     \
+    "    cp " EXAMPLES example "/systemd.conf /etc/systemd/system/postern.service.d/" name     \
+    ".conf\n"                                                                                  \
+    "    systemctl daemon-reload\n"
+#define APPARMOR(example)                                                                      \
+    "\n"                                                                                       \
+    "and where there is AppArmor:\n"                                                           \
+    "\n"                                                                                       \
+    "    cat " EXAMPLES example "/apparmor >>/etc/apparmor.d/local/postern\n"                  \
+    "    apparmor_parser -r /etc/apparmor.d/postern\n"
+
 /* Milliseconds for something on this host to greet. */
 #define GREETING_TIME_MS 3000
 
@@ -51,11 +65,11 @@ static const struct setup_server_kind kinds[] = {
      .arguments = " -bs -oMa %{address}.%{port} -oMaa %{mechanism} -oMai %{login}",
      .users = {"Debian-exim", "exim"},
      .settings = "  identity = \"program\"\n",
-     .needs = "In the ACL of acl_smtp_rcpt, then restart Exim:\n"
-              "\n"
-              "    accept authenticated = *\n"
-              "\n"
-              "The user in section backend must be the one that Exim runs as.\n"},
+     .needs =
+         "Nothing, if its configuration is Debian's. In another one, the ACL of acl_smtp_rcpt\n"
+         "needs \"accept authenticated = *\", and the user in section backend must be the one\n"
+         "that Exim runs as. Postern's unit needs rights for Exim. As root:\n"
+         "\n" DROP_IN("exim/program", "exim") APPARMOR("exim/program")},
     {.name = "Exim",
      .own_address = "127.0.0.1:10025",
      .settings =
@@ -87,8 +101,15 @@ static const struct setup_server_kind kinds[] = {
          "  # Address and login stand in a Received field at the head of each message.\n"
          "  identity = \"trace\"\n",
      .needs =
-         "Nothing. As sendmail relays for all of this host, nothing else here may take mail\n"
-         "from outside and hand it to sendmail.\n"},
+         "Debian's has port 587 of 127.0.0.1, without which Postern cannot start. As root:\n"
+         "\n"
+         "    sed -i '/Port=submission/s/^DAEMON_OPTIONS/dnl &/' /etc/mail/sendmail.mc\n"
+         "    make -C /etc/mail\n"
+         "    systemctl restart sendmail\n"
+         "\n"
+         "Programs on this host still send, as /etc/mail/submit.mc names port 25. As sendmail\n"
+         "relays for all of this host, nothing else here may take mail from outside and hand\n"
+         "it to sendmail.\n"},
     {.name = "OpenSMTPD",
      .banner = "OpenSMTPD",
      .process = {"smtpd"},
@@ -99,17 +120,18 @@ static const struct setup_server_kind kinds[] = {
          "\n"
          "  # The PROXY header tells the address; the login stands in a Received field.\n"
          "  trace = true\n",
-     .needs =
-         "In /etc/smtpd.conf, with your own action for what goes out, then restart it:\n"
-         "\n"
-         "    listen on 127.0.0.1 port 10025 proxy-v2 tag FRONT\n"
-         "    match tag FRONT from any for any action \"outside\"\n"
-         "\n"
-         "\"match from local for any\" must not be there: with it everything on this host may\n"
-         "relay.\n"},
+     .needs = "A port for Postern alone, at the end of /etc/smtpd.conf; actions other than "
+              "\"local\"\n"
+              "and \"relay\" have to be written there by hand. As root:\n"
+              "\n"
+              "    cat " EXAMPLES "opensmtpd/debian.conf >>/etc/smtpd.conf\n"
+              "    smtpd -n\n"
+              "    systemctl restart opensmtpd\n"
+              "\n"
+              "Nobody but Postern may reach that port.\n"},
     {.name = "Courier",
      .banner = "Courier",
-     .process = {"courieresmtpd"},
+     .process = {"couriertcpd", "courieresmtpd"},
      .installed = {"/usr/sbin/courieresmtpd"},
      .arguments = "",
      .users = {"courier", "daemon"},
@@ -117,8 +139,12 @@ static const struct setup_server_kind kinds[] = {
                  "\n"
                  "  # Whoever has logged in may send to anywhere.\n"
                  "  relayclient = \"\"\n",
-     .needs = "Nothing but that courier-msa and courier-mta-ssl are stopped: their ports are\n"
-              "Postern's now.\n"},
+     .needs =
+         "Ports 465 and 587 are Postern's now, and Postern's unit needs rights for Courier.\n"
+         "As root:\n"
+         "\n"
+         "    systemctl disable --now courier-msa courier-mta-ssl\n" DROP_IN(
+             "courier", "courier") APPARMOR("courier")},
 };
 
 #define KINDS (sizeof kinds / sizeof kinds[0])
@@ -356,7 +382,7 @@ void setup_server_explain(const struct setup_server *server, FILE *out)
         fputs("What the mail server needs\n\n"
               "It must let Postern say who its clients are, by XCLIENT. If it cannot, choose\n"
               "another \"identity\" in section backend: postern.conf(5) has them, and the\n"
-              "directory examples (/usr/share/doc/postern) the configurations of several\n"
+              "directory " EXAMPLES " the configurations of several\n"
               "servers.\n\n",
               out);
 }

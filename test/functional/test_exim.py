@@ -197,7 +197,7 @@ def test_a_machine_whose_name_exim_does_not_take_is_let_in_by_its_address(front,
 @program
 def test_exim_takes_and_delivers_with_the_rights_of_the_example(start, exim, smarthost, subject):
     with start(None, example=configuration(exim), command=[
-            *exim.command, *systemd.rights(example.drop_in("exim"))]).log_in() as one:
+            *exim.command, *systemd.rights(example.drop_in("exim/program"))]).log_in() as one:
         one.send_message("alice@mail.test", ["bob@mail.test", ELSEWHERE], mail(subject))
         one.quit()
     assert " A=PLAIN:alice " in exim.arrival(subject)

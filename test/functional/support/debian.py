@@ -1,5 +1,6 @@
 """A small Debian of its own in a directory, for what is installed there by apt."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -25,6 +26,7 @@ def _archive():
     raise AssertionError(f"no archive of Debian's:\n{shown.stdout}")
 
 
+@functools.cache
 def base():
     """The smallest system, made once and kept."""
     address, suite = _archive()

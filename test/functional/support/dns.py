@@ -4,7 +4,7 @@ import socket
 import struct
 import threading
 
-PTR, A, SRV = 12, 1, 33
+PTR, A, SRV, MX = 12, 1, 33, 15
 
 #: Asked now and then to see that there is a server; the answer is not used.
 IS_THERE = "1.0.0.127.in-addr.arpa"
@@ -30,6 +30,7 @@ class NameServer:
         self.addresses = {}  # name: address
         self.any_address = None  # of names that are not in addresses
         self.services = {}   # "_service._tcp.domain": (port, target)
+        self.exchangers = {}  # domain: the name of its mail server
         self.silent = False
         self.silent_zones = ()  # beginnings of addresses: "127.0.1."
         self.asked = []      # (name, type)
@@ -67,7 +68,10 @@ class NameServer:
         elif kind == SRV and name in self.services:
             port, target = self.services[name]
             data = struct.pack("!HHH", 0, 1, port) + _encode(target)
-        head = query[:2] + struct.pack("!HHHHH", 0x8180 if data else 0x8183, 1, bool(data), 0, 0)
+        elif kind == MX and name in self.exchangers:
+            data = struct.pack("!H", 10) + _encode(self.exchangers[name])
+        known = data or name in self.addresses or name in self.exchangers
+        head = query[:2] + struct.pack("!HHHHH", 0x8180 if known else 0x8183, 1, bool(data), 0, 0)
         if not data:
             return head + question
         return head + question + b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data

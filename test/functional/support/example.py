@@ -3,8 +3,6 @@
 import pathlib
 import re
 
-from support import pages
-
 DIRECTORY = pathlib.Path(__file__).parents[3] / "etc/examples"
 
 
@@ -21,5 +19,5 @@ def text(path, changes):
 
 
 def drop_in(name):
-    """The one for systemd's unit that the example's page shows."""
-    return pages.block(f"etc/examples/{name}/README.md", "[Service]")
+    """The one for systemd's unit that is in the example's directory."""
+    return text(f"{name}/systemd.conf", {})

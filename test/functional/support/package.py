@@ -17,7 +17,7 @@ CACHE = pathlib.Path(os.environ.get("POSTERN_TEST_CACHE")
 def unpack(*names):
     """The packages' files in one tree, fetched with apt once and kept. Returns its directory."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    prefix = CACHE / _name_of_the_tree(names)
+    prefix = CACHE / tree_name(names)
     if prefix.is_dir():
         return prefix
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
@@ -33,7 +33,7 @@ def unpack(*names):
     return prefix
 
 
-def _name_of_the_tree(names):
+def tree_name(names):
     """Another one for other versions."""
     shown = _run("apt-cache", "show", "--no-all-versions", *names)
     versions = re.findall(r"^Version: (.*)$", shown, re.MULTILINE)

@@ -8,7 +8,11 @@ ROOT = pathlib.Path(__file__).parents[3]
 
 def blocks(path):
     """What stands indented in Markdown, without that indent."""
-    text = re.sub(r"^- ", "  ", (ROOT / path).read_text(), flags=re.MULTILINE)
+    return blocks_of((ROOT / path).read_text())
+
+
+def blocks_of(text):
+    text = re.sub(r"^- ", "  ", text, flags=re.MULTILINE)
     for block in re.findall(r"(?:^ {4}.*\n|(?<=\n)\n(?= {4}))+", text, re.MULTILINE):
         block = block.lstrip("\n")
         indent = min(len(line) - len(line.lstrip()) for line in block.splitlines() if line.strip())
