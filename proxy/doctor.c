@@ -68,7 +68,7 @@ static int print_usage(FILE *out, int status)
     fprintf(out,
             "usage: postern doctor [-c FILE] [--json] [--login USER [--from ADDRESS]]\n"
             "\n"
-            "  -c, --config FILE  look at what FILE describes (default: %s)\n"
+            "  -c, --config FILE  check what FILE describes (default: %s)\n"
             "      --json         write a JSON array\n"
             "      --login USER   try a login, and nothing else; the password is asked for,\n"
             "                     or the first line of standard input\n"
