@@ -64,5 +64,5 @@ void control_client_tell(struct control_client *client, enum control_type type, 
 {
     struct control_message message = {.type = type, .number = number};
     if (!control_send(client->fd, &message, -1))
-        log_error("the master cannot be told of an event: %s", strerrordesc_np(errno));
+        log_error("cannot report an event to the master: %s", strerrordesc_np(errno));
 }

@@ -244,7 +244,7 @@ const char *opener_error(int error)
     case EDQUOT:
         return "this client has its share of the programs";
     case EINVAL:
-        return "the program cannot be told who the client is";
+        return "cannot pass the client's identity to the program";
     case EAFNOSUPPORT:
         return "it has no address of the client's family";
     case ECONNRESET:

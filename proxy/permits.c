@@ -167,7 +167,7 @@ static const char *fault_of(const struct permit *order, uint64_t now_ms)
     if (!is_user(order->user))
         return "the user is no login: up to 255 letters, without spaces";
     if (order->kind == PERMIT_DENY && *order->user)
-        return "who is refused is nobody's user";
+        return "a refused address has no user";
     if (is_wider(&order->network, order->kind == PERMIT_ALLOW ? 16 : 8))
         return order->kind == PERMIT_ALLOW
                    ? "no more than a /16, or a /32 of IPv6, is let in at once"

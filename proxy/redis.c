@@ -233,8 +233,8 @@ static void on_disconnected(const redisAsyncContext *context, int status)
     if (redis->context != context)
         return;
     redis->context = NULL;
-    fail(redis,
-         context->err == REDIS_ERR_OOM ? "sends what nobody has asked for" : context->errstr);
+    fail(redis, context->err == REDIS_ERR_OOM ? "sent an answer of an unexpected form"
+                                              : context->errstr);
 }
 
 /* In place of the adapter's: it is called behind each piece that was read. */
@@ -291,7 +291,7 @@ static void on_timer(int fd, short what, void *argument)
     (void)fd, (void)what;
     struct redis *redis = argument;
     if (redis->flooded)
-        fail(redis, "sends more than anybody has asked for");
+        fail(redis, "sent more answers than it was asked for");
     else if (redis->state == WAITING)
         begin_connecting(redis);
     else if (redis->state == CONNECTING)

@@ -49,7 +49,7 @@ static bool print_usage(FILE *out, int *status, int value)
         out,
         "usage: postern setup [OPTION ...]\n"
         "\n"
-        "      --hostname NAME      what clients connect to\n"
+        "      --hostname NAME      the name that clients connect to\n"
         "      --certificate FILE   a certificate with its chain, and\n"
         "      --key FILE           its key; or\n"
         "      --self-signed        make both, for a first try; or\n"

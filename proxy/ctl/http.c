@@ -51,7 +51,7 @@ static void explain(const char *path, int error)
                 "section \"admin\" in its configuration?\n",
                 path);
     else if (error == ECONNREFUSED)
-        fprintf(stderr, "posternctl: nobody listens at %s: Postern is not running\n", path);
+        fprintf(stderr, "posternctl: nothing listens at %s: Postern is not running\n", path);
     else
         fprintf(stderr, "posternctl: %s: %s\n", path, strerror(error));
 }
