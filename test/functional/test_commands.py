@@ -27,7 +27,7 @@ PACKAGES = ("apt-get install build-essential meson pkg-config libevent-dev libss
             "libsystemd-dev libseccomp-dev libhiredis-dev")
 
 #: What a package needs beyond that.
-PACKAGING = "apt-get install debhelper dh-apparmor libcmocka-dev"
+PACKAGING = "apt-get install debhelper dh-apparmor libcmocka-dev libpam-wrapper"
 
 #: The test that runs it.
 RUNNERS = {
