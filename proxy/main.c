@@ -51,8 +51,7 @@ static int print_usage(FILE *out, int status)
             "       postern doctor [-c FILE] [--json]\n"
             "\n"
             "  -c, --config FILE  read FILE (default: %s)\n"
-            "  -n, --check        check the configuration and what it needs on this host, and "
-            "exit\n"
+            "  -n, --check        check the configuration, and what it needs here, and exit\n"
             "  -V, --version      print the version and exit\n"
             "  -h, --help         print this and exit\n",
             default_path);
