@@ -64,7 +64,7 @@ static int print_usage(FILE *out, int status)
     fprintf(out,
             "usage: postern doctor [-c FILE] [--json]\n"
             "\n"
-            "  -c, --config FILE  check what FILE describes (default: %s)\n"
+            "  -c, --config FILE  look at what FILE describes (default: %s)\n"
             "      --json         write a JSON array\n"
             "  -h, --help         print this and exit\n"
             "\n"

@@ -50,7 +50,7 @@ static const struct command commands[] = {
     {"resume", "POST", "/resume", NULL, false, 0, ctl_show_state, "resume",
      "accept new connections again"},
     {"reload", "POST", "/reload", NULL, false, 0, ctl_show_reload, "reload",
-     "read the configuration again, and say what is wrong with it"},
+     "read the configuration anew, and say what is wrong with it"},
     {"log", "POST", "/log", "level", true, 0, ctl_show_level, "log LEVEL",
      "error, warning, notice, info or debug, until the next reload"},
     {"metrics", "GET", "/metrics", NULL, false, 0, NULL, "metrics", "figures for Prometheus"},

@@ -31,9 +31,9 @@ PACKAGING = "apt-get install debhelper dh-apparmor libcmocka-dev libpam-wrapper"
 
 #: The test that runs it.
 RUNNERS = {
+    PACKAGING: "test_readme_names_what_the_package_needs",
     "apt install": "test_it_says_why_it_does_not_start_yet",
     PACKAGES: "test_packages_are_those_of_the_quick_start",
-    PACKAGING: "test_readme_names_what_the_package_needs",
     "apt-get install libsasl2-modules": No("test/run does, for the tests with Postfix"),
     "cat > /etc/letsencrypt/renewal-hooks/deploy/postern <<'END'":
         "test_renewal_hook_reloads_postern",
