@@ -85,7 +85,7 @@ static void load(struct doctor *doctor, struct config **config)
     }
     doctor->config = NULL;
     doctor_report_add(&doctor->report, DOCTOR_ERROR, "%s: cannot be used", doctor->path);
-    doctor_advise(doctor, "fix the errors printed above, then run the doctor again");
+    doctor_advise(doctor, "mend what standard error tells; most checks need the file");
 }
 
 static int examine(struct doctor *doctor)
