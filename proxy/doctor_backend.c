@@ -77,7 +77,8 @@ static void tell_identity(struct doctor *doctor, const struct config_backend *ba
                     identity_way_name(backend->identity));
         break;
     case DOCTOR_NOT_RELAYED:
-        doctor_fault(doctor, "%s: does not relay for a logged-in user: %s", name, talk->why);
+        doctor_fault(doctor, "%s: does not relay for somebody who has logged in: %s", name,
+                     talk->why);
         doctor_advise(doctor, "%s", relay_advice(backend));
         break;
     case DOCTOR_UNDECIDED:

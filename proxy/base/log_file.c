@@ -46,5 +46,5 @@ bool log_file_use(const char *path)
 void log_file_reopen(void)
 {
     if (descriptor >= 0 && open_file(current))
-        log_notice("%s was opened again", current);
+        log_notice("%s has been opened anew", current);
 }

@@ -80,7 +80,7 @@ def test_a_signal_opens_the_file_anew_and_no_line_is_lost(filed, log):
     visit(postern)
     rotated.wait_for(event="session ended")
     os.kill(postern.pid, signal.SIGUSR1)
-    log.wait_for(msg=f"{log.path} was opened again")
+    log.wait_for(msg=f"{log.path} has been opened anew")
     held.quit()
     log.wait_for(event="session ended")
     assert len(rotated.records(event="session ended")) == 1
@@ -157,7 +157,7 @@ def test_logrotate_rotates_it(filed, log, scratch):
     configuration.chmod(0o644)
     subprocess.run(["logrotate", "--force", "--state", scratch / "state", configuration], check=True,
                    env={"PATH": f"{binaries}:/usr/sbin:/usr/bin:/sbin:/bin"})
-    log.wait_for(msg=f"{log.path} was opened again")
+    log.wait_for(msg=f"{log.path} has been opened anew")
     visit(postern)
     log.wait_for(event="session ended")
     assert Log(log.path.with_name("postern.log.1")).records(event="session ended")

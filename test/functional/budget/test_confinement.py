@@ -65,7 +65,7 @@ def test_everything_that_a_release_does_is_allowed(start, backend, profile, cert
     with postern.log_in() as one:
         one.quit()
     os.kill(postern.pid, signal.SIGUSR1)
-    wait.until(written("opened again"), "the log file")
+    wait.until(written("opened anew"), "the log file")
     postern.stop()
     done = {(as_installed(path, postern, certificates, pam), letters)
             for path, letters in tracing.files(scratch) if path not in WITHIN}
