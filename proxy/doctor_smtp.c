@@ -167,7 +167,7 @@ static bool fill(struct doctor_smtp *smtp)
     char *room = smtp->input + smtp->length;
     size_t size = sizeof smtp->input - smtp->length;
     if (size == 0)
-        return fail(smtp, "it does not speak SMTP: a line without end");
+        return fail(smtp, "what it says is not SMTP: a line without end");
     if (smtp->ssl)
         return fill_tls(smtp, room, size);
     ssize_t got;
@@ -218,7 +218,7 @@ bool doctor_smtp_read(struct doctor_smtp *smtp, struct doctor_reply *reply)
         smtp->length -= whole;
         memmove(smtp->input, smtp->input + whole, smtp->length);
     }
-    return status == SMTP_REPLY_DONE || fail(smtp, "it does not speak SMTP");
+    return status == SMTP_REPLY_DONE || fail(smtp, "what it says is not SMTP");
 }
 
 bool doctor_smtp_say(struct doctor_smtp *smtp, struct doctor_reply *reply, const char *format,
