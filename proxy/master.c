@@ -276,7 +276,7 @@ static void begin_log(const struct config *config)
     if (config->log.destination == LOG_TO_STDERR && config->log.format == LOG_FORMAT_TEXT)
         return;
     bool is_file = config->log.destination == LOG_TO_FILE;
-    if (!is_file || (host_may_append(config->log_file) && log_file_use(config->log_file)))
+    if (!is_file || (host_may_append(config->log_file) && master_open_log(config)))
         log_configure(&config->log);
     log_show_errors(true);
 }

@@ -186,7 +186,7 @@ def test_posternctl_opens_the_file_again_and_waits_for_it(filed, log):
     log.path.rename(rotated.path)
     result = reopen(postern)
     assert (result.returncode, result.stdout, result.stderr) == (0, "reopened\n", "")
-    assert log.records(msg=f"{log.path} has been opened anew"), "it was not waited for"
+    assert log.records(msg=f"{log.path} was opened again"), "it was not waited for"
     size = rotated.path.stat().st_size
     visit(postern)
     log.wait_for(event="session ended")
@@ -225,7 +225,7 @@ def test_logrotate_asks_posternctl_and_waits(filed, log, scratch):
     configuration.chmod(0o644)
     subprocess.run(["logrotate", "--force", "--state", scratch / "state", configuration], check=True,
                    env={"PATH": f"{binaries}:/usr/sbin:/usr/bin:/sbin:/bin"})
-    assert log.records(msg=f"{log.path} has been opened anew")
+    assert log.records(msg=f"{log.path} was opened again")
     assert Log(log.path.with_name("postern.log.1")).records(event="session ended")
 
 
