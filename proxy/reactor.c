@@ -5,7 +5,6 @@
 #include "proxy/reactor.h"
 
 #include <event2/event_struct.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,14 +27,13 @@
 #include "proxy/reactor_log.h"
 #include "proxy/reactor_process.h"
 #include "proxy/reactor_tickets.h"
+#include "proxy/reactor_upkeep.h"
 #include "proxy/resolver.h"
 #include "proxy/session.h"
 #include "proxy/statistics_memory.h"
 
 /* How often a reactor that is to end looks whether it may. */
 #define END_CHECK_MS 50
-/* How often memory that handshakes have left goes back to the system. */
-#define TRIM_S 5
 
 struct reactor {
     const struct reactor_settings *settings;
@@ -45,35 +43,12 @@ struct reactor {
     struct acceptor **acceptors;
     struct admin *admin;
     struct reactor_tickets tickets;
-    struct event trim_timer, end_timer, stop_timer, terminated;
-    uint64_t trimmed_at; /* handshakes there had been */
+    struct reactor_upkeep upkeep;
+    struct event end_timer, stop_timer, terminated;
     bool draining;
     bool lingers;  /* until the others have ended: those who ask are answered to the last */
     bool orphaned; /* nobody is left who could replace a worker */
 };
-
-/* What nobody tells when it changes. */
-static void look_at_gauges(const struct reactor *reactor)
-{
-    struct auth_pool_state pool = auth_pool_state(reactor->service.pool);
-    statistics_set(&statistics->auth_workers[STATISTICS_WORKER_IDLE], pool.idle);
-    statistics_set(&statistics->auth_workers[STATISTICS_WORKER_BUSY], pool.busy);
-    statistics_set(&statistics->auth_workers[STATISTICS_WORKER_ABSENT], pool.absent);
-    statistics_set(&statistics->logins_waiting, pool.queued);
-}
-
-static void on_trim_timer(int fd, short what, void *argument)
-{
-    (void)fd, (void)what;
-    struct reactor *reactor = argument;
-    statistics_turn(reactor->settings->statistics);
-    look_at_gauges(reactor);
-    statistics_note_history();
-    uint64_t handshakes = stream_loop_handshakes(reactor->service.streams);
-    if (handshakes != reactor->trimmed_at)
-        malloc_trim(0);
-    reactor->trimmed_at = handshakes;
-}
 
 static void begin_accepting(const struct reactor *reactor)
 {
@@ -177,7 +152,7 @@ static void attach_worker(struct reactor *reactor, uint32_t slot, int descriptor
         auth_pool_attach(reactor->service.pool, slot, descriptor);
     else
         close(descriptor);
-    look_at_gauges(reactor);
+    reactor_upkeep_set_gauges(&reactor->service);
 }
 
 static void leave_alone(struct reactor *reactor)
@@ -385,8 +360,7 @@ static bool make_admin(struct reactor *reactor)
 static void make_timers(struct reactor *reactor)
 {
     struct event_base *base = reactor->service.base;
-    event_assign(&reactor->trim_timer, base, -1, EV_PERSIST, on_trim_timer, reactor);
-    event_add(&reactor->trim_timer, &(struct timeval){TRIM_S, 0});
+    reactor_upkeep_start(&reactor->upkeep, &reactor->service, reactor->settings);
     evtimer_assign(&reactor->end_timer, base, on_end_timer, reactor);
     evtimer_assign(&reactor->stop_timer, base, on_stop_timer, reactor);
     evsignal_assign(&reactor->terminated, base, SIGTERM, on_terminated, reactor);
@@ -400,7 +374,7 @@ static void end(struct reactor *reactor)
     struct service *service = &reactor->service;
     reactor_tickets_stop(&reactor->tickets);
     reactor_log_end();
-    event_del(&reactor->trim_timer);
+    reactor_upkeep_stop(&reactor->upkeep);
     event_del(&reactor->end_timer);
     event_del(&reactor->stop_timer);
     event_del(&reactor->terminated);
@@ -444,7 +418,6 @@ _Noreturn void reactor_run(const struct reactor_settings *settings)
         reactor_process_leave(EXIT_FAILURE);
     }
     make_timers(&reactor);
-    statistics_note_history(); /* what comes from now on is known to be new */
     begin_probing(&reactor);
     control_client_tell(reactor.service.control, CONTROL_READY, 0);
     event_base_dispatch(reactor.service.base);
