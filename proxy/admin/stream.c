@@ -75,7 +75,7 @@ struct admin_stream *admin_stream_begin(struct admin_request *request, const cha
     admin_add_header(request, "X-Content-Type-Options", "nosniff");
     evbuffer_free(request->body);
     free(request);
-    /* A reader may be silent for hours, and a full pipe behind it stand still. */
+    /* A reader may be silent for hours, and a full pipe after it may stand still. */
     bufferevent_set_timeouts(events_of(stream), NULL, NULL);
     evhttp_connection_set_closecb(connection, on_closed, stream);
     event_assign(&stream->left, bufferevent_get_base(events_of(stream)),

@@ -1,5 +1,5 @@
 /*
- * The log: one record, one line, one write.
+ * The log: one record, one line, and for one or a few lines one write.
  *
  * A record is a level, an event (a short fixed phrase, "session ended") and
  * fields. Every value is escaped, so that what a client or a backend says
