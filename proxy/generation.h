@@ -39,7 +39,8 @@ struct generation_environment {
     int log;                               /* the reactors' end of the log socket */
     bool refusing;                         /* new connections */
     /* A reactor asks for something that is not its generation's alone: CONTROL_RELOAD,
-     * CONTROL_REFUSE, CONTROL_LOG_LEVEL or CONTROL_REOPEN, with a number that is allowed there. */
+     * CONTROL_REFUSE, CONTROL_LOG_LEVEL or CONTROL_REOPEN, with a number that is allowed there.
+     */
     void (*wish)(void *context, const struct control_message *message);
     void *wish_context;
 };
