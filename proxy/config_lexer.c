@@ -264,24 +264,27 @@ static const char *copy_character(struct config_lexer *lexer, struct config_toke
     return NULL;
 }
 
-/* A string; one with a fault is skipped until the end of its line. */
+/* A string. One that is not closed is skipped until the end of its line; of one with other
+ * faults the first is told, and what is after its closing quote is read. */
 static void read_string(struct config_lexer *lexer, struct config_token *token)
 {
-    const char *open = lexer->at, *why = NULL;
+    const char *open = lexer->at;
     char quote = *lexer->at++;
-    while (!why && lexer->at < lexer->end && *lexer->at != '\n' && *lexer->at != quote)
-        why = copy_character(lexer, token, quote);
-    if (!why && (lexer->at == lexer->end || *lexer->at == '\n')) {
-        why = "the string is not closed on its line";
-        lexer->at = open;
-    }
-    token->bad = why != NULL;
     token->word.quoted = true;
-    if (!why) {
+    while (lexer->at < lexer->end && *lexer->at != '\n' && *lexer->at != quote) {
+        const char *why = copy_character(lexer, token, quote);
+        if (why && !token->bad)
+            report(lexer, lexer->at, why);
+        token->bad |= why != NULL;
+        lexer->at += why != NULL;
+    }
+    if (lexer->at < lexer->end && *lexer->at == quote) {
         lexer->at++;
         return;
     }
-    report(lexer, lexer->at, why);
+    if (!token->bad)
+        report(lexer, open, "the string is not closed on its line");
+    token->bad = true;
     skip_line(lexer);
 }
 

@@ -1,6 +1,6 @@
 /* Reads /proc/self/net/tcp and tcp6 (a service with ProcSubset=pid has no /proc/net), and the
- * descriptors in /proc/PID/fd. Called by the doctor's check of ports and by `postern setup`,
- * which looks for mail servers. */
+ * descriptors in /proc/PID/fd. Called by the doctor's check of ports, by overlap.c and by
+ * `postern setup`, which looks for mail servers. */
 #include "proxy/doctor_sockets.h"
 
 #include <ctype.h>

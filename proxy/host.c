@@ -127,7 +127,8 @@ static void check_pam(const struct config *config)
 {
     char why[AUTH_REASON_LIMIT + 1];
     if (!has_pam(config, why)) {
-        log_warning("%s: until it is there, nobody can log in with a password", why);
+        config_warn(config, "auth", NULL, "pam_service",
+                    "%s: until it is there, nobody can log in with a password", why);
         pam_is_missing = true;
     } else if (pam_is_missing) {
         log_notice("PAM service \"%s\" is there: people can log in again",

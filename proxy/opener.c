@@ -55,7 +55,7 @@ static bool check_user(const struct config *config, const struct config_backend 
     const char *why = NULL;
     if (!*backend->program || opener_user_find(&user, backend->user, geteuid() == 0, &why))
         return true;
-    config_error(config, "backend", backend->name, "user", "\"%s\" %s", backend->user, why);
+    config_error(config, "backend", backend->name, "user", "\"%s\": %s", backend->user, why);
     return false;
 }
 

@@ -678,6 +678,26 @@ def test_who_may_not_change_users_is_told_of_one_that_is_not_there(scratch, sett
     assert f'warning: {path}:2:1: user: there is no user "no-such-user"' in result.stderr
 
 
+@pytest.mark.parametrize("make, said", [
+    (lambda path: None, "cannot be made: there is no directory "),
+    (lambda path: (path.parent.mkdir(parents=True), path.write_text("")),
+     "is there, and is no socket"),
+])
+def test_admin_socket_that_cannot_be_made_is_told_by_the_check(scratch, settings, make, said):
+    """The start would end with it."""
+    place = scratch / "one/two/control"
+    settings["admin"] = {"socket": place, "group": ""}
+    make(place)
+    path, result = check(scratch, settings)
+    assert result.returncode == 1
+    line, = result.stderr.splitlines()
+    assert re.match(f"postern: error: {where(path, 'socket', 'admin')}{place} {said}", line)
+    assert posterns.run("-c", path).returncode == 1
+    settings["admin"]["socket"] = scratch / "new/control"
+    assert check(scratch, settings)[1].returncode == 0
+    assert not (scratch / "new").exists()
+
+
 def test_checking_makes_no_log_file(scratch, settings):
     settings["log"] = {"destination": "file", "file": scratch / "postern.log"}
     _, result = check(scratch, settings)
@@ -688,10 +708,11 @@ def test_checking_makes_no_log_file(scratch, settings):
 def test_pam_service_that_is_not_there_is_a_warning(scratch, settings):
     """Nobody can log in until it is there, but mail from other servers may come."""
     settings["auth"]["pam_service"] = "no-such-service"
-    _, result = check(scratch, settings)
+    path, result = check(scratch, settings)
     assert result.returncode == 0
     line, = result.stderr.splitlines()
-    assert re.match(r'postern: warning: PAM service "no-such-service": no readable file of that '
+    place = where(path, "pam_service", "auth")
+    assert re.match(rf'postern: warning: {place}PAM service "no-such-service": no readable file of that '
                     rf'name in {settings["auth"]["pam_confdir"]}', line)
 
 

@@ -130,6 +130,12 @@ static const struct {
     {TLS "user = \"C:\\mail\"\nworkers = 0\n",
      E("2:11: user: after a backslash in a string comes a backslash, the quote or \"$\" only")
          E("3:11: workers: 0 is not from 1 to 256")},
+    {TLS "limits { exempt = {\"10.0.0.0\\/8\"} } workers = 0\n",
+     E("2:29: limits: exempt: after a backslash in a string comes a backslash or the quote "
+       "only") E("2:47: workers: 0 is not from 1 to 256")},
+    {TLS "user = \"a\x01\\x\x02\" workers = 0\n",
+     E("2:10: user: there is a control character in the string")
+         E("2:26: workers: 0 is not from 1 to 256")},
     {TLS "listen \"a\" { address = *:1465 }\nworkers = 0\n",
      E("2:24: listen \"a\": address: '*' stands outside of quotes")
          E("3:11: workers: 0 is not from 1 to 256")},
