@@ -147,7 +147,8 @@ def _install(base, scratch, packages, answers):
     if made.returncode == 77:
         pytest.skip(f"no tree of its own can be mounted here: {made.stderr.strip()}")
     if made.returncode == 78:
-        pytest.skip(f"Debian's archive is out of reach: {made.stderr.strip()[-300:]}")
+        errors = re.findall("^E: .*", made.stderr, re.MULTILINE)
+        pytest.skip(f"Debian's archive is out of reach: {' '.join(errors)[:300]}")
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
 
 
