@@ -127,9 +127,9 @@ static const struct {
        "\"recipients\" is not given")},
     {TLS "listen in {\n address = \"*:1\"\n role = mx }\nlisten users { address = \"*:2\" }\n"
          "backend { identity = proxy-v2 }",
-     E("4:2: listen \"in\": role: mx would be an open relay: backend \"default\" does not hear "
-       "who has logged in at listen \"users\" (identity = \"proxy-v2\"), and \"recipients\" is "
-       "not given")},
+     E("4:2: listen \"in\": role: mx would be an open relay: backend \"default\" cannot let "
+       "those alone relay who have logged in at listen \"users\" (identity = \"proxy-v2\"), "
+       "and \"recipients\" is not given")},
     {TLS "log { format = plain }",
      E("2:16: log: format: \"plain\" is none of \"text\", \"json\"")},
     {TLS "tls { minimum = \"1.1\" }",
