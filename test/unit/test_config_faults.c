@@ -132,7 +132,8 @@ static const struct {
        "\"recipients\" is not given")},
     {TLS "listen in {\n address = \"*:1\"\n role = mx }\nlisten users { address = \"*:2\" }\n"
          "backend { identity = proxy-v2 }",
-     E("4:2: listen \"in\": role: mx would be an open relay: backend \"default\" cannot tell it "
+     E("4:2: listen \"in\": role: mx would be an open relay: backend \"default\" cannot tell "
+       "it "
        "from listen \"users\", where users log in (identity = \"proxy-v2\"), and "
        "\"recipients\" is not given")},
     {TLS "log { format = plain }",
