@@ -131,8 +131,8 @@ static const struct {
      E("2:11: user: after a backslash in a string comes a backslash, the quote or \"$\" only")
          E("3:11: workers: 0 is not from 1 to 256")},
     {TLS "limits { exempt = {\"10.0.0.0\\/8\"} } workers = 0\n",
-     E("2:29: limits: exempt: after a backslash in a string comes a backslash or the quote "
-       "only") E("2:47: workers: 0 is not from 1 to 256")},
+     E("2:29: limits: exempt: after a backslash in a string comes a backslash, the quote or "
+       "\"$\" only") E("2:47: workers: 0 is not from 1 to 256")},
     {TLS "user = \"a\x01\\x\x02\" workers = 0\n",
      E("2:10: user: there is a control character in the string")
          E("2:26: workers: 0 is not from 1 to 256")},
