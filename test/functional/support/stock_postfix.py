@@ -70,7 +70,11 @@ def _tree():
             made = pathlib.Path(scratch, "tree")
             subprocess.run(["cp", "-a", "--reflink=auto", base, made], check=True)
             _fill(made)
-            made.rename(kept)
+            try:
+                made.rename(kept)
+            except OSError:
+                if not kept.is_dir():  # somebody else was as quick
+                    raise
     return kept
 
 
