@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proxy/doctor_internal.h"
+#include "proxy/doctor_postfix.h"
 #include "proxy/doctor_talk.h"
 #include "proxy/identity.h"
 
@@ -31,6 +32,67 @@ static bool serves(const struct doctor *doctor, size_t backend, enum config_role
     return false;
 }
 
+static bool wants_tls(const struct doctor_talk *talk)
+{
+    return talk->reply.code == 530 && strcasestr(talk->reply.text, "STARTTLS");
+}
+
+static void advise_tls(struct doctor *doctor, const struct config_backend *backend)
+{
+    char line[DOCTOR_POSTFIX_SIZE];
+    doctor_postfix_line(backend, DOCTOR_POSTFIX_TLS, line);
+    doctor_advise(doctor,
+                  "it wants TLS first: set \"tls\" in section backend, or let it do without "
+                  "(Postfix: %s)",
+                  line);
+}
+
+static void advise_identity(struct doctor *doctor, const struct doctor_talk *talk)
+{
+    char line[DOCTOR_POSTFIX_SIZE];
+    doctor_postfix_line(talk->backend, DOCTOR_POSTFIX_XCLIENT, line);
+    if (wants_tls(talk))
+        advise_tls(doctor, talk->backend);
+    else
+        doctor_advise(doctor,
+                      "let Postern say who its clients are (Postfix: %s), or choose another "
+                      "\"identity\"",
+                      line);
+}
+
+static const char *greeting_advice(const struct identity_way *way)
+{
+    if (way->proxy > 0)
+        return "see that this port, and no other, expects a PROXY header of this version";
+    return way->xclient ? "the mail server's own log says why (Postfix ends its sessions where "
+                          "it has no SASL mechanism: apt-get install libsasl2-modules)"
+                        : "the mail server's own log says why";
+}
+
+/* What to do if doctor_talk_begin() came no further. */
+static void advise_step(struct doctor *doctor, const struct doctor_talk *talk)
+{
+    const struct config_backend *backend = talk->backend;
+    switch (talk->step) {
+    case DOCTOR_STEP_CONNECT:
+        doctor_advise(doctor, "%s",
+                      *backend->program
+                          ? "see \"program\" and \"user\" in section backend"
+                          : "start the mail server, or change \"address\" in section "
+                            "backend: until then everybody who logs in gets 454");
+        break;
+    case DOCTOR_STEP_TLS:
+        doctor_advise(doctor, "see \"tls\", \"ca\", \"tls_name\" and \"tls_common_name\" in "
+                              "section backend");
+        break;
+    case DOCTOR_STEP_IDENTITY:
+        advise_identity(doctor, talk);
+        break;
+    default:
+        doctor_advise(doctor, "%s", greeting_advice(identity_way(backend->identity)));
+    }
+}
+
 void doctor_check_backends(struct doctor *doctor)
 {
     for (size_t i = 0; i < doctor->config->backend_count; i++) {
@@ -44,27 +106,41 @@ void doctor_check_backends(struct doctor *doctor)
             continue;
         }
         doctor_fault(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
-        doctor_advise(doctor, "%s", doctor_backend_advice(backend, talk.step));
+        advise_step(doctor, &talk);
     }
 }
 
-/* What the backend lacks that does not relay for whoever has logged in. */
-static const char *relay_advice(const struct config_backend *backend)
+static void advise_login(struct doctor *doctor, const struct config_backend *backend)
 {
+    char line[DOCTOR_POSTFIX_SIZE];
+    doctor_postfix_line(backend, DOCTOR_POSTFIX_LOGIN, line);
+    doctor_advise(doctor,
+                  "it has not believed the login, or does not relay for logins. Postfix: "
+                  "apt-get install libsasl2-modules, then %s",
+                  line);
+}
+
+/* What the backend lacks that does not relay for whoever has logged in. */
+static void advise_relay(struct doctor *doctor, const struct doctor_talk *talk)
+{
+    const struct config_backend *backend = talk->backend;
     const struct identity_way *way = identity_way(backend->identity);
-    if (way->xclient)
-        return "it has not believed the login. Postfix: smtpd_sasl_auth_enable = yes, with a "
-               "SASL mechanism that works (libsasl2-modules), and permit_sasl_authenticated in "
-               "smtpd_relay_restrictions";
-    if (way->proxy > 0)
-        return "let it relay for all that comes through this port, which only Postern may "
-               "reach";
-    if (way->auth_param)
-        return "let it relay where MAIL FROM has AUTH=, on a port that only Postern reaches";
-    if (way->transport == IDENTITY_PROGRAM)
-        return "let the program relay for whoever has logged in; Exim believes -oMaa from its "
-               "own user and its trusted_users only";
-    return "let it relay for this host: Postern lets in only whoever has logged in";
+    if (wants_tls(talk))
+        advise_tls(doctor, backend);
+    else if (way->xclient)
+        advise_login(doctor, backend);
+    else if (way->proxy > 0)
+        doctor_advise(doctor, "let it relay for all that comes through this port, which only "
+                              "Postern may reach");
+    else if (way->auth_param)
+        doctor_advise(doctor, "let it relay where MAIL FROM has AUTH=, on a port that only "
+                              "Postern reaches");
+    else if (way->transport == IDENTITY_PROGRAM)
+        doctor_advise(doctor, "let the program relay for whoever has logged in; Exim believes "
+                              "-oMaa from its own user and its trusted_users only");
+    else
+        doctor_advise(doctor, "let it relay for this host: Postern lets in only whoever has "
+                              "logged in");
 }
 
 static void tell_identity(struct doctor *doctor, const struct config_backend *backend,
@@ -79,13 +155,26 @@ static void tell_identity(struct doctor *doctor, const struct config_backend *ba
     case DOCTOR_NOT_RELAYED:
         doctor_fault(doctor, "%s: does not relay for somebody who has logged in: %s", name,
                      talk->why);
-        doctor_advise(doctor, "%s", relay_advice(backend));
+        advise_relay(doctor, talk);
         break;
     case DOCTOR_UNDECIDED:
         doctor_skip(doctor, "%s: it was not to be found out whether a login lets relay: %s",
                     name, talk->why);
         break;
     }
+}
+
+/* True if a stranger is refused in the same words: then the login has changed nothing. */
+static bool refuses_strangers_so(struct doctor *doctor, const struct config_backend *backend,
+                                 const char *why)
+{
+    struct doctor_talk talk;
+    if (*why != '5' || !identity_way(backend->identity)->xclient ||
+        !doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_STRANGER))
+        return false;
+    bool same = doctor_talk_try(&talk) == DOCTOR_NOT_RELAYED && strcmp(talk.why, why) == 0;
+    doctor_talk_end(&talk);
+    return same;
 }
 
 static void check_identity(struct doctor *doctor, const struct config_backend *backend)
@@ -99,9 +188,11 @@ static void check_identity(struct doctor *doctor, const struct config_backend *b
                     doctor_backend_name(backend));
     } else if (!doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_USER)) {
         doctor_fault(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
-        doctor_advise(doctor, "%s", doctor_backend_advice(backend, talk.step));
+        advise_step(doctor, &talk);
     } else {
         enum doctor_relayed relayed = doctor_talk_try(&talk);
+        if (relayed == DOCTOR_UNDECIDED && refuses_strangers_so(doctor, backend, talk.why))
+            relayed = DOCTOR_NOT_RELAYED;
         tell_identity(doctor, backend, &talk, relayed);
         doctor_talk_end(&talk);
     }

@@ -198,7 +198,7 @@ void doctor_talk_end(struct doctor_talk *talk)
 static bool is_about_relaying(const struct doctor_reply *reply)
 {
     static const char *const words[] = {"relay", "invalid recipient", "cannot deliver"};
-    for (size_t i = 0; reply->code / 100 == 5 && i < sizeof words / sizeof words[0]; i++)
+    for (size_t i = 0; reply->code >= 400 && i < sizeof words / sizeof words[0]; i++)
         if (strcasestr(reply->text, words[i]))
             return true;
     return false;
@@ -206,55 +206,59 @@ static bool is_about_relaying(const struct doctor_reply *reply)
 
 /* A stranger who is refused for good is refused, whatever the reason; of whoever has logged in
  * it must be that he may not relay. */
-static enum doctor_relayed judge(struct doctor_talk *talk)
+static enum doctor_relayed judge(const struct doctor_talk *talk)
 {
     bool refused = is_about_relaying(&talk->reply) ||
                    (talk->as != DOCTOR_AS_USER && talk->reply.code / 100 == 5);
-    fail(talk, "%s", talk->reply.text);
     if (talk->reply.code / 100 == 2)
         return DOCTOR_RELAYED;
     return refused ? DOCTOR_NOT_RELAYED : DOCTOR_UNDECIDED;
 }
 
-enum doctor_relayed doctor_talk_try(struct doctor_talk *talk)
+/* Asks whether mail from the sender is taken, and puts the answer into `why`. */
+static bool try_sender(struct doctor_talk *talk, const char *local, const char *domain)
 {
-    bool user = talk->as == DOCTOR_AS_USER;
-    bool named = user && identity_way(talk->backend->identity)->auth_param;
+    bool named =
+        talk->as == DOCTOR_AS_USER && identity_way(talk->backend->identity)->auth_param;
     struct doctor_reply ignored;
-    bool said = doctor_smtp_say(&talk->smtp, &talk->reply, "MAIL FROM:<%s%s>%s",
-                                user ? "postmaster@" : OUTSIDER, user ? talk->hostname : "",
+    bool said = doctor_smtp_say(&talk->smtp, &talk->reply, "MAIL FROM:<%s%s>%s", local, domain,
                                 named ? " AUTH=" LOGIN : "");
     if (said && talk->reply.code / 100 == 2)
         said = doctor_smtp_say(&talk->smtp, &talk->reply, "RCPT TO:<" ELSEWHERE ">");
-    if (!said) {
-        fail(talk, "%s", talk->smtp.why);
-        return DOCTOR_UNDECIDED;
-    }
+    if (!said)
+        return fail(talk, "%s", talk->smtp.why);
     (void)!doctor_smtp_say(&talk->smtp, &ignored, "RSET");
-    return judge(talk);
+    fail(talk, "%s", talk->reply.text);
+    return true;
+}
+
+/* A server that holds users to their own addresses takes none but theirs, or the empty one. */
+static enum doctor_relayed try_user(struct doctor_talk *talk)
+{
+    static const char *const locals[] = {"postmaster@", LOGIN "@", ""};
+    char first[DOCTOR_TALK_WHY_SIZE] = "";
+    for (size_t i = 0; i < sizeof locals / sizeof locals[0]; i++) {
+        bool said = try_sender(talk, locals[i], *locals[i] ? talk->hostname : "");
+        enum doctor_relayed relayed = said ? judge(talk) : DOCTOR_UNDECIDED;
+        if (relayed != DOCTOR_UNDECIDED)
+            return relayed;
+        if (i == 0)
+            strcpy(first, talk->why);
+        if (!said)
+            break;
+    }
+    strcpy(talk->why, first);
+    return DOCTOR_UNDECIDED;
+}
+
+enum doctor_relayed doctor_talk_try(struct doctor_talk *talk)
+{
+    if (talk->as == DOCTOR_AS_USER)
+        return try_user(talk);
+    return try_sender(talk, OUTSIDER, "") ? judge(talk) : DOCTOR_UNDECIDED;
 }
 
 const char *doctor_backend_name(const struct config_backend *backend)
 {
     return *backend->program ? backend->program : backend->address_text;
-}
-
-const char *doctor_backend_advice(const struct config_backend *backend, enum doctor_step step)
-{
-    const struct identity_way *way = identity_way(backend->identity);
-    switch (step) {
-    case DOCTOR_STEP_CONNECT:
-        return *backend->program ? "see \"program\" and \"user\" in section backend"
-                                 : "start the mail server, or change \"address\" in section "
-                                   "backend: until then everybody who logs in gets 454";
-    case DOCTOR_STEP_TLS:
-        return "see \"tls\", \"ca\", \"tls_name\" and \"tls_common_name\" in section backend";
-    case DOCTOR_STEP_IDENTITY:
-        return "let Postern say who its clients are (Postfix: smtpd_authorized_xclient_hosts = "
-               "127.0.0.1, then postfix reload), or choose another \"identity\"";
-    default:
-        return way->proxy > 0 ? "see that this port, and no other, expects a PROXY header of "
-                                "this version"
-                              : "the mail server's own log says why";
-    }
 }

@@ -57,7 +57,4 @@ enum doctor_relayed doctor_talk_try(struct doctor_talk *talk);
 /* "127.0.0.1:25", or the program. */
 const char *doctor_backend_name(const struct config_backend *backend);
 
-/* What to do if doctor_talk_begin() came no further than this step. */
-const char *doctor_backend_advice(const struct config_backend *backend, enum doctor_step step);
-
 #endif

@@ -30,7 +30,7 @@ PACKAGES = ("apt-get install build-essential meson pkg-config libevent-dev libss
 RUNNERS = {
     "apt install": "test_it_says_why_it_does_not_start_yet",
     PACKAGES: "test_packages_are_those_of_the_quick_start",
-    "apt-get install libsasl2-modules": No("test/run does, for the tests with Postfix"),
+    "apt-get install libsasl2-modules": "test_threat_43_port_25_is_as_it_was",
     "cat > /etc/letsencrypt/renewal-hooks/deploy/postern <<'END'":
         "test_renewal_hook_reloads_postern",
     "cat /usr/share/doc/postern/examples/qmail/apparmor >>/etc/apparmor.d/local/postern":
@@ -86,7 +86,18 @@ RUNNERS = {
     "posternctl revoke": No("is named; test_permits.py runs it"),
     "posternctl sessions --address 198.51.100.0/24": "test_posternctl_does_what_the_pages_have",
     "posternctl status": "test_posternctl_does_what_the_pages_have",
-    "postfix reload": No("support/postfix.py starts Postfix with these lines"),
+    **{command: "test_threat_43_port_25_is_as_it_was"
+       for command in typed.commands(ROOT / "etc/examples/postfix/README.md")
+       if command.startswith("postconf -Me")},
+    "postconf -M | grep 10025": "test_port_that_postfix_has_already_is_seen_before",
+    "postconf -MX 127.0.0.1:10025/inet": "test_what_was_typed_is_taken_back",
+    "postconf -Pe 127.0.0.1:10025/inet/smtpd_sender_login_maps=hash:/etc/postfix/senders":
+        "test_user_sends_only_as_who_they_are",
+    "postconf -Pe 127.0.0.1:10025/inet/smtpd_sender_restrictions=reject_sender_login_mismatch":
+        "test_user_sends_only_as_who_they_are",
+    "postconf -Pe": No("is named; it is run with what is changed"),
+    "postfix reload": "test_threat_43_port_25_is_as_it_was",
+    "postmap hash:/etc/postfix/senders": "test_user_sends_only_as_who_they_are",
     "promtool check rules alerts.yml": "test_promtool_takes_the_rules",
     "redis-cli keys 'postern:*'": "test_redis_shows_what_is_counted",
     "redis-cli pttl KEY": "test_redis_shows_what_is_counted",

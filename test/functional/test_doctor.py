@@ -1,5 +1,6 @@
 """`postern doctor`: each fault of an installation is made, and must be told with what to do."""
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -11,7 +12,7 @@ import pytest
 
 from conftest import needs_root
 from support import certificates as certificates_module
-from support import dns, processes, wait
+from support import dns, links, processes, wait
 from support import postern as posterns
 from support.doctor import examine
 from support.program import Program
@@ -32,10 +33,13 @@ def server_pair(authority):
     return authority.server()
 
 
+def has_login(connection):
+    return connection.identity.get("LOGIN", "[UNAVAILABLE]") != "[UNAVAILABLE]"
+
+
 def only_for_logins(connection, _):
     """RCPT as a good mail server answers it."""
-    connection.say("250 2.1.5 Ok" if connection.identity.get("LOGIN", "[UNAVAILABLE]")
-                   != "[UNAVAILABLE]" else "554 5.7.1 Relay access denied")
+    connection.say("250 2.1.5 Ok" if has_login(connection) else "554 5.7.1 Relay access denied")
 
 
 @pytest.fixture
@@ -454,15 +458,36 @@ def test_backend_that_refuses_xclient_is_told(doctor, backend):
 def test_backend_that_forgets_the_login_is_told(doctor, backend):
     backend.on("RCPT", "554 5.7.1 Relay access denied")
     check_fault(doctor(), "backend-identity", "error", "Relay access denied",
-                "smtpd_sasl_auth_enable = yes")
+                f"{backend.address}/inet/smtpd_sasl_auth_enable=yes")
     no_mail_was_sent(backend)
 
 
+@pytest.mark.parametrize("refusal", ["554 5.7.1 Relay access denied", "454 4.7.1 Relay access denied",
+                                     "554 5.7.1 <x>: Recipient address rejected: Access denied"])
+def test_login_that_changes_nothing_is_told(doctor, backend, refusal):
+    """Whatever the words are that a stranger hears as well."""
+    backend.on("RCPT", refusal)
+    check_fault(doctor(), "backend-identity", "error", refusal, "libsasl2-modules")
+
+
 def test_refusal_for_another_reason_is_not_called_the_trap(doctor, backend):
-    backend.on("MAIL", "553 5.7.1 Sender address rejected: not owned by user")
+    """Strangers hear something else."""
+    backend.on("RCPT", lambda connection, _: connection.say(
+        "552 5.2.2 Quota exceeded" if has_login(connection)
+        else "554 5.7.1 Relay access denied"))
     findings = doctor()
     assert findings.only("backend-identity")["severity"] == "skipped"
-    assert "not owned by user" in findings.only("backend-identity")["message"]
+    assert "Quota exceeded" in findings.only("backend-identity")["message"]
+
+
+@pytest.mark.parametrize("taken", [b"<postern-doctor@mail.example.org>", b"<>"])
+def test_backend_that_holds_users_to_their_addresses_is_asked_with_one_that_fits(
+        doctor, backend, taken):
+    backend.on("MAIL", lambda connection, line: connection.say(
+        "250 2.1.0 Ok" if taken in line or not has_login(connection)
+        else "553 5.7.1 Sender address rejected: not owned by user"))
+    assert doctor().severities("backend-identity") == ["ok"]
+    no_mail_was_sent(backend)
 
 
 def test_permissive_backend_is_called_an_open_relay(doctor, backend):
@@ -564,18 +589,60 @@ def test_postfix_of_the_example_is_good(real, postfix):
         assert findings.severities(check) == ["ok"], findings.text
 
 
-def test_postfix_without_sasl_is_told_as_the_trap_that_it_is(real, postfix_with):
-    check_fault(real(postfix_with(smtpd_sasl_auth_enable="no")), "backend-identity", "error",
-                "Relay access denied", "smtpd_sasl_auth_enable = yes")
+@pytest.mark.parametrize("setting, mends", [
+    ({"smtpd_sasl_auth_enable": "no"}, "smtpd_sasl_auth_enable=yes"),
+    ({"smtpd_tls_auth_only": "yes"}, "smtpd_tls_auth_only=no"),
+    ({"smtpd_tls_security_level": "encrypt"}, "smtpd_tls_security_level=none"),
+    ({"smtpd_relay_restrictions": "reject_unauth_destination"},
+     "smtpd_relay_restrictions=permit_sasl_authenticated,reject"),
+    ({"smtpd_authorized_xclient_hosts": ""}, "smtpd_authorized_xclient_hosts=127.0.0.1"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_postfix_that_takes_no_login_is_told_with_the_line_that_mends_it(real, postfix_with, setting,
+                                                                         mends):
+    server = postfix_with(**setting)
+    check_fault(real(server), "backend-identity", "error", "postconf -Pe",
+                "%s:%d/inet/%s" % (*server.address, mends), "postfix reload")
 
 
-def test_postfix_that_lets_nobody_use_xclient_is_told(real, postfix_with):
-    check_fault(real(postfix_with(smtpd_authorized_xclient_hosts="")), "backend-identity", "error",
-                "smtpd_authorized_xclient_hosts = 127.0.0.1")
+def test_postfix_without_a_sasl_mechanism_is_told(real, postfix_with):
+    check_fault(real(postfix_with(smtpd_sasl_security_options="noanonymous, noplaintext")),
+                "backend", "error", "no greeting", "apt-get install libsasl2-modules")
+
+
+def test_postfix_that_holds_users_to_their_addresses_is_good(real, postfix_with, scratch):
+    (scratch / "senders").write_text("alice@mail.test alice\n")
+    findings = real(postfix_with(smtpd_sender_restrictions="reject_sender_login_mismatch",
+                                 smtpd_sender_login_maps=f"texthash:{scratch}/senders"))
+    assert findings.severities("backend-identity") == ["ok"], findings.text
+
+
+@needs_root
+def test_port_for_strangers_is_not_to_be_changed(doctor):
+    """Port 25, in a network where it is free: it is given a service beside it."""
+    place = links.Namespace()
+    with place.inside():
+        server = socket.create_server(("127.0.0.1", 25))
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                one, _ = server.accept()
+                one.sendall(b"220 x ESMTP Postfix\r\n")
+                while one.recv(1000):
+                    one.sendall(b"250 x\r\n")
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        findings = doctor(backend={"address": "127.0.0.1:25"}, run={"command": place.command})
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        place.close()
+    check_fault(findings, "backend-identity", "error", "postern setup")
+    assert "postconf" not in findings.text
 
 
 def test_postfix_that_trusts_this_host_is_told(real, postfix_with):
     findings = real(postfix_with(
+        mynetworks="127.0.0.1/32",
         smtpd_relay_restrictions="permit_mynetworks, permit_sasl_authenticated, "
                                  "reject_unauth_destination"))
     check_fault(findings, "backend-local-relay", "warning", "permit_mynetworks")

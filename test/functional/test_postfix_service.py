@@ -273,14 +273,34 @@ def test_user_sends_only_as_who_they_are(site, typed_in, front):
 
 # the doctor
 
-def test_doctor_has_nothing_to_say_against_it(typed_in, front, authority):
-    site = typed_in()
+@pytest.fixture
+def doctor(site, front, authority):
+    """doctor() -> Findings of the Postern that runs."""
     made = front(limits={"connections": 1000})
-    findings = examine(made.configuration_path, believe=authority.root,
-                       command=site.here.command)
+    return lambda: examine(made.configuration_path, believe=authority.root,
+                           command=site.here.command)
+
+
+def test_doctor_has_nothing_to_say_against_it(typed_in, doctor):
+    typed_in()
+    findings = doctor()
     assert findings.severities("backend-identity") == ["ok"], findings.text
     assert {each["severity"] for each in findings.all
             if each["check"] != "clock-synchronised"} == {"ok"}, findings.text
+
+
+@pytest.mark.parametrize("spoilt", [
+    "smtpd_sasl_auth_enable=no", "smtpd_tls_auth_only=yes", "smtpd_tls_security_level=encrypt",
+    "smtpd_relay_restrictions=reject", "smtpd_authorized_xclient_hosts="])
+def test_line_that_the_doctor_names_mends_it(typed_in, doctor, spoilt):
+    site = typed_in()
+    site.type(f"postconf -Pe 127.0.0.1:10025/inet/{spoilt}")
+    site.restart()
+    finding = doctor().only("backend-identity")
+    assert finding["severity"] == "error"
+    site.type(re.search("postconf -Pe [^,]*(,reject)?", finding["advice"])[0])
+    site.restart()
+    assert doctor().severities("backend-identity") == ["ok"]
 
 
 # setup

@@ -70,7 +70,11 @@ def _tree():
             made = pathlib.Path(scratch, "tree")
             subprocess.run(["cp", "-a", "--reflink=auto", base, made], check=True)
             _fill(made)
-            made.rename(kept)
+            try:
+                made.rename(kept)
+            except OSError:
+                if not kept.is_dir():  # somebody else was as quick
+                    raise
     return kept
 
 
@@ -118,11 +122,15 @@ class StockPostfix:
 
     def restore(self, main=None):
         """The files as the package made them, with these settings besides, and a start with them."""
-        self.run("postfix", "stop", check=False)
         for name, content in self._stock.items():
             (self.root / "etc/postfix" / name).write_bytes(content)
         if main:
             self.run("postconf", "-e", *(f"{key}={value}" for key, value in main.items()))
+        self.restart()
+
+    def restart(self):
+        """After a reload, a process that has read the former files may still take a client."""
+        self.run("postfix", "stop", check=False)
         self.run("postfix", "start")
 
     def has_sasl(self):

@@ -35,7 +35,7 @@ def _markdown_lines(text):
 
 def _manual_lines(text):
     for block in pages.displays_of(text):
-        yield from block.splitlines()
+        yield from re.sub(r" *\\e\n *", " ", block).splitlines()
     for line in re.findall(r"^\.(?:Pq |Po )?(?:Dq|Ql|Li|Dl) (.*)$", text, re.MULTILINE):
         yield re.sub(r"\b(?:Ar|Cm|Fl|Ic|Nm|No|Pa) | [.,;:)]+$", "", line)
 

@@ -1,0 +1,22 @@
+/* What mends a Postfix that is a backend, as a line that its postmaster types. */
+#ifndef POSTERN_DOCTOR_POSTFIX_H
+#define POSTERN_DOCTOR_POSTFIX_H
+
+#include "proxy/config.h"
+
+enum doctor_postfix_lack {
+    DOCTOR_POSTFIX_XCLIENT, /* it does not let Postern say who its clients are */
+    DOCTOR_POSTFIX_LOGIN,   /* it does not believe the login, or does not let it relay */
+    DOCTOR_POSTFIX_TLS,     /* it wants TLS first */
+};
+
+#define DOCTOR_POSTFIX_SIZE 384
+
+/*
+ * Writes "postconf -Pe …, then postfix reload" for the service at the backend's address. For
+ * port 25, which is for strangers, it is what makes a service for Postern instead.
+ */
+void doctor_postfix_line(const struct config_backend *backend, enum doctor_postfix_lack lack,
+                         char out[static DOCTOR_POSTFIX_SIZE]);
+
+#endif
