@@ -28,6 +28,7 @@ _OPEN_SENDMAIL = """
 for each in REFUSE QUEUE; do
     sed -i "/^MAILER_DEFINITIONS/i define(\\`conf${each}_LA', \\`1000')" /etc/mail/sendmail.mc
 done
+sed -i "/^FEATURE(.msp/i define(\\`confQUEUE_LA', \\`1000')" /etc/mail/submit.mc
 sed -i '/Name=MTA-v4/s/, Addr=127.0.0.1//' /etc/mail/sendmail.mc
 echo mail.example.org >>/etc/mail/local-host-names
 make -C /etc/mail && /etc/init.d/sendmail start
