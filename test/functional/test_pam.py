@@ -178,7 +178,7 @@ def test_missing_service_is_told_once_and_is_the_cause_of_each_outage(start, bac
     pam.service("late", "auth required pam_permit.so", "account required pam_permit.so")
     postern.reload()
     assert [each["level"] for each in postern.find_records(
-        msg=re.compile("^PAM service"))] == ["warning", "notice"] * 2
+        msg=re.compile('(^|pam_service: )PAM service "late"'))] == ["warning", "notice"] * 2
 
 
 def test_account_phase_that_is_stuck_is_an_outage(start, backend, pam):
