@@ -12,8 +12,8 @@ MARKDOWN = [ROOT / "README.md", *sorted((ROOT / "etc").glob("guides/*.md")),
 MANUALS = sorted((ROOT / "etc").glob("*.[1-9].in"))
 
 #: Programs that a page may speak of and this machine need not have.
-_PROGRAMS = {"apt", "apt-get", "certbot", "curl", "fail2ban-client", "fail2ban-regex", "journalctl",
-             "make", "meson", "openssl", "podman", "postern", "posternctl", "postfix", "promtool",
+_PROGRAMS = {"apt", "apt-get", "certbot", "curl", "docker", "fail2ban-client", "fail2ban-regex",
+             "journalctl", "make", "meson", "openssl", "podman", "postern", "posternctl", "postfix", "promtool",
              "redis-cli", "ssh", "systemctl", "useradd"}
 
 
