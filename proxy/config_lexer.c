@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WHY_SIZE       64
-#define NAME_LIMIT     64 /* bytes of a variable's name */
-#define TEXT_OF(size)  TEXT_OF_(size)
-#define TEXT_OF_(size) #size
+#include "proxy/base/compiler.h"
+
+#define WHY_SIZE   64
+#define NAME_LIMIT 64 /* bytes of a variable's name */
 
 /* A string with the values of its variables. */
 struct config_expansion {

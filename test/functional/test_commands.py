@@ -56,6 +56,10 @@ RUNNERS = {
     "curl --unix-socket /run/postern/control -X POST 'http://postern/kick?user=alice'":
         "test_curl_asks_the_administration",
     "curl http://127.0.0.1:9125/metrics": "test_curl_gets_the_figures",
+    "docker compose -f etc/containers/compose.yml up -d":
+        "test_compose_takes_mail_of_a_user_of_the_file_to_postfix",
+    'echo "alice:$(openssl passwd -6)" >>etc/containers/postern/users':
+        "test_compose_takes_mail_of_a_user_of_the_file_to_postfix",
     "fail2ban-client reload": "test_the_guide_makes_a_jail_that_bans",
     "fail2ban-regex systemd-journal postern": "test_the_guide_shows_what_the_filter_finds",
     "ip -6 route add local default dev lo table 25":
@@ -76,6 +80,10 @@ RUNNERS = {
     "openssl rand -out /etc/postern/ticket-secret 32": "test_ticket_secret_is_made_as_the_page_says",
     "openssl rand -out FILE 32": "test_a_secret_for_tickets_is_made_as_the_manual_says",
     "podman build -t postern -f etc/Containerfile .": No("test_container.py has buildah do it"),
+    "podman system service": "test_compose_takes_mail_of_a_user_of_the_file_to_postfix",
+    "podman exec postern postern doctor": "test_compose_lets_nobody_relay_who_has_not_logged_in",
+    "podman kill -s HUP postern": No("test_first_process.py sends the signal"),
+    "podman stop -t 750 postern": No("test_container.py stops it with docker-compose"),
     "postern -n": "test_piece_of_a_page_is_a_good_configuration",
     "postern doctor": "test_lines_for_people_say_the_same",
     "postern setup": "test_everything_can_be_asked_for",

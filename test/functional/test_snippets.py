@@ -48,6 +48,10 @@ AROUND = {
 }
 
 
+#: What a piece may refer to.
+VARIABLES = {"POSTERN_HOSTNAME": "mail.example.org"}
+
+
 def phrases():
     """Settings in the middle of a sentence, as `workers = 2`, of keys that are ours."""
     ours = keys()
@@ -64,9 +68,9 @@ def replaced(text, certificates, scratch):
     for shown, real in (("/etc/postern/recipients", scratch / "recipients"),
                         ("/etc/postern/ticket-secret", scratch / "secret")):
         text = text.replace(shown, str(real))
-    text = re.sub(r"/etc/[\w./-]+/privkey\.pem", str(certificates.key), text)
+    text = re.sub(r"/etc/[\w./${}-]+/privkey\.pem", str(certificates.key), text)
     text = re.sub(r'program( *)= "/\S+?(?=[ "])', r'program\1= "/bin/true', text)
-    text = re.sub(r"/etc/(postern|letsencrypt)/[\w./-]+\.pem", str(certificates.certificate), text)
+    text = re.sub(r"/etc/(postern|letsencrypt)/[\w./${}-]+\.pem", str(certificates.certificate), text)
     return re.sub(r'user( *)= "[\w-]+"', r'user\1= "nobody"', text)
 
 
@@ -75,7 +79,7 @@ def check(piece, certificates, scratch):
         f'tls {{ certificate = "{certificates.certificate}" key = "{certificates.key}" }}\n{piece}'
     path = scratch / "postern.conf"
     path.write_text(f'user = "nobody"\n{replaced(text, certificates, scratch)}')
-    return posterns.run("-c", path, "-n"), text
+    return posterns.run("-c", path, "-n", environment=VARIABLES), text
 
 
 @pytest.mark.parametrize("piece", pieces())
