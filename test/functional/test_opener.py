@@ -73,7 +73,7 @@ def test_threat_22_garbage_neither_ends_nor_confuses_it(begin, listener):
         error, opened = opener.ask(99)
         assert (error, bool(opened)) == (0, True), name
         opened.close()
-    assert opener.output().count("cannot be read") == len(list(broken_orders()))
+    assert opener.output().count("malformed order") == len(list(broken_orders()))
 
 
 @needs_root
