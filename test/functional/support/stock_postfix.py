@@ -4,7 +4,6 @@ tree of its own, where the lines of a page are typed as they stand there.
 The tree is made once, with the archive's help, and kept. Needs root.
 """
 
-import os
 import pathlib
 import shutil
 import subprocess
@@ -31,8 +30,7 @@ postfix postfix/mailname string mail.example.org
 """
 # Postfix learns the machine's addresses, and the package the protocols, from /proc.
 _INSIDE = 'mount -t proc proc "$0/proc" && hostname mail.example.org && exec chroot "$0" "$@"'
-# The first process ignores the end of its
-# children, so that no dead one is left to wait for.
+# The first process ignores the end of its children, so that no dead one is left to wait for.
 _HOLD = """
 mount -t overlay -o "lowerdir=$1,upperdir=upper,workdir=work" none tree && mount -t proc proc tree/proc &&
     trap '' CHLD && echo mounted && exec cat
