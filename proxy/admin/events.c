@@ -259,8 +259,9 @@ static void end_all(struct admin_events *events, const char *cause,
 {
     char rest[80];
     snprintf(rest, sizeof rest, ",\"cause\":\"%s\"", cause);
-    while (!LIST_EMPTY(&events->readers)) {
-        struct reader *reader = LIST_FIRST(&events->readers);
+    struct reader *next;
+    for (struct reader *reader = LIST_FIRST(&events->readers); reader; reader = next) {
+        next = LIST_NEXT(reader, link);
         (void)!tell(reader, "notice", "stream ended", rest);
         end(reader->stream);
         forget(reader);

@@ -186,7 +186,7 @@ static void begin(struct log_record *record, enum log_level level, const char *k
                   const char *text)
 {
     record->wanted = level <= log_options()->level;
-    record->watched = false;
+    record->watched = record->cut = false;
     if (record->wanted)
         begin_always(record, level, key, text);
 }
