@@ -66,6 +66,10 @@ for unit; do
     *:--now) continue ;;
     enable:* | start:*) order=start ;;
     disable:* | stop:*) order=stop ;;
+    restart:opensmtpd)  # its init script starts it while the old one still has the ports
+        /etc/init.d/opensmtpd stop
+        while grep -qsx smtpd /proc/[0-9]*/comm; do sleep 0.1; done
+        order=start ;;
     *) order=$action ;;
     esac
     "/etc/init.d/${unit%.service}" $order || exit
