@@ -75,6 +75,7 @@ RUNNERS = {
     "ip rule add iif inside ipproto tcp sport 25 lookup 25":
         "test_backend_elsewhere_sees_the_clients_own_address",
     "journalctl POSTERN_USER=alice": "test_journal_is_searched_for_a_user",
+    "journalctl -u postern": No("takes a systemd that runs the unit"),
     "meson setup build -Dbuildtype=release --prefix=/usr --sysconfdir=/etc && meson install -C build":
         "test_readme_installs_it_from_the_source",
     "openssl rand -out /etc/postern/ticket-secret 32": "test_ticket_secret_is_made_as_the_page_says",
@@ -125,6 +126,9 @@ RUNNERS = {
     "sh test/run mutants": No("builds a Postern for each of its changes"),
     "ssh -N -L 8025:/run/postern/control mail.example.org":
         "test_page_comes_through_ssh_as_the_manual_says",
+    "swaks --server mail.example.org:465 --tlsc --auth PLAIN --auth-user alice "
+    "--from alice@example.org --to bob@example.net":
+        "test_message_that_the_readme_sends_by_hand_arrives",
     "systemctl edit postern": No("is an editor"),
     "systemctl enable --now postern": "test_readme_has_a_user_and_a_service",
     "systemctl reload postern": "test_renewal_hook_reloads_postern",

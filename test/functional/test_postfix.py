@@ -14,7 +14,7 @@ import uuid
 import pytest
 
 from conftest import needs_root
-from support import behind, example, wait
+from support import behind, example, pages, wait
 from support.client import Client, b64, context, plain_response
 
 pytestmark = needs_root
@@ -68,6 +68,16 @@ def test_swaks(front, postfix, subject, mechanism, port):
         "--h-Subject", subject, "--body", "Hello from swaks")
     message = arrived(postfix, subject, address="127.0.0.21")
     assert "Hello from swaks" in message.get_content()
+
+
+@needs("swaks")
+def test_message_that_the_readme_sends_by_hand_arrives(front, postfix, subject):
+    """swaks asks for the password; here it is on the command line."""
+    (line,) = [block for block in pages.blocks("README.md") if block.startswith("swaks ")]
+    line = line.replace("mail.example.org:465", "%s:%s" % front.implicit)
+    run(*line.replace("bob@example.net", "bob@mail.test").split(), "--auth-password", "wonderland",
+        "--h-Subject", subject)
+    arrived(postfix, subject, address="127.0.0.1")
 
 
 @needs("swaks")
