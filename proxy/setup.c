@@ -200,9 +200,17 @@ static void say_next(const struct setup *setup, bool ready)
                setup->request, setup->certificate);
     else if (!ready)
         printf("Mend the errors above, without which there is no start. Then:\n\n");
-    printf("    postern doctor -c %s\n"
-           "    systemctl enable --now postern\n",
-           output);
+    if (strcmp(output, setup_answers_default_output) == 0)
+        printf("    postern -n\n"
+               "    systemctl enable --now postern\n"
+               "    postern doctor\n");
+    else
+        printf("    postern -n -c %s\n"
+               "    postern -c %s\n"
+               "    postern doctor -c %s\n"
+               "\n"
+               "The systemd unit reads %s and not this file.\n",
+               output, output, output, setup_answers_default_output);
 }
 
 static void tell_found(const struct setup_server *server)

@@ -14,7 +14,7 @@
 #include "proxy/base/address.h"
 #include "proxy/config_internal.h"
 
-static const char default_output[] = POSTERN_SYSCONFDIR "/postern/postern.conf";
+const char setup_answers_default_output[] = POSTERN_SYSCONFDIR "/postern/postern.conf";
 static const char live_directory[] = "/etc/letsencrypt/live";
 
 enum {
@@ -63,7 +63,7 @@ static bool print_usage(FILE *out, int *status, int value)
         "\n"
         "Exit status: 0 it can be started, 1 it failed, 2 all is written, but a start needs\n"
         "more, which was said\n",
-        default_output);
+        setup_answers_default_output);
     *status = value;
     return false;
 }
@@ -194,7 +194,7 @@ bool setup_answers_read(struct setup_answers *answers, int argc, char **argv, in
 {
     int option;
     memset(answers, 0, sizeof *answers);
-    strcpy(answers->output, default_output);
+    strcpy(answers->output, setup_answers_default_output);
     *status = EXIT_FAILURE;
     optind = 2;
     while ((option = getopt_long(argc, argv, "o:yh", long_options, NULL)) != -1) {

@@ -17,6 +17,9 @@ enum setup_way {
 
 #define SETUP_TEXT_SIZE 256
 
+/* The configuration that the systemd unit reads. */
+extern const char setup_answers_default_output[];
+
 struct setup_answers {
     char hostname[SETUP_TEXT_SIZE];
     enum setup_way way;

@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import re
+import shutil
 import socket
 import ssl
 import stat
@@ -12,10 +14,11 @@ import tempfile
 import pytest
 
 from conftest import needs_root
-from support import example, wait
+from support import example, pages, wait
 from support import postern as posterns
 
 HOSTNAME = "mail.example.org"
+README = pathlib.Path(pages.ROOT, "README.md").read_text()
 
 
 @pytest.fixture
@@ -37,6 +40,41 @@ def setup(target, backend):
         else:
             options["input"] = "".join(f"{each}\n" for each in answers)
         return posterns.run(*words, *flags, **options)
+    return run
+
+
+#: /etc, /usr/local/etc or the like, a host's name, and what to run.
+_HOST = """
+ip link set lo up; hostname "$1" && mount --bind "$2" /etc && mount --bind "$3" "$4" || exit 77
+shift 4
+exec "$@"
+"""
+
+
+@pytest.fixture
+def host(scratch, target):
+    """host("--flag", …, name=…, etc_files={file: text}, answers=…) -> the result, on a host of
+    the test's own with no mail server."""
+    etc, local = scratch / "host/etc", scratch / "host/local"
+    default = re.search(r"\(default: (/.*)/postern/postern.conf\)",
+                        posterns.run("setup", "-h").stdout)[1]
+
+    def run(*flags, name="mail", etc_files=(), answers=(), output=target, before=()):
+        for directory in etc, local / "postern":
+            directory.mkdir(parents=True, exist_ok=True)
+        for each in ("passwd", "group", "ld.so.cache"):
+            shutil.copy(f"/etc/{each}", etc)
+        for each, text in {"nsswitch.conf": "hosts: files\n", "hosts": "", **dict(etc_files)}.items():
+            (etc / each).write_text(text)
+        result = subprocess.run(
+            ["unshare", "--uts", "--mount", "--net", "sh", "-c", _HOST, "sh", name, etc, local,
+             default, *before, posterns.BINARY, "setup", *(["--output", output] if output else []),
+             *flags],
+            env={**os.environ, **posterns.SANITIZERS}, text=True, capture_output=True, check=False,
+            input="".join(f"{each}\n" for each in answers), timeout=wait.PATIENCE * 3)
+        if result.returncode == 77 or "unshare" in result.stderr:
+            pytest.skip(f"no namespaces here: {result.stderr}")
+        return result
     return run
 
 
@@ -69,15 +107,30 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def next_commands(said):
+    return [line[4:] for line in said.split("\nNext\n")[1].splitlines() if line.startswith("    ")]
+
+
 # what is written
 
 def test_self_signed_pair_is_usable_at_once(setup, target, scratch):
     said = succeeded(setup("--self-signed"))
-    assert f"postern doctor -c {target}" in said
+    assert next_commands(said) == [f"postern -n -c {target}", f"postern -c {target}",
+                                   f"postern doctor -c {target}"]
+    assert "/postern/postern.conf and not this file" in said
     assert is_good(target)
     assert mode(scratch / "privkey.pem") == 0o600
     assert sorted(path.name for path in scratch.iterdir()) == \
         ["fullchain.pem", "postern.conf", "privkey.pem"]
+
+
+def test_next_commands_are_the_readmes(host):
+    """Where the file is the one that the unit reads."""
+    said = host("--yes", "--hostname", HOSTNAME, "--self-signed", output=None).stdout
+    assert next_commands(said) == ["postern -n", "systemctl enable --now postern", "postern doctor"]
+    assert next_commands(said) == [line[4:] for line in README.split("\n**Start.**")[1].splitlines()
+                                   if line.startswith("    ")][:3]
+    assert "not this file" not in said
 
 
 def test_server_starts_with_it_and_clients_that_know_the_certificate_believe_it(
