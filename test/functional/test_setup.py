@@ -323,22 +323,43 @@ def test_everything_can_be_asked_for(setup, target, backend):
     assert is_good(target)
 
 
-@needs_root
-def test_short_name_of_the_host_is_neither_offered_nor_taken(target, backend):
+def test_short_name_of_the_host_is_neither_offered_nor_taken(host):
     """Clients connect to a whole name."""
-    def run(*flags, **options):
-        result = subprocess.run(
-            ["unshare", "--uts", "sh", "-c", 'hostname short && exec "$0" "$@"', posterns.BINARY,
-             "setup", "--output", target, "--self-signed", "--backend", backend.address, *flags],
-            env={**os.environ, **posterns.SANITIZERS}, text=True, capture_output=True, check=False,
-            **options)
-        if "unshare" in result.stderr:
-            pytest.skip(f"no namespace here: {result.stderr}")
-        return result
-    failed(run("--yes"), "--hostname", '"short"', "say the whole one")
-    said = succeeded(run(input=f"\n{HOSTNAME}\n"))
-    assert "Name that clients connect to: " in said and "it is empty" in said
+    failed(host("--yes", "--self-signed", name="short"), "--hostname", '"short"', "say the whole one")
+    said = host("--self-signed", name="short", answers=["", HOSTNAME, ""]).stdout
+    assert "Name that clients connect to: a full name such as mail.example.org is wanted\n" in said
+
+
+#: Files of /etc that name the host, and the greeting of its mail server.
+@pytest.mark.parametrize("etc_files, greeting", [
+    ({"hosts": f"127.0.1.1 {HOSTNAME} mail\n", "mailname": "example.org\n"}, "x.example.org"),
+    ({"mailname": f"{HOSTNAME}\n"}, "x.example.org"),
+    ({"hosts": "127.0.1.1 localhost.localdomain mail\n", "mailname": f"{HOSTNAME}"}, "x"),
+    ({"hosts": "127.0.1.1 mail\n", "mailname": "mail\n"}, HOSTNAME),
+    ({"mailname": 'a"; user = "root.example.org\n'}, HOSTNAME),
+    ({"mailname": ""}, HOSTNAME),
+], ids=["resolver", "mailname", "localhost", "greeting", "no-name", "empty"])
+def test_full_name_of_a_host_with_a_short_one_is_offered_and_taken(host, target, etc_files, greeting):
+    server = (sys.executable, "-c", ALONE.replace(HOSTNAME, greeting))
+    said = host("--self-signed", etc_files=etc_files, before=server, answers=["", ""]).stdout
+    assert f"Name that clients connect to [{HOSTNAME}]: " in said
     assert f'hostname = "{HOSTNAME}"' in target.read_text()
+    target.unlink()
+    host("--yes", "--self-signed", "--force", etc_files=etc_files, before=server)
+    assert f'hostname = "{HOSTNAME}"' in target.read_text()
+
+
+@pytest.mark.parametrize("flags", [[], ["--yes", "--backend", "127.0.0.1:2599"]])
+def test_pair_that_is_left_is_offered_and_taken(setup, target, scratch, certificates, backend, flags):
+    """As by a package that was purged."""
+    for name, source in (("fullchain", certificates.certificate), ("privkey", certificates.key)):
+        (scratch / f"{name}.pem").write_bytes(source.read_bytes())
+        (scratch / f"{name}.pem").chmod(0o600)
+    said = succeeded(setup(*flags, answers=None if flags else ["", "", "", backend.address]))
+    if not flags:
+        assert "Which [1]: " in said and f"[{scratch}/fullchain.pem]: " in said
+    assert f'"{scratch}/privkey.pem"' in target.read_text()
+    assert (scratch / "privkey.pem").read_bytes() == certificates.key.read_bytes()
 
 
 def test_answer_that_is_no_good_is_asked_for_again(setup, target, backend):
@@ -422,9 +443,11 @@ listener.listen()
 def serve():
     while True:
         one, _ = listener.accept()
-        one.sendall(b"220 x ESMTP Exim 4.96\\r\\n")
+        one.sendall(b"220 mail.example.org ESMTP Exim 4.96\\r\\n")
         one.recv(100)
         one.sendall(b"250 x\\r\\n")
+        one.recv(100)
+        one.close()
 threading.Thread(target=serve, daemon=True).start()
 sys.exit(subprocess.run(sys.argv[1:]).returncode)
 """
