@@ -6,7 +6,7 @@
 
 /*
  * Writes the first full name of: what the host is called, what the resolver makes of that
- * (`hostname -f`), /etc/mailname, and `greeted`, the name in the greeting of its mail server
+ * (as `hostname -f`), /etc/mailname, and `greeted`, the name in the greeting of its mail server
  * ("" if there is none). Without any, the short name, or "". May wait for name servers.
  */
 void setup_hostname_find(const char *greeted, char out[static SETUP_HOSTNAME_SIZE]);
