@@ -16,6 +16,7 @@
 #include "proxy/doctor_sockets.h"
 #include "proxy/host.h"
 #include "proxy/overlap.h"
+#include "proxy/rights.h"
 
 /* An unbelievable year, for clocks that run ahead. */
 #define LAST_PLAUSIBLE 4102444800 /* 2100-01-01 */
@@ -96,22 +97,27 @@ void doctor_check_descriptors(struct doctor *doctor)
     pid_t process = running_process(doctor);
     unsigned connections = doctor->config->limits.connections;
     rlim_t wanted = descriptors_needed(doctor->config, connections);
+    rlim_t of_unit = process ? 0 : rights_descriptors(doctor->config);
+    const char *whose = of_unit   ? " (LimitNOFILE of postern.service)"
+                        : process ? ""
+                                  : " (where Postern is started as this program was)";
     if (prlimit(process, RLIMIT_NOFILE, NULL, &limit) < 0) {
         doctor_skip(doctor, "only root can read the descriptor limit of process %d",
                     (int)process);
         return;
     }
+    if (of_unit)
+        limit.rlim_max = of_unit;
     if (limit.rlim_max >= wanted) {
-        doctor_good(doctor, "%llu descriptors are enough for %u connections%s",
-                    (unsigned long long)limit.rlim_max, connections,
-                    process ? "" : ", where Postern is started as this program was");
+        doctor_good(doctor, "%llu descriptors%s are enough for %u connections",
+                    (unsigned long long)limit.rlim_max, whose, connections);
         return;
     }
     doctor_fault(doctor,
-                 "%llu descriptors are too few for %u connections, which take %llu: each "
+                 "%llu descriptors%s are too few for %u connections, which take %llu: each "
                  "reactor serves %u at once",
-                 (unsigned long long)limit.rlim_max, connections, (unsigned long long)wanted,
-                 descriptors_carry(doctor->config, limit.rlim_max));
+                 (unsigned long long)limit.rlim_max, whose, connections,
+                 (unsigned long long)wanted, descriptors_carry(doctor->config, limit.rlim_max));
     doctor_advise(doctor,
                   "raise the hard limit where Postern is started (systemd: "
                   "LimitNOFILE=%llu), or lower \"connections\" in section limits",

@@ -7,12 +7,16 @@
 
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
+#include <pwd.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "auth/sasl.h"
 #include "proxy/doctor_smtp.h"
+#include "proxy/pam_modules.h"
 
 #define RECIPIENT "postern-doctor@example.net"
 
@@ -211,13 +215,40 @@ static bool log_in_login(struct trial *trial)
             send_secret(trial, "", login->password, strlen(login->password)));
 }
 
+static bool asks_for_accounts(const struct config_auth *auth)
+{
+    struct pam_modules *service = pam_modules_read(auth->pam_service, auth->pam_confdir);
+    bool found = false;
+    for (size_t i = 0; service && i < service->count && !found; i++) {
+        const char *slash = strrchr(service->list[i].path, '/');
+        found = strcmp(slash ? slash + 1 : service->list[i].path, "pam_unix.so") == 0;
+    }
+    free(service);
+    return found;
+}
+
+/* A client must not learn who has an account: it is told to root alone. */
+static bool fail_login(struct trial *trial)
+{
+    const struct config_auth *auth = &trial->doctor->config->auth;
+    const char *user = trial->login->user;
+    (void)fail(trial, "the login is refused", "Postern's log says why");
+    if (trial->reply.code == 535 && geteuid() == 0 && !getpwnam(user) &&
+        asks_for_accounts(auth))
+        doctor_advise(trial->doctor,
+                      "there is no account \"%s\" on this host, and pam_unix.so in the PAM "
+                      "service \"%s\" knows accounts only: make it (adduser), or log in as a "
+                      "user that exists (getent passwd)",
+                      user, auth->pam_service);
+    return false;
+}
+
 static bool log_in(struct trial *trial)
 {
     uint32_t offered = trial->doctor->config->auth.mechanisms & trial->listen->mechanisms;
     bool plain = offered & (1u << SASL_PLAIN);
     bool done = plain ? log_in_plain(trial) : log_in_login(trial);
-    return (done && trial->reply.code == 235) ||
-           fail(trial, "the login is refused", "Postern's log says why");
+    return (done && trial->reply.code == 235) || fail_login(trial);
 }
 
 static bool send_to(struct trial *trial)

@@ -23,8 +23,8 @@ void doctor_check_pam_service(struct doctor *doctor)
     if (service->fault[0]) {
         doctor_fault(doctor, "%s: %s", name, service->fault);
         doctor_advise(doctor,
-                      "make the service (a sample comes with Postern) or mend it: until "
-                      "then nobody can log in");
+                      "make the service (a sample: " POSTERN_DOCDIR "/postern.pam) or mend "
+                      "it: until then nobody can log in");
     } else if (!service->has[DOCTOR_PAM_AUTH] || !service->has[DOCTOR_PAM_ACCOUNT]) {
         doctor_fault(doctor, "%s: it has no line of the type %s", name,
                      service->has[DOCTOR_PAM_AUTH] ? "account" : "auth");

@@ -165,6 +165,12 @@ static int open_socket(const struct address *address, bool first)
     return bind_socket(&any, first);
 }
 
+/* What to do about it. */
+static const char *pointer_for(int error)
+{
+    return error == EADDRINUSE ? ": \"postern doctor\" says which process has it" : "";
+}
+
 static bool open_all(struct listener *listener, const struct config_listen *listen,
                      const struct config *config)
 {
@@ -172,8 +178,8 @@ static bool open_all(struct listener *listener, const struct config_listen *list
         bool first = listener->count == 0;
         int fd = open_socket(&listen->address, first);
         if (fd < 0) {
-            config_error(config, "listen", listen->name, "address", "cannot listen on %s: %s",
-                         listen->address_text, strerrordesc_np(errno));
+            config_error(config, "listen", listen->name, "address", "cannot listen on %s: %s%s",
+                         listen->address_text, strerrordesc_np(errno), pointer_for(errno));
             return false;
         }
         if (!keep(listener, fd, first))
@@ -259,7 +265,8 @@ static bool begin(const struct listener *listener)
         if (listen(listener->fds[i], BACKLOG) < 0) {
             char text[ADDRESS_TEXT_SIZE];
             address_text(&listener->address, text);
-            log_error("cannot listen on %s: %s", text, strerrordesc_np(errno));
+            log_error("cannot listen on %s: %s%s", text, strerrordesc_np(errno),
+                      pointer_for(errno));
             return false;
         }
     return true;

@@ -80,13 +80,25 @@ static bool is_same_file(const char *a, const char *b)
            left.st_ino == right.st_ino;
 }
 
-/* Does the unit run this configuration, and may this process do more? */
+/* Is there a unit that runs this configuration? */
+static bool find_unit_of(const struct config *config, struct unit_file *unit)
+{
+    return find_unit(unit) && *unit->configuration &&
+           is_same_file(unit->configuration, config->path);
+}
+
+/* And may this process do more? */
 static bool applies(struct trial *trial)
 {
     uint64_t all = OVERRIDING | CAPABILITY(CAP_SYS_ADMIN) | CAPABILITY(CAP_SETGID);
     return geteuid() == 0 && (capabilities_permitted() & all) == all &&
-           find_unit(&trial->unit) && *trial->unit.configuration &&
-           is_same_file(trial->unit.configuration, trial->config->path);
+           find_unit_of(trial->config, &trial->unit);
+}
+
+uint64_t rights_descriptors(const struct config *config)
+{
+    struct unit_file unit;
+    return find_unit_of(config, &unit) ? unit.descriptors : 0;
 }
 
 static void tell(struct trial *trial)

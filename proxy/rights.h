@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
@@ -17,6 +18,10 @@ struct rights_fault {
     char why[PATH_MAX + 512];          /* "the unit ... cannot read ..." */
     char advice[PATH_MAX + 512];       /* an imperative */
 };
+
+/* The hard limit of descriptors of the unit that runs this configuration; 0: there is no such
+ * unit, it says none, or this process cannot tell. */
+uint64_t rights_descriptors(const struct config *config);
 
 typedef void rights_visit(void *context, const struct rights_fault *fault);
 

@@ -200,9 +200,17 @@ static void say_next(const struct setup *setup, bool ready)
                setup->request, setup->certificate);
     else if (!ready)
         printf("Mend the errors above, without which there is no start. Then:\n\n");
-    printf("    postern doctor -c %s\n"
-           "    systemctl enable --now postern\n",
-           output);
+    if (strcmp(output, setup_answers_default_output) == 0)
+        printf("    postern -n\n"
+               "    systemctl enable --now postern\n"
+               "    postern doctor\n");
+    else
+        printf("    postern -n -c %s\n"
+               "    postern -c %s\n"
+               "    postern doctor -c %s\n"
+               "\n"
+               "The systemd unit reads %s and not this file.\n",
+               output, output, output, setup_answers_default_output);
 }
 
 static void tell_found(const struct setup_server *server)
@@ -216,19 +224,22 @@ static void tell_found(const struct setup_server *server)
         printf("No mail server answers at %s\n", server->address);
 }
 
-static bool find_server(struct setup *setup)
+static void find_server(struct setup *setup)
+{
+    const char *backend = setup->answers.backend;
+    setup_server_find(&setup->server, *backend ? backend : NULL);
+    tell_found(&setup->server);
+}
+
+static bool choose_server(struct setup *setup)
 {
     struct setup_answers *answers = &setup->answers;
-    setup_server_find(&setup->server, *answers->backend ? answers->backend : NULL);
-    tell_found(&setup->server);
     if (*answers->backend)
         return true;
     if (!setup_answers_backend(answers, setup_server_address(&setup->server)))
         return false;
-    if (*answers->backend) {
-        setup_server_find(&setup->server, answers->backend);
-        tell_found(&setup->server);
-    }
+    if (*answers->backend)
+        find_server(setup);
     return true;
 }
 
@@ -239,10 +250,12 @@ int setup_main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (!setup_answers_read(&setup.answers, argc, argv, &status))
         return status;
-    if (!setup_file_allowed(setup.answers.output, may_replace(&setup.answers)) ||
-        !setup_answers_complete(&setup.answers) || !find_server(&setup) ||
-        !find_files(&setup) || !files_are_good(&setup) || !may_write(&setup) ||
-        !write_certificate(&setup) || !write_configuration(&setup))
+    if (!setup_file_allowed(setup.answers.output, may_replace(&setup.answers)))
+        return EXIT_FAILURE;
+    find_server(&setup);
+    if (!setup_answers_complete(&setup.answers, setup_server_greeted(&setup.server)) ||
+        !choose_server(&setup) || !find_files(&setup) || !files_are_good(&setup) ||
+        !may_write(&setup) || !write_certificate(&setup) || !write_configuration(&setup))
         return EXIT_FAILURE;
     setup_server_explain(&setup.server, stdout);
     fflush(stdout);

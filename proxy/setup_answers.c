@@ -13,8 +13,10 @@
 
 #include "proxy/base/address.h"
 #include "proxy/config_internal.h"
+#include "proxy/setup_file.h"
+#include "proxy/setup_hostname.h"
 
-static const char default_output[] = POSTERN_SYSCONFDIR "/postern/postern.conf";
+const char setup_answers_default_output[] = POSTERN_SYSCONFDIR "/postern/postern.conf";
 static const char live_directory[] = "/etc/letsencrypt/live";
 
 enum {
@@ -63,7 +65,7 @@ static bool print_usage(FILE *out, int *status, int value)
         "\n"
         "Exit status: 0 it can be started, 1 it failed, 2 all is written, but a start needs\n"
         "more, which was said\n",
-        default_output);
+        setup_answers_default_output);
     *status = value;
     return false;
 }
@@ -79,7 +81,7 @@ static const char *fault_of_hostname(const char *name)
 {
     const struct config_row *row = config_row_find("", "hostname");
     if (*name == '\0')
-        return "it is empty";
+        return "a full name such as mail.example.org is wanted";
     if (*name == '-' || *name == '.' ||
         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") !=
             strlen(name))
@@ -194,7 +196,7 @@ bool setup_answers_read(struct setup_answers *answers, int argc, char **argv, in
 {
     int option;
     memset(answers, 0, sizeof *answers);
-    strcpy(answers->output, default_output);
+    strcpy(answers->output, setup_answers_default_output);
     *status = EXIT_FAILURE;
     optind = 2;
     while ((option = getopt_long(argc, argv, "o:yh", long_options, NULL)) != -1) {
@@ -237,16 +239,22 @@ static bool ask(const struct setup_answers *answers, const char *question, const
             strcpy(out, answer);
             return true;
         }
-        printf("\"%s\": %s\n", answer, why ? why : "it is too long");
+        why = why ? why : "it is too long";
+        if (*answer)
+            printf("\"%s\": %s\n", answer, why);
+        else
+            printf("%s\n", why);
     }
     return take(question, usual, fault, out, size);
 }
 
-static void own_name(char out[static SETUP_TEXT_SIZE])
+/* Where setup itself would put them, and the package leaves them. */
+static bool find_pair(const struct setup_answers *answers, char certificate[static PATH_MAX],
+                      char key[static PATH_MAX])
 {
-    if (gethostname(out, SETUP_TEXT_SIZE - 1) < 0)
-        *out = '\0';
-    out[SETUP_TEXT_SIZE - 1] = '\0';
+    return setup_file_beside(answers->output, "fullchain.pem", certificate) &&
+           setup_file_beside(answers->output, "privkey.pem", key) &&
+           access(certificate, F_OK) == 0 && access(key, F_OK) == 0;
 }
 
 static const char *fault_of_choice(const char *text)
@@ -258,16 +266,18 @@ static bool ask_way(struct setup_answers *answers)
 {
     static const enum setup_way ways[] = {SETUP_OWN, SETUP_LETSENCRYPT, SETUP_SELF_SIGNED,
                                           SETUP_REQUEST};
-    char path[PATH_MAX], choice[2];
+    char path[PATH_MAX], certificate[PATH_MAX], key[PATH_MAX], choice[2];
     snprintf(path, sizeof path, "%s/%s/fullchain.pem", live_directory, answers->hostname);
-    bool certbot = access(path, F_OK) == 0;
+    const char *usual = access(path, F_OK) == 0                ? "2"
+                        : find_pair(answers, certificate, key) ? "1"
+                                                               : "3";
     if (!answers->yes)
         puts("The certificate\n"
              "  1  is there already\n"
              "  2  is Let's Encrypt's, by certbot\n"
              "  3  is to be made, self-signed, for a first try\n"
              "  4  is to be had from an authority: make a key and a request");
-    if (!ask(answers, "Which", certbot ? "2" : "3", fault_of_choice, choice, sizeof choice))
+    if (!ask(answers, "Which", usual, fault_of_choice, choice, sizeof choice))
         return false;
     answers->way = ways[*choice - '1'];
     return true;
@@ -275,27 +285,35 @@ static bool ask_way(struct setup_answers *answers)
 
 static bool ask_files(struct setup_answers *answers)
 {
-    if (answers->way == SETUP_OWN && !*answers->certificate)
-        return ask(answers, "File of the certificate and its chain", "", fault_of_file,
-                   answers->certificate, PATH_MAX) &&
-               ask(answers, "File of its key", "", fault_of_file, answers->key, PATH_MAX);
+    char certificate[PATH_MAX], key[PATH_MAX];
+    if (answers->way == SETUP_OWN && !*answers->certificate) {
+        bool found = find_pair(answers, certificate, key);
+        return ask(answers, "File of the certificate and its chain", found ? certificate : "",
+                   fault_of_file, answers->certificate, PATH_MAX) &&
+               ask(answers, "File of its key", found ? key : "", fault_of_file, answers->key,
+                   PATH_MAX);
+    }
     if (answers->way == SETUP_LETSENCRYPT && !*answers->letsencrypt)
         return ask(answers, "Directory of certbot", "/etc/letsencrypt", fault_of_full_path,
                    answers->letsencrypt, PATH_MAX);
     return true;
 }
 
-bool setup_answers_complete(struct setup_answers *answers)
+static bool ask_hostname(struct setup_answers *answers, const char *greeted)
 {
-    char name[SETUP_TEXT_SIZE];
-    own_name(name);
-    if (!*answers->hostname && answers->yes && !strchr(name, '.'))
+    char name[SETUP_HOSTNAME_SIZE];
+    setup_hostname_find(greeted, name);
+    if (answers->yes && !strchr(name, '.'))
         return refuse("--hostname", name, "this host's own name is short: say the whole one");
     if (!strchr(name, '.'))
         *name = '\0'; /* a short one is not what clients connect to, and is not offered */
-    if (!*answers->hostname &&
-        !ask(answers, "Name that clients connect to", name, fault_of_hostname,
-             answers->hostname, sizeof answers->hostname))
+    return ask(answers, "Name that clients connect to", name, fault_of_hostname,
+               answers->hostname, sizeof answers->hostname);
+}
+
+bool setup_answers_complete(struct setup_answers *answers, const char *greeted)
+{
+    if (!*answers->hostname && !ask_hostname(answers, greeted))
         return false;
     if (answers->way == SETUP_NOT_CHOSEN && !ask_way(answers))
         return false;

@@ -17,6 +17,9 @@ enum setup_way {
 
 #define SETUP_TEXT_SIZE 256
 
+/* The configuration that the systemd unit reads. */
+extern const char setup_answers_default_output[];
+
 struct setup_answers {
     char hostname[SETUP_TEXT_SIZE];
     enum setup_way way;
@@ -31,9 +34,10 @@ struct setup_answers {
 MUST_USE bool setup_answers_read(struct setup_answers *answers, int argc, char **argv,
                                  int *status);
 
-/* Asks for the hostname and the certificate as far as they are open, or takes what is usual.
- * False, having said why on standard error: there is no answer, or it is no good. */
-MUST_USE bool setup_answers_complete(struct setup_answers *answers);
+/* Asks for the hostname and the certificate as far as they are open, or takes what is usual;
+ * `greeted` is the name in the greeting of this host's mail server, "" if there is none. False,
+ * having said why on standard error: there is no answer, or it is no good. */
+MUST_USE bool setup_answers_complete(struct setup_answers *answers, const char *greeted);
 
 /* Asks for the backend, with what was found as the usual answer. */
 MUST_USE bool setup_answers_backend(struct setup_answers *answers, const char *found);

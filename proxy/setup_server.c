@@ -183,10 +183,17 @@ static const struct setup_server_kind *kind_of_greeting(const struct doctor_repl
     return hello->ehlo.xclient ? &kinds[0] : NULL;
 }
 
+/* The word after the code. */
+static void name_of_greeting(const char *text, char out[static SETUP_HOSTNAME_SIZE])
+{
+    const char *name = strlen(text) > 4 ? text + 4 : "";
+    snprintf(out, SETUP_HOSTNAME_SIZE, "%.*s", (int)strcspn(name, " "), name);
+}
+
 /* Does something there speak SMTP? Then what is it, and does it offer XCLIENT on a port other
  * than the one for strangers? */
 static bool ask(const struct address *address, const struct setup_server_kind **kind,
-                bool *ready)
+                bool *ready, char greeted[static SETUP_HOSTNAME_SIZE])
 {
     struct doctor_smtp smtp;
     struct doctor_reply greeting, hello;
@@ -197,6 +204,7 @@ static bool ask(const struct address *address, const struct setup_server_kind **
                   doctor_smtp_say(&smtp, &hello, "EHLO postern-setup.invalid");
     if (speaks) {
         *kind = kind_of_greeting(&greeting, &hello);
+        name_of_greeting(greeting.text, greeted);
         *ready = hello.ehlo.xclient && address_port(address) != 25;
         (void)!doctor_smtp_say(&smtp, &hello, "QUIT");
     }
@@ -243,6 +251,7 @@ static bool consider(void *context, const struct doctor_socket *socket)
     const struct setup_server_kind *owner = NULL, *kind = NULL;
     struct doctor_process process;
     struct address address;
+    char greeted[SETUP_HOSTNAME_SIZE];
     bool ready;
     if (doctor_sockets_owner(socket, &process)) {
         if (process.postern)
@@ -251,7 +260,7 @@ static bool consider(void *context, const struct doctor_socket *socket)
     }
     unsigned rank = rank_of(socket, owner);
     by_loopback(&socket->address, &address);
-    if (rank == UINT16_MAX || !ask(&address, &kind, &ready))
+    if (rank == UINT16_MAX || !ask(&address, &kind, &ready, greeted))
         return true;
     rank = ready ? 0 : rank + 1;
     if (rank >= search->rank)
@@ -260,6 +269,7 @@ static bool consider(void *context, const struct doctor_socket *socket)
     search->server->answers = true;
     search->server->ready = ready;
     search->server->kind = kind ? kind : owner;
+    strcpy(search->server->greeted, greeted);
     address_text(&address, search->server->address);
     return true;
 }
@@ -318,7 +328,7 @@ void setup_server_find(struct setup_server *server, const char *text)
     server->chosen = text != NULL;
     if (text) {
         if (address_parse(text, &address, &why))
-            server->answers = ask(&address, &server->kind, &server->ready);
+            server->answers = ask(&address, &server->kind, &server->ready, server->greeted);
     } else {
         (void)!doctor_sockets_each(consider, &search);
         if (!server->kind && !server->answers)
@@ -326,6 +336,11 @@ void setup_server_find(struct setup_server *server, const char *text)
     }
     settle(server);
     take_own(server);
+}
+
+const char *setup_server_greeted(const struct setup_server *server)
+{
+    return is_local(server) ? server->greeted : "";
 }
 
 const char *setup_server_name(const struct setup_server *server)

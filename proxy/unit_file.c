@@ -99,6 +99,28 @@ static void take_capabilities(struct unit_file *unit, struct word value)
     unit->capabilities = remove ? unit->capabilities & ~named : unit->capabilities | named;
 }
 
+/* "1024:65536" is soft and hard; what is no number is as if it were not there. */
+static void take_descriptors(struct unit_file *unit, struct word value)
+{
+    struct word word = next_word(&value);
+    const char *colon = word.length > 0 ? memchr(word.start, ':', word.length) : NULL;
+    uint64_t number = 0;
+    if (colon) {
+        word.length -= (size_t)(colon + 1 - word.start);
+        word.start = colon + 1;
+    }
+    if (is(word, "infinity")) {
+        unit->descriptors = UINT64_MAX;
+        return;
+    }
+    for (size_t i = 0; i < word.length; i++) {
+        if (word.start[i] < '0' || word.start[i] > '9' || number > UINT32_MAX)
+            return;
+        number = number * 10 + (uint64_t)(word.start[i] - '0');
+    }
+    unit->descriptors = number;
+}
+
 static void take_homes(struct unit_file *unit, struct word value)
 {
     struct word word = next_word(&value);
@@ -169,7 +191,7 @@ static const struct setting {
     {"ProtectHome", take_homes},    {"PrivateTmp", take_tmp},
     {"ProtectSystem", take_system}, {"ReadWritePaths", take_paths},
     {"LogsDirectory", take_logs},   {"RuntimeDirectory", take_runtime},
-    {"StateDirectory", take_state},
+    {"StateDirectory", take_state}, {"LimitNOFILE", take_descriptors},
 };
 
 /* NULL: none that matters here. Moves `line` to the value. */

@@ -15,6 +15,7 @@
 struct unit_file {
     char configuration[UNIT_FILE_TEXT_SIZE]; /* after "-c" in ExecStart; empty: none */
     char writable[UNIT_FILE_TEXT_SIZE];      /* paths, with a blank before each */
+    uint64_t descriptors;                    /* LimitNOFILE, the hard one; 0: not said */
     bool bounded;                            /* there is a CapabilityBoundingSet */
     uint64_t capabilities; /* then: those of it that Postern may need (capabilities.h) */
     bool hides_homes;      /* ProtectHome, unless "no" or "read-only" */

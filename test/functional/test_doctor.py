@@ -302,7 +302,7 @@ def service(scratch, pam, doctor):
 
 def test_missing_service_is_told(doctor):
     check_fault(doctor(auth={"pam_service": "no-such-service"}), "pam-service", "error",
-                "no-such-service", "log in")
+                "no-such-service", "log in", "share/doc/postern/postern.pam")
 
 
 def test_missing_module_is_told(service):

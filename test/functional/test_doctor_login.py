@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from conftest import needs_root
 from support import postern as posterns
 from support import wait
 from support.doctor import Findings
@@ -88,6 +89,17 @@ def test_wrong_password_is_told_and_tried_once(start, backend, log_in):
                  "submissions: the login is refused: 535", 'event="login failed"', "PAM")
     assert "user name" in found["advice"]
     assert len(postern.find_records(event="login failed")) == 1
+
+
+@needs_root
+@pytest.mark.parametrize("service, user, told", [
+    ("unix", "no-such-user", True), ("unix", "nobody", False), ("users", "no-such-user", False)])
+def test_root_is_told_that_the_host_has_no_such_account(start, backend, log_in, service, user, told):
+    """Only where accounts are what PAM asks for; a client learns nothing of it."""
+    found = only(log_in(start(backend, auth={"pam_service": service}), user, "wrong-password",
+                        status=ERROR), "error", "the login is refused: 535")
+    assert (f'there is no account "{user}" on this host' in found["advice"]) == told, found
+    assert "account" not in found["message"]
 
 
 @pytest.mark.parametrize("settings, words", [

@@ -34,7 +34,8 @@ def test_all_is_in_its_usual_place(install):
                  "share/bash-completion/completions/posternctl",
                  "share/zsh/vendor-completions/_posternctl",
                  "share/doc/postern/monitoring/alerts.yml", "share/doc/postern/fail2ban/postern.filter",
-                 "share/doc/postern/fail2ban/postern.jail"):
+                 "share/doc/postern/fail2ban/postern.jail",
+                 "share/doc/postern/postern.conf", "share/doc/postern/postern.pam"):
         assert (prefix / path).is_file(), path
     assert os.access(prefix / "sbin/postern", os.X_OK)
 

@@ -193,6 +193,20 @@ def test_doctor_tells_it(host):
     assert found["unit"]["advice"].startswith("chown root /srv/key.pem")
 
 
+@pytest.mark.parametrize("unit, severity, said", [
+    (UNIT, "ok", "65536 descriptors (LimitNOFILE of postern.service) are enough"),
+    (UNIT.replace("LimitNOFILE=65536", "LimitNOFILE=1000"), "warning", "1000 descriptors (LimitNOFILE"),
+    (UNIT.replace("postern.conf", "other.conf"), "warning", "2000 descriptors (where Postern is st"),
+], ids=["shell", "unit", "elsewhere"])
+def test_doctor_counts_the_descriptors_that_the_service_will_have(host, unit, severity, said):
+    """Not those of the shell that it runs in, as long as nothing serves."""
+    host.unit(unit)
+    result = host.run("doctor", "-c", "/srv/postern.conf", "--json",
+                      before=["prlimit", "--nofile=2000:2000", "--"])
+    found, = [each for each in json.loads(result.stdout) if each["check"] == "descriptors"]
+    assert found["severity"] == severity and said in found["message"], found
+
+
 def test_setup_tells_it(host):
     host.key("srv/key.pem", owner=NOBODY)
     result = host.run("setup", "--yes", "--hostname", "mail.example.org", "--certificate",

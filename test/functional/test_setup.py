@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import re
+import shutil
 import socket
 import ssl
 import stat
@@ -12,10 +14,11 @@ import tempfile
 import pytest
 
 from conftest import needs_root
-from support import example, wait
+from support import example, pages, wait
 from support import postern as posterns
 
 HOSTNAME = "mail.example.org"
+README = pathlib.Path(pages.ROOT, "README.md").read_text()
 
 
 @pytest.fixture
@@ -37,6 +40,41 @@ def setup(target, backend):
         else:
             options["input"] = "".join(f"{each}\n" for each in answers)
         return posterns.run(*words, *flags, **options)
+    return run
+
+
+#: /etc, /usr/local/etc or the like, a host's name, and what to run.
+_HOST = """
+ip link set lo up; hostname "$1" && mount --bind "$2" /etc && mount --bind "$3" "$4" || exit 77
+shift 4
+exec "$@"
+"""
+
+
+@pytest.fixture
+def host(scratch, target):
+    """host("--flag", …, name=…, etc_files={file: text}, answers=…) -> the result, on a host of
+    the test's own with no mail server."""
+    etc, local = scratch / "host/etc", scratch / "host/local"
+    default = re.search(r"\(default: (/.*)/postern/postern.conf\)",
+                        posterns.run("setup", "-h").stdout)[1]
+
+    def run(*flags, name="mail", etc_files=(), answers=(), output=target, before=()):
+        for directory in etc, local / "postern":
+            directory.mkdir(parents=True, exist_ok=True)
+        for each in ("passwd", "group", "ld.so.cache"):
+            shutil.copy(f"/etc/{each}", etc)
+        for each, text in {"nsswitch.conf": "hosts: files\n", "hosts": "", **dict(etc_files)}.items():
+            (etc / each).write_text(text)
+        result = subprocess.run(
+            ["unshare", "--uts", "--mount", "--net", "sh", "-c", _HOST, "sh", name, etc, local,
+             default, *before, posterns.BINARY, "setup", *(["--output", output] if output else []),
+             *flags],
+            env={**os.environ, **posterns.SANITIZERS}, text=True, capture_output=True, check=False,
+            input="".join(f"{each}\n" for each in answers), timeout=wait.PATIENCE * 3)
+        if result.returncode == 77 or "unshare" in result.stderr:
+            pytest.skip(f"no namespaces here: {result.stderr}")
+        return result
     return run
 
 
@@ -69,15 +107,30 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def next_commands(said):
+    return [line[4:] for line in said.split("\nNext\n")[1].splitlines() if line.startswith("    ")]
+
+
 # what is written
 
 def test_self_signed_pair_is_usable_at_once(setup, target, scratch):
     said = succeeded(setup("--self-signed"))
-    assert f"postern doctor -c {target}" in said
+    assert next_commands(said) == [f"postern -n -c {target}", f"postern -c {target}",
+                                   f"postern doctor -c {target}"]
+    assert "/postern/postern.conf and not this file" in said
     assert is_good(target)
     assert mode(scratch / "privkey.pem") == 0o600
     assert sorted(path.name for path in scratch.iterdir()) == \
         ["fullchain.pem", "postern.conf", "privkey.pem"]
+
+
+def test_next_commands_are_the_readmes(host):
+    """Where the file is the one that the unit reads."""
+    said = host("--yes", "--hostname", HOSTNAME, "--self-signed", output=None).stdout
+    assert next_commands(said) == ["postern -n", "systemctl enable --now postern", "postern doctor"]
+    assert next_commands(said) == [line[4:] for line in README.split("\n**Start.**")[1].splitlines()
+                                   if line.startswith("    ")][:3]
+    assert "not this file" not in said
 
 
 def test_server_starts_with_it_and_clients_that_know_the_certificate_believe_it(
@@ -270,22 +323,43 @@ def test_everything_can_be_asked_for(setup, target, backend):
     assert is_good(target)
 
 
-@needs_root
-def test_short_name_of_the_host_is_neither_offered_nor_taken(target, backend):
+def test_short_name_of_the_host_is_neither_offered_nor_taken(host):
     """Clients connect to a whole name."""
-    def run(*flags, **options):
-        result = subprocess.run(
-            ["unshare", "--uts", "sh", "-c", 'hostname short && exec "$0" "$@"', posterns.BINARY,
-             "setup", "--output", target, "--self-signed", "--backend", backend.address, *flags],
-            env={**os.environ, **posterns.SANITIZERS}, text=True, capture_output=True, check=False,
-            **options)
-        if "unshare" in result.stderr:
-            pytest.skip(f"no namespace here: {result.stderr}")
-        return result
-    failed(run("--yes"), "--hostname", '"short"', "say the whole one")
-    said = succeeded(run(input=f"\n{HOSTNAME}\n"))
-    assert "Name that clients connect to: " in said and "it is empty" in said
+    failed(host("--yes", "--self-signed", name="short"), "--hostname", '"short"', "say the whole one")
+    said = host("--self-signed", name="short", answers=["", HOSTNAME, ""]).stdout
+    assert "Name that clients connect to: a full name such as mail.example.org is wanted\n" in said
+
+
+#: Files of /etc that name the host, and the greeting of its mail server.
+@pytest.mark.parametrize("etc_files, greeting", [
+    ({"hosts": f"127.0.1.1 {HOSTNAME} mail\n", "mailname": "example.org\n"}, "x.example.org"),
+    ({"mailname": f"{HOSTNAME}\n"}, "x.example.org"),
+    ({"hosts": "127.0.1.1 localhost.localdomain mail\n", "mailname": f"{HOSTNAME}"}, "x"),
+    ({"hosts": "127.0.1.1 mail\n", "mailname": "mail\n"}, HOSTNAME),
+    ({"mailname": 'a"; user = "root.example.org\n'}, HOSTNAME),
+    ({"mailname": ""}, HOSTNAME),
+], ids=["resolver", "mailname", "localhost", "greeting", "no-name", "empty"])
+def test_full_name_of_a_host_with_a_short_one_is_offered_and_taken(host, target, etc_files, greeting):
+    server = (sys.executable, "-c", ALONE.replace(HOSTNAME, greeting))
+    said = host("--self-signed", etc_files=etc_files, before=server, answers=["", ""]).stdout
+    assert f"Name that clients connect to [{HOSTNAME}]: " in said
     assert f'hostname = "{HOSTNAME}"' in target.read_text()
+    target.unlink()
+    host("--yes", "--self-signed", "--force", etc_files=etc_files, before=server)
+    assert f'hostname = "{HOSTNAME}"' in target.read_text()
+
+
+@pytest.mark.parametrize("flags", [[], ["--yes", "--backend", "127.0.0.1:2599"]])
+def test_pair_that_is_left_is_offered_and_taken(setup, target, scratch, certificates, backend, flags):
+    """As by a package that was purged."""
+    for name, source in (("fullchain", certificates.certificate), ("privkey", certificates.key)):
+        (scratch / f"{name}.pem").write_bytes(source.read_bytes())
+        (scratch / f"{name}.pem").chmod(0o600)
+    said = succeeded(setup(*flags, answers=None if flags else ["", "", "", backend.address]))
+    if not flags:
+        assert "Which [1]: " in said and f"[{scratch}/fullchain.pem]: " in said
+    assert f'"{scratch}/privkey.pem"' in target.read_text()
+    assert (scratch / "privkey.pem").read_bytes() == certificates.key.read_bytes()
 
 
 def test_answer_that_is_no_good_is_asked_for_again(setup, target, backend):
@@ -369,9 +443,11 @@ listener.listen()
 def serve():
     while True:
         one, _ = listener.accept()
-        one.sendall(b"220 x ESMTP Exim 4.96\\r\\n")
+        one.sendall(b"220 mail.example.org ESMTP Exim 4.96\\r\\n")
         one.recv(100)
         one.sendall(b"250 x\\r\\n")
+        one.recv(100)
+        one.close()
 threading.Thread(target=serve, daemon=True).start()
 sys.exit(subprocess.run(sys.argv[1:]).returncode)
 """

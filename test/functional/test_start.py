@@ -113,6 +113,19 @@ def test_listener_that_takes_anothers_connections_is_told_by_the_check(scratch, 
     assert re.search(f"{place}cannot listen on .*: Address already in use", result.stderr)
 
 
+def test_port_that_is_taken_is_told_with_what_finds_its_owner(scratch, settings):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        settings["listen"]["submission"]["address"] = address
+        path, _ = check(scratch, settings)
+        result = posterns.run("-c", path)
+    assert result.returncode == 1
+    assert (f"cannot listen on {address}: Address already in use: "
+            '"postern doctor" says which process has it\n') in result.stderr
+
+
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
 @pytest.mark.parametrize("addresses", [("127.0.0.1", "[::1]"), ("0.0.0.0", "[::1]"),
                                        ("127.0.0.1", "127.0.0.2")])

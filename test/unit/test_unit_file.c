@@ -89,6 +89,27 @@ static void test_writable_paths_are_whole_directories(void **state)
     assert_true(unit_file_may_write(&unit, "/srv/x"));
 }
 
+static void test_hard_limit_of_descriptors_counts(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t descriptors;
+    } limits[] = {
+        {"[Service]\n", 0},
+        {"LimitNOFILE=65536\n", 65536},
+        {"LimitNOFILE=1024:524288\n", 524288},
+        {"LimitNOFILE=infinity\n", UINT64_MAX},
+        {"LimitNOFILE=1024\nLimitNOFILE=2048\n", 2048},
+        {"LimitNOFILE=1024\nLimitNOFILE=\n", 0},
+        {"LimitNOFILE=1024\nLimitNOFILE=many\n", 1024},
+        {"LimitNOFILE=99999999999999999999999\n", 0},
+        {"#LimitNOFILE=1024\n", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(limits); i++)
+        assert_int_equal(read_text(limits[i].text).descriptors, limits[i].descriptors);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +117,7 @@ int main(void)
         cmocka_unit_test(test_the_last_word_about_homes_counts),
         cmocka_unit_test(test_configuration_is_that_of_the_last_start),
         cmocka_unit_test(test_writable_paths_are_whole_directories),
+        cmocka_unit_test(test_hard_limit_of_descriptors_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
