@@ -42,6 +42,8 @@ struct doctor_pair doctor_pair(const struct doctor *doctor, size_t index);
 /* doctor_certificate.c */
 /* Is it the first one in one of those files? */
 bool doctor_has_certificate(const struct doctor *doctor, const X509 *certificate);
+/* Is there a certificate in each of those files? */
+bool doctor_reads_certificates(const struct doctor *doctor);
 doctor_check doctor_check_certificates, doctor_check_validity, doctor_check_renewal;
 doctor_check doctor_check_names, doctor_check_chains;
 /* doctor_files.c */

@@ -223,8 +223,27 @@ def test_key_of_another_certificate_is_told(doctor, certificates):
                 certificates.other_key, "does not belong")
 
 
+def test_swapped_certificate_and_key_are_one_error(doctor, certificates):
+    """In the words of `postern -n`; and nobody is told to replace a key that nobody has read."""
+    findings = doctor(tls={"certificate": certificates.key, "key": certificates.certificate})
+    check_fault(findings, "certificate", "error", certificates.key, "are the two files swapped?",
+                'exchange the values of "certificate" and "key"')
+    errors = [each for each in findings.all if each["severity"] == "error"]
+    assert len(errors) == 1, findings.text
+    assert not findings.of("key") and "chmod" not in findings.text
+
+
+def test_certificate_in_place_of_the_key_is_called_so(doctor, certificates):
+    findings = doctor(tls={"key": certificates.certificate})
+    check_fault(findings, "certificate", "error", certificates.certificate,
+                "no usable private key in it, but a certificate", 'change "key"')
+    assert not findings.of("key"), findings.text
+
+
 def test_certificate_that_is_none_is_told(doctor, certificates):
-    check_fault(doctor(tls={"certificate": certificates.key}), "certificate", "error", "PEM")
+    check_fault(doctor(tls={"certificate": certificates.directory}), "certificate", "error", "PEM")
+    check_fault(doctor(tls={"certificate": certificates.key}), "certificate", "error",
+                "no usable certificate in it, but a private key", "PEM")
 
 
 def test_world_readable_key_is_told(doctor, certificates):
@@ -731,6 +750,19 @@ def test_server_that_shows_an_old_certificate_is_told(running, settings, certifi
     findings = running.again()
     assert findings.severities("certificate-served") == ["warning", "warning"]
     check_fault(findings, "certificate-served", "warning", "reload")
+
+
+def test_server_is_not_to_be_reloaded_for_swapped_files(running, settings, certificates, scratch):
+    """It shows a good certificate; what the files have could not be loaded."""
+    certificate, key = certificates.install("good", scratch)
+    settings["tls"] = {"certificate": certificate, "key": key}
+    running()
+    certificate.rename(scratch / "other.pem")
+    key.rename(certificate)
+    (scratch / "other.pem").rename(key)
+    findings = running.again()
+    assert findings.severities("certificate-served") == ["skipped", "skipped"], findings.text
+    assert "compared" in findings.of("certificate-served")[0]["message"]
 
 
 def test_listener_behind_a_balancer_is_asked_as_a_stranger(running):
