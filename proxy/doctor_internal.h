@@ -10,13 +10,19 @@
 #include "proxy/config.h"
 #include "proxy/doctor_report.h"
 
+/* What the checks of a backend leave to the checks after them. */
+struct doctor_backend {
+    bool answers;   /* it was seen to answer */
+    bool no_logins; /* it does not relay for logged-in users */
+};
+
 struct doctor {
     const char *path;            /* of the configuration */
     const struct config *config; /* NULL: it cannot be used */
     bool root;
-    bool *answers;              /* by index into config->backends: it was seen to answer */
-    bool dns_silent;            /* no name server has answered */
-    enum doctor_severity fault; /* what a fault in the check that runs counts as */
+    struct doctor_backend *backends; /* by index into config->backends */
+    bool dns_silent;                 /* no name server has answered */
+    enum doctor_severity fault;      /* what a fault in the check that runs counts as */
     struct doctor_report report;
 };
 
