@@ -74,10 +74,11 @@ static const char *greeting_advice(const struct identity_way *way)
 static void advise_start(struct doctor *doctor, const struct doctor_talk *talk)
 {
     char line[DOCTOR_POSTFIX_SIZE];
-    bool refused = strcmp(talk->smtp.why, strerrordesc_np(ECONNREFUSED)) == 0;
+    bool postfix = identity_way(talk->backend->identity)->xclient &&
+                   strcmp(talk->smtp.why, strerrordesc_np(ECONNREFUSED)) == 0;
     if (*talk->backend->program)
         doctor_advise(doctor, "see \"program\" and \"user\" in section backend");
-    else if (refused && doctor_postfix_start(talk->backend, line))
+    else if (postfix && doctor_postfix_start(talk->backend, line))
         doctor_advise(doctor, "%s: until then everybody who logs in gets 454", line);
     else
         doctor_advise(doctor, "start the mail server, or change \"address\" in section "

@@ -490,6 +490,14 @@ def test_service_of_its_own_is_advised_where_port_25_is_dead(doctor, scratch, ma
 
 
 @needs_root
+def test_server_of_another_kind_is_not_taken_for_the_postfix_of_this_host(doctor, scratch):
+    findings = doctor(
+        backend={"address": f"127.0.0.1:{wait.free_port()}", "identity": "trace"},
+        run={"command": beside_postfix(scratch / "etc", OTHER_SERVICES)})
+    check_fault(findings, "backend", "error", "refused", "start the mail server")
+
+
+@needs_root
 def test_backend_elsewhere_is_not_taken_for_the_postfix_of_this_host(doctor, scratch):
     place = links.Namespace()
     try:

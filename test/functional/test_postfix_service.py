@@ -330,7 +330,9 @@ def test_doctor_says_what_makes_the_service(stock, front, authority, scratch):
             *stock.here.command, "unshare", "--mount", "sh", "-c",
             'mount -t overlay -o "lowerdir=$0:/etc" none /etc && exec "$@"',
             str(scratch / "etc")]).only("backend")
-    assert "Postfix has no service there: type the lines of postern(8)" in finding()["advice"]
+    section = re.search('Postfix has no service there: type the lines of postern.8., "([^"]*)"',
+                        finding()["advice"])[1]
+    assert f".Ss {section}\n" in (pages.ROOT / "etc/postern.8.in").read_text()
     lines, = [each for each in pages.displays("etc/postern.8.in") if "postconf -Me" in each]
     stock.type(lines)
     wait_for_service(stock)
