@@ -104,8 +104,8 @@ static void load(struct doctor *doctor, struct config **config)
         config_advise(*config);
     log_set_tap(NULL, NULL);
     if (*config)
-        doctor->answers = calloc((*config)->backend_count, sizeof *doctor->answers);
-    if (doctor->answers) {
+        doctor->backends = calloc((*config)->backend_count, sizeof *doctor->backends);
+    if (doctor->backends) {
         doctor_good(doctor, "%s: good", doctor->path);
         return;
     }
@@ -149,7 +149,7 @@ static int examine(struct doctor *doctor, struct doctor_login *login)
     else
         make_checks(doctor);
     int status = doctor_report_end(&doctor->report);
-    free(doctor->answers);
+    free(doctor->backends);
     config_free(config);
     return good ? status : DOCTOR_STATUS_ERROR;
 }

@@ -4,6 +4,7 @@
  * transaction goes as far as RCPT, to a domain that takes no mail, and ends with RSET: never
  * with a message.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,8 +66,23 @@ static const char *greeting_advice(const struct identity_way *way)
     if (way->proxy > 0)
         return "see that this port, and no other, expects a PROXY header of this version";
     return way->xclient ? "the mail server's own log says why (Postfix ends its sessions where "
-                          "it has no SASL mechanism: apt-get install libsasl2-modules)"
+                          "it has no SASL mechanism: apt-get install libsasl2-modules, "
+                          "then postfix stop and postfix start)"
                         : "the mail server's own log says why";
+}
+
+static void advise_start(struct doctor *doctor, const struct doctor_talk *talk)
+{
+    char line[DOCTOR_POSTFIX_SIZE];
+    bool postfix = identity_way(talk->backend->identity)->xclient &&
+                   strcmp(talk->smtp.why, strerrordesc_np(ECONNREFUSED)) == 0;
+    if (*talk->backend->program)
+        doctor_advise(doctor, "see \"program\" and \"user\" in section backend");
+    else if (postfix && doctor_postfix_start(talk->backend, line))
+        doctor_advise(doctor, "%s: until then everybody who logs in gets 454", line);
+    else
+        doctor_advise(doctor, "start the mail server, or change \"address\" in section "
+                              "backend: until then everybody who logs in gets 454");
 }
 
 /* What to do if doctor_talk_begin() came no further. */
@@ -75,11 +91,7 @@ static void advise_step(struct doctor *doctor, const struct doctor_talk *talk)
     const struct config_backend *backend = talk->backend;
     switch (talk->step) {
     case DOCTOR_STEP_CONNECT:
-        doctor_advise(doctor, "%s",
-                      *backend->program
-                          ? "see \"program\" and \"user\" in section backend"
-                          : "start the mail server, or change \"address\" in section "
-                            "backend: until then everybody who logs in gets 454");
+        advise_start(doctor, talk);
         break;
     case DOCTOR_STEP_TLS:
         doctor_advise(doctor, "see \"tls\", \"ca\", \"tls_name\" and \"tls_common_name\" in "
@@ -98,8 +110,9 @@ void doctor_check_backends(struct doctor *doctor)
     for (size_t i = 0; i < doctor->config->backend_count; i++) {
         const struct config_backend *backend = backend_at(doctor, i);
         struct doctor_talk talk;
-        doctor->answers[i] = doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_NOBODY);
-        if (doctor->answers[i]) {
+        doctor->backends[i].answers =
+            doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_NOBODY);
+        if (doctor->backends[i].answers) {
             doctor_good(doctor, "%s: answers: %s", doctor_backend_name(backend),
                         talk.greeting.text);
             doctor_talk_end(&talk);
@@ -176,8 +189,9 @@ static bool refuses_strangers_so(struct doctor *doctor, const struct config_back
     return same;
 }
 
-static void check_identity(struct doctor *doctor, const struct config_backend *backend)
+static void check_identity(struct doctor *doctor, size_t index)
 {
+    const struct config_backend *backend = backend_at(doctor, index);
     const struct identity_way *way = identity_way(backend->identity);
     struct doctor_talk talk;
     if (way->transport == IDENTITY_TRANSPARENT) {
@@ -187,20 +201,22 @@ static void check_identity(struct doctor *doctor, const struct config_backend *b
     } else if (!doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_USER)) {
         doctor_fault(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
         advise_step(doctor, &talk);
+        doctor->backends[index].no_logins = true;
     } else {
         enum doctor_relayed relayed = doctor_talk_try(&talk);
         if (relayed == DOCTOR_UNDECIDED && refuses_strangers_so(doctor, backend, talk.why))
             relayed = DOCTOR_NOT_RELAYED;
         tell_identity(doctor, backend, &talk, relayed);
         doctor_talk_end(&talk);
+        doctor->backends[index].no_logins = relayed == DOCTOR_NOT_RELAYED;
     }
 }
 
 void doctor_check_identities(struct doctor *doctor)
 {
     for (size_t i = 0; i < doctor->config->backend_count; i++)
-        if (doctor->answers[i] && serves(doctor, i, CONFIG_ROLE_SUBMISSION, false))
-            check_identity(doctor, backend_at(doctor, i));
+        if (doctor->backends[i].answers && serves(doctor, i, CONFIG_ROLE_SUBMISSION, false))
+            check_identity(doctor, i);
 }
 
 /* Told of a client from far away that has not logged in. Behind a PROXY header there is no
@@ -240,15 +256,22 @@ void doctor_check_strangers(struct doctor *doctor)
 {
     for (size_t i = 0; i < doctor->config->backend_count; i++) {
         const struct identity_way *way = identity_way(backend_at(doctor, i)->identity);
-        if (doctor->answers[i] && (way->xclient || way->proxy > 0))
+        if (doctor->backends[i].answers && (way->xclient || way->proxy > 0))
             check_stranger(doctor, i);
     }
 }
 
-/* Who connects from this host without saying who it is. */
-static void check_local(struct doctor *doctor, const struct config_backend *backend)
+/* A program of this host that connects without an identity. Of a backend that does not relay
+ * for users it may be the wrong port, such as port 25, which is right as it is. */
+static void check_local(struct doctor *doctor, size_t index)
 {
+    const struct config_backend *backend = backend_at(doctor, index);
     struct doctor_talk talk;
+    if (doctor->backends[index].no_logins) {
+        doctor_skip(doctor, "%s: to be looked at when it relays for logged-in users",
+                    doctor_backend_name(backend));
+        return;
+    }
     if (!doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_NOBODY)) {
         doctor_skip(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
         return;
@@ -281,7 +304,8 @@ void doctor_check_local(struct doctor *doctor)
     for (size_t i = 0; i < doctor->config->backend_count; i++) {
         const struct config_backend *backend = backend_at(doctor, i);
         const struct identity_way *way = identity_way(backend->identity);
-        if (doctor->answers[i] && way->proxy == 0 && way->transport != IDENTITY_PROGRAM)
-            check_local(doctor, backend);
+        if (doctor->backends[i].answers && way->proxy == 0 &&
+            way->transport != IDENTITY_PROGRAM)
+            check_local(doctor, i);
     }
 }

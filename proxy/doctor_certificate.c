@@ -61,6 +61,17 @@ bool doctor_has_certificate(const struct doctor *doctor, const X509 *certificate
     return found;
 }
 
+bool doctor_reads_certificates(const struct doctor *doctor)
+{
+    bool all = true;
+    for (size_t i = 0; i < doctor_pair_count(doctor); i++) {
+        STACK_OF(X509) *chain = read_chain(doctor_pair(doctor, i).certificate);
+        all &= chain != NULL;
+        free_chain(chain);
+    }
+    return all;
+}
+
 /* What a check asks of the first certificate of a file, with the others behind it. */
 typedef void look(struct doctor *doctor, const struct doctor_pair *pair, X509 *certificate,
                   STACK_OF(X509) * chain);
@@ -92,9 +103,13 @@ static void check_key_of(struct doctor *doctor, const struct doctor_pair *pair,
         return;
     }
     EVP_PKEY *key = file ? PEM_read_PrivateKey(file, NULL, no_passphrase, NULL) : NULL;
+    const char *swapped = file ? tls_certificate_swapped(pair->key, TLS_CERTIFICATE_KEY) : NULL;
     if (!file) {
         doctor_fault(doctor, "%s: the key cannot be read: %s", pair->key,
                      strerrordesc_np(errno));
+        doctor_advise(doctor, "put the private key there, or change \"key\"");
+    } else if (!key && swapped) {
+        doctor_fault(doctor, "%s: %s", pair->key, swapped);
         doctor_advise(doctor, "put the private key there, or change \"key\"");
     } else if (!key) {
         doctor_fault(doctor, "%s: no private key is in it", pair->key);
@@ -113,6 +128,25 @@ static void check_key_of(struct doctor *doctor, const struct doctor_pair *pair,
     ERR_clear_error();
 }
 
+/* `error`: of opening the file; 0: it could be read. */
+static void tell_no_certificate(struct doctor *doctor, const struct doctor_pair *pair,
+                                int error)
+{
+    const char *swapped = tls_certificate_swapped(pair->certificate, TLS_CERTIFICATE_CHAIN);
+    if (swapped) {
+        doctor_fault(doctor, "%s: %s", pair->certificate, swapped);
+        doctor_advise(doctor, tls_certificate_swapped(pair->key, TLS_CERTIFICATE_KEY)
+                                  ? "exchange the values of \"certificate\" and \"key\""
+                                  : "put the certificate and its chain there (PEM), or change "
+                                    "\"certificate\"");
+        return;
+    }
+    doctor_fault(doctor, "%s: no certificate can be read from it: %s", pair->certificate,
+                 error ? strerrordesc_np(error) : "it is not PEM");
+    doctor_advise(doctor, "put the certificate and its chain there (PEM), or let "
+                          "`postern setup` make a first one");
+}
+
 void doctor_check_certificates(struct doctor *doctor)
 {
     for (size_t i = 0; i < doctor_pair_count(doctor); i++) {
@@ -120,14 +154,10 @@ void doctor_check_certificates(struct doctor *doctor)
         errno = 0;
         STACK_OF(X509) *chain = read_chain(pair.certificate);
         int error = errno;
-        if (chain) {
+        if (chain)
             check_key_of(doctor, &pair, sk_X509_value(chain, 0));
-        } else {
-            doctor_fault(doctor, "%s: no certificate can be read from it: %s", pair.certificate,
-                         error ? strerrordesc_np(error) : "it is not PEM");
-            doctor_advise(doctor, "put the certificate and its chain there (PEM), or let "
-                                  "`postern setup` make a first one");
-        }
+        else
+            tell_no_certificate(doctor, &pair, error);
         free_chain(chain);
     }
 }

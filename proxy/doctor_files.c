@@ -1,6 +1,7 @@
 /*
  * The doctor's checks of who can read keys and who can change what Postern reads. Called
- * through the table in doctor.c; looks at modes and owners only, never into a file.
+ * through the table in doctor.c; looks at modes and owners. A file is opened only to see
+ * whether it is a key.
  */
 #include <errno.h>
 #include <grp.h>
@@ -13,6 +14,7 @@
 
 #include "proxy/doctor_internal.h"
 #include "proxy/rights.h"
+#include "tls/certificate.h"
 
 static bool is_trusted(uid_t owner)
 {
@@ -74,6 +76,8 @@ void doctor_check_keys(struct doctor *doctor)
     for (size_t i = 0; i < doctor_pair_count(doctor); i++) {
         struct doctor_pair pair = doctor_pair(doctor, i);
         struct stat status;
+        if (tls_certificate_swapped(pair.key, TLS_CERTIFICATE_KEY))
+            continue; /* its mode is a certificate's; the check of certificates reports it */
         if (stat(pair.key, &status) == 0)
             check_key(doctor, pair.key, &status);
         else if (errno == EACCES)

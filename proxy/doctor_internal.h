@@ -10,13 +10,19 @@
 #include "proxy/config.h"
 #include "proxy/doctor_report.h"
 
+/* What the checks of a backend leave to the checks after them. */
+struct doctor_backend {
+    bool answers;   /* it was seen to answer */
+    bool no_logins; /* it does not relay for logged-in users */
+};
+
 struct doctor {
     const char *path;            /* of the configuration */
     const struct config *config; /* NULL: it cannot be used */
     bool root;
-    bool *answers;              /* by index into config->backends: it was seen to answer */
-    bool dns_silent;            /* no name server has answered */
-    enum doctor_severity fault; /* what a fault in the check that runs counts as */
+    struct doctor_backend *backends; /* by index into config->backends */
+    bool dns_silent;                 /* no name server has answered */
+    enum doctor_severity fault;      /* what a fault in the check that runs counts as */
     struct doctor_report report;
 };
 
@@ -42,6 +48,8 @@ struct doctor_pair doctor_pair(const struct doctor *doctor, size_t index);
 /* doctor_certificate.c */
 /* Is it the first one in one of those files? */
 bool doctor_has_certificate(const struct doctor *doctor, const X509 *certificate);
+/* Is there a certificate in each of those files? */
+bool doctor_reads_certificates(const struct doctor *doctor);
 doctor_check doctor_check_certificates, doctor_check_validity, doctor_check_renewal;
 doctor_check doctor_check_names, doctor_check_chains;
 /* doctor_files.c */

@@ -1,14 +1,22 @@
 /*
- * Settings of Postfix's service for Postern, by what a session there has shown to be missing.
- * Called by the doctor's checks of backends. Asks nothing itself.
+ * Postfix's service for Postern: how to make or start it, and its settings, by what a session
+ * there has shown to be missing. Called by the doctor's checks of backends. Reads master.cf
+ * and runs nothing.
  */
 #include "proxy/doctor_postfix.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "proxy/base/compiler.h"
+#define MAIN_CF   "/etc/postfix/main.cf"
+#define MASTER_CF "/etc/postfix/master.cf"
+
+/* Port 25, in most files, and the address that the lines of postern(8) have. */
+#define SMTP_SERVICE    "smtp"
+#define MANUALS_ADDRESS "127.0.0.1:10025"
 
 static const char *const settings[][3] = {
     [DOCTOR_POSTFIX_XCLIENT] = {"smtpd_authorized_xclient_hosts=127.0.0.1"},
@@ -31,12 +39,73 @@ void doctor_postfix_line(const struct config_backend *backend, enum doctor_postf
 {
     *out = '\0';
     if (address_port(&backend->address) == 25) {
-        append(out,
-               "give Postern a service of its own there: \"postern setup\" shows the lines");
+        append(out, "give Postern a service of its own there: postern(8) shows the lines");
         return;
     }
     append(out, "postconf -Pe");
     for (size_t i = 0; i < 3 && settings[lack][i]; i++)
         append(out, " %s/inet/%s", backend->address_text, settings[lack][i]);
     append(out, ", then postfix reload");
+}
+
+/* Is it at that address? `service` is the first word of an entry of master.cf, such as
+ * "10025", "localhost:10025" or "[::1]:10025". It is changed. */
+static bool is_at(char *service, const struct address *address)
+{
+    char wanted[ADDRESS_HOST_SIZE];
+    char *colon = strrchr(service, ':');
+    const char *port = colon ? colon + 1 : service;
+    unsigned long number = strcmp(port, SMTP_SERVICE) == 0 ? 25 : strtoul(port, NULL, 10);
+    if (number != address_port(address))
+        return false;
+    if (!colon)
+        return true;
+    *colon = '\0';
+    char *host = service + strspn(service, "[");
+    host[strcspn(host, "]")] = '\0';
+    address_host(address, wanted);
+    return strcmp(host, wanted) == 0 || strcmp(host, "localhost") == 0;
+}
+
+/* Lines that begin with a blank go on with the entry before. */
+static bool has_service_at(const struct address *address)
+{
+    FILE *file = fopen(MASTER_CF, "re");
+    char *line = NULL;
+    size_t size = 0;
+    bool found = false;
+    while (file && !found && getline(&line, &size, file) >= 0) {
+        char service[128], type[8];
+        found = !strchr(" \t#\n", *line) && sscanf(line, "%127s %7s", service, type) == 2 &&
+                strcmp(type, "inet") == 0 && is_at(service, address);
+    }
+    free(line);
+    if (file)
+        fclose(file);
+    return found;
+}
+
+bool doctor_postfix_start(const struct config_backend *backend,
+                          char out[static DOCTOR_POSTFIX_SIZE])
+{
+    const char *text = backend->address_text;
+    *out = '\0';
+    if (*backend->program || !address_is_loopback(&backend->address) ||
+        access(MAIN_CF, F_OK) != 0)
+        return false;
+    if (has_service_at(&backend->address))
+        append(out, MASTER_CF " has a service there; postfix status says whether Postfix runs: "
+                              "then postfix reload, otherwise postfix start");
+    else if (address_port(&backend->address) == 25)
+        append(out, "Postfix has no service there: give Postern one of its own, as postern(8) "
+                    "shows, and set \"address\" to it");
+    else
+        append(
+            out,
+            "Postfix has no service there: type the lines of postern(8), \"Behind Postfix on "
+            "the same host\"%s%s%s, then postfix reload",
+            strcmp(text, MANUALS_ADDRESS) == 0 ? "" : ", with ",
+            strcmp(text, MANUALS_ADDRESS) == 0 ? "" : text,
+            strcmp(text, MANUALS_ADDRESS) == 0 ? "" : " in place of " MANUALS_ADDRESS);
+    return true;
 }

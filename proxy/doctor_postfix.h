@@ -1,7 +1,10 @@
-/* What mends a Postfix that is a backend, as a line that its postmaster types. */
+/* What repairs a Postfix that is a backend, as a line that its postmaster types. */
 #ifndef POSTERN_DOCTOR_POSTFIX_H
 #define POSTERN_DOCTOR_POSTFIX_H
 
+#include <stdbool.h>
+
+#include "proxy/base/compiler.h"
 #include "proxy/config.h"
 
 enum doctor_postfix_lack {
@@ -11,6 +14,13 @@ enum doctor_postfix_lack {
 };
 
 #define DOCTOR_POSTFIX_SIZE 384
+
+/*
+ * Writes what to type if nothing listens at the backend's address. False: Postfix is not
+ * installed, or the address is not of this host.
+ */
+MUST_USE bool doctor_postfix_start(const struct config_backend *backend,
+                                   char out[static DOCTOR_POSTFIX_SIZE]);
 
 /*
  * Writes "postconf -Pe …, then postfix reload" for the service at the backend's address. For

@@ -49,15 +49,34 @@ static bool has_block(FILE *file, const char *kind)
     return found;
 }
 
-/* Both keys are in the configuration, and one of them has the other's file. */
-static bool is_swapped(FILE *file, const char *path, const char *wanted, const char *other)
+static const struct {
+    const char *block, *swapped;
+} parts[] = {
+    [TLS_CERTIFICATE_CHAIN] = {"CERTIFICATE", "no usable certificate in it, but a private key: "
+                                              "are the two files swapped?"},
+    [TLS_CERTIFICATE_KEY] = {"PRIVATE KEY", "no usable private key in it, but a certificate: "
+                                            "are the two files swapped?"},
+};
+
+const char *tls_certificate_swapped(const char *path, enum tls_certificate_part wanted)
 {
-    bool swapped = !has_block(file, wanted) && has_block(file, other);
-    if (swapped)
-        log_error("%s: no usable %s in it, but a %s: are the two files swapped?", path,
-                  strcmp(wanted, "CERTIFICATE") == 0 ? "certificate" : "private key",
-                  strcmp(other, "CERTIFICATE") == 0 ? "certificate" : "private key");
-    return swapped;
+    enum tls_certificate_part other =
+        wanted == TLS_CERTIFICATE_KEY ? TLS_CERTIFICATE_CHAIN : TLS_CERTIFICATE_KEY;
+    FILE *file = fopen(path, "re");
+    bool swapped =
+        file && !has_block(file, parts[wanted].block) && has_block(file, parts[other].block);
+    if (file)
+        fclose(file);
+    return swapped ? parts[wanted].swapped : NULL;
+}
+
+/* True: that has been logged. */
+static bool is_swapped(const char *path, enum tls_certificate_part wanted)
+{
+    const char *why = tls_certificate_swapped(path, wanted);
+    if (why)
+        log_error("%s: %s", path, why);
+    return why;
 }
 
 static bool key_is_private(const char *path, FILE *file)
@@ -82,7 +101,7 @@ static EVP_PKEY *read_key(const char *path)
         return NULL;
 
     EVP_PKEY *key = NULL;
-    if (!is_swapped(file, path, "PRIVATE KEY", "CERTIFICATE") && key_is_private(path, file)) {
+    if (!is_swapped(path, TLS_CERTIFICATE_KEY) && key_is_private(path, file)) {
         ERR_clear_error();
         key = PEM_read_PrivateKey(file, NULL, no_passphrase, NULL);
         if (!key)
@@ -98,9 +117,8 @@ static bool use_chain(SSL_CTX *context, const char *path)
     FILE *file = open_pem("certificate", path);
     if (!file)
         return false;
-    bool swapped = is_swapped(file, path, "CERTIFICATE", "PRIVATE KEY");
     fclose(file);
-    if (swapped)
+    if (is_swapped(path, TLS_CERTIFICATE_CHAIN))
         return false;
 
     ERR_clear_error();

@@ -15,6 +15,16 @@
 /* Days before its end from which a certificate is worth a warning. */
 #define TLS_CERTIFICATE_WARN_DAYS 14
 
+/* The two files of a pair. */
+enum tls_certificate_part { TLS_CERTIFICATE_CHAIN, TLS_CERTIFICATE_KEY };
+
+/*
+ * Returns what is wrong with a file that should have the part `wanted` and has only the other
+ * one, in words that go after its path. NULL: it has the part, or neither, or cannot be read.
+ */
+MUST_USE const char *tls_certificate_swapped(const char *path,
+                                             enum tls_certificate_part wanted);
+
 /* The time at which a certificate is valid, in seconds since 1970. */
 struct tls_certificate_dates {
     int64_t not_before, not_after;

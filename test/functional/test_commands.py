@@ -113,6 +113,8 @@ RUNNERS = {
         "test_user_sends_only_as_who_they_are",
     "postconf -Pe": No("is named; it is run with what is changed"),
     "postfix reload": "test_threat_43_port_25_is_as_it_was",
+    "postfix start": "test_doctor_says_how_the_forgotten_package_gets_the_service_going",
+    "postfix stop": "test_doctor_says_how_the_forgotten_package_gets_the_service_going",
     "postmap hash:/etc/postfix/senders": "test_user_sends_only_as_who_they_are",
     "promtool check rules alerts.yml": "test_promtool_takes_the_rules",
     "redis-cli keys 'postern:*'": "test_redis_shows_what_is_counted",

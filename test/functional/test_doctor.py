@@ -6,6 +6,7 @@ import pathlib
 import pwd
 import resource
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -223,8 +224,27 @@ def test_key_of_another_certificate_is_told(doctor, certificates):
                 certificates.other_key, "does not belong")
 
 
+def test_swapped_certificate_and_key_are_one_error(doctor, certificates):
+    """In the words of `postern -n`; and nobody is told to replace a key that nobody has read."""
+    findings = doctor(tls={"certificate": certificates.key, "key": certificates.certificate})
+    check_fault(findings, "certificate", "error", certificates.key, "are the two files swapped?",
+                'exchange the values of "certificate" and "key"')
+    errors = [each for each in findings.all if each["severity"] == "error"]
+    assert len(errors) == 1, findings.text
+    assert not findings.of("key") and "chmod" not in findings.text
+
+
+def test_certificate_in_place_of_the_key_is_called_so(doctor, certificates):
+    findings = doctor(tls={"key": certificates.certificate})
+    check_fault(findings, "certificate", "error", certificates.certificate,
+                "no usable private key in it, but a certificate", 'change "key"')
+    assert not findings.of("key"), findings.text
+
+
 def test_certificate_that_is_none_is_told(doctor, certificates):
-    check_fault(doctor(tls={"certificate": certificates.key}), "certificate", "error", "PEM")
+    check_fault(doctor(tls={"certificate": certificates.directory}), "certificate", "error", "PEM")
+    check_fault(doctor(tls={"certificate": certificates.key}), "certificate", "error",
+                "no usable certificate in it, but a private key", "PEM")
 
 
 def test_world_readable_key_is_told(doctor, certificates):
@@ -409,6 +429,88 @@ def test_backend_that_is_down_is_told_once(doctor):
     assert not findings.of("backend-identity")
 
 
+def beside_postfix(directory, master):
+    """A command to run the doctor on a host where Postfix has this master.cf."""
+    (directory / "postfix").mkdir(parents=True, exist_ok=True)
+    (directory / "postfix/main.cf").write_text("")
+    (directory / "postfix/master.cf").write_text(master)
+    return ["unshare", "--mount", "sh", "-c",
+            'mount -t overlay -o "lowerdir=$0:/etc" none /etc && exec "$@"', str(directory)]
+
+
+OTHER_SERVICES = """\
+smtp      inet  n       -       y       -       -       smtpd
+#127.0.0.1:PORT inet n - y - - smtpd
+192.0.2.1:PORT inet n - y - - smtpd
+127.0.0.1:1PORT inet n - y - - smtpd
+127.0.0.1:PORT unix n - y - - smtpd
+pickup    unix  n       -       y       60      1       pickup
+  -o x=127.0.0.1:PORT
+  127.0.0.1:PORT inet
+"""
+
+
+@needs_root
+def test_missing_service_of_postfix_is_told_with_the_lines_that_make_it(doctor, scratch):
+    port = wait.free_port()
+    findings = doctor(
+        backend={"address": f"127.0.0.1:{port}"},
+        run={"command": beside_postfix(scratch / "etc", OTHER_SERVICES.replace("PORT", str(port)))})
+    check_fault(findings, "backend", "error", "refused", "Postfix has no service there",
+                'postern(8), "Behind Postfix on the same host"',
+                f"with 127.0.0.1:{port} in place of 127.0.0.1:10025", "postfix reload")
+
+
+@needs_root
+@pytest.mark.parametrize("service", ["127.0.0.1:PORT", "[127.0.0.1]:PORT", "localhost:PORT", "PORT"])
+def test_postfix_that_does_not_run_is_told(doctor, scratch, service):
+    port = wait.free_port()
+    master = OTHER_SERVICES + f"{service} inet n - y - - smtpd\n  -o mynetworks=\n"
+    findings = doctor(
+        backend={"address": f"127.0.0.1:{port}"},
+        run={"command": beside_postfix(scratch / "etc", master.replace("PORT", str(port)))})
+    check_fault(findings, "backend", "error", "refused", "/etc/postfix/master.cf has a service there",
+                "postfix status", "postfix start", "postfix reload")
+
+
+@needs_root
+@pytest.mark.parametrize("master, said", [
+    (OTHER_SERVICES, "postfix start"),
+    ("pickup unix n - y 60 1 pickup\n", 'set "address" to it')])
+def test_service_of_its_own_is_advised_where_port_25_is_dead(doctor, scratch, master, said):
+    place = links.Namespace()
+    try:
+        findings = doctor(
+            backend={"address": "127.0.0.1:25"},
+            run={"command": [*place.command, *beside_postfix(scratch / "etc", master)]})
+    finally:
+        place.close()
+    check_fault(findings, "backend", "error", "refused", said)
+    assert "127.0.0.1:25 in place" not in findings.text
+
+
+@needs_root
+def test_server_of_another_kind_is_not_taken_for_the_postfix_of_this_host(doctor, scratch):
+    findings = doctor(
+        backend={"address": f"127.0.0.1:{wait.free_port()}", "identity": "trace"},
+        run={"command": beside_postfix(scratch / "etc", OTHER_SERVICES)})
+    check_fault(findings, "backend", "error", "refused", "start the mail server")
+
+
+@needs_root
+def test_backend_elsewhere_is_not_taken_for_the_postfix_of_this_host(doctor, scratch):
+    place = links.Namespace()
+    try:
+        subprocess.run([*place.command, "ip", "address", "add", "192.0.2.99/32", "dev", "lo"],
+                       check=True)
+        findings = doctor(
+            backend={"address": "192.0.2.99:10025"},
+            run={"command": [*place.command, *beside_postfix(scratch / "etc", OTHER_SERVICES)]})
+    finally:
+        place.close()
+    check_fault(findings, "backend", "error", "refused", "start the mail server")
+
+
 def test_backend_that_is_silent_ends_nothing(doctor, backend):
     release = threading.Event()
     backend.on("connect", lambda connection, _: connection.hold(release))
@@ -497,6 +599,16 @@ def test_permissive_backend_is_called_an_open_relay(doctor, backend):
     check_fault(findings, "backend-local-relay", "warning", "without a login",
                 "permit_mynetworks")
     no_mail_was_sent(backend)
+
+
+def test_port_for_strangers_is_not_called_too_open_before_it_is_for_users(doctor, backend):
+    """As port 25 of Postfix is: it relays for this host, and is not the port that Postern needs."""
+    backend.attributes = None
+    backend.on("RCPT", "250 2.1.5 Ok")
+    findings = doctor()
+    assert findings.only("backend-identity")["severity"] == "error", findings.text
+    assert findings.only("backend-local-relay")["severity"] == "skipped", findings.text
+    assert "permit_mynetworks" not in findings.text
 
 
 @pytest.mark.parametrize("identity", ["none", "trace"])
@@ -606,7 +718,8 @@ def test_postfix_that_takes_no_login_is_told_with_the_line_that_mends_it(real, p
 
 def test_postfix_without_a_sasl_mechanism_is_told(real, postfix_with):
     check_fault(real(postfix_with(smtpd_sasl_security_options="noanonymous, noplaintext")),
-                "backend", "error", "no greeting", "apt-get install libsasl2-modules")
+                "backend", "error", "no greeting",
+                "apt-get install libsasl2-modules, then postfix stop and postfix start")
 
 
 def test_postfix_that_holds_users_to_their_addresses_is_good(real, postfix_with, scratch):
@@ -636,8 +749,8 @@ def test_port_for_strangers_is_not_to_be_changed(doctor):
     finally:
         server.shutdown(socket.SHUT_RDWR)
         place.close()
-    check_fault(findings, "backend-identity", "error", "postern setup")
-    assert "postconf" not in findings.text
+    check_fault(findings, "backend-identity", "error", "postern(8) shows the lines")
+    assert "postconf" not in findings.text and "postern setup" not in findings.text
 
 
 def test_postfix_that_trusts_this_host_is_told(real, postfix_with):
@@ -731,6 +844,19 @@ def test_server_that_shows_an_old_certificate_is_told(running, settings, certifi
     findings = running.again()
     assert findings.severities("certificate-served") == ["warning", "warning"]
     check_fault(findings, "certificate-served", "warning", "reload")
+
+
+def test_server_is_not_to_be_reloaded_for_swapped_files(running, settings, certificates, scratch):
+    """It shows a good certificate; what the files have could not be loaded."""
+    certificate, key = certificates.install("good", scratch)
+    settings["tls"] = {"certificate": certificate, "key": key}
+    running()
+    certificate.rename(scratch / "other.pem")
+    key.rename(certificate)
+    (scratch / "other.pem").rename(key)
+    findings = running.again()
+    assert findings.severities("certificate-served") == ["skipped", "skipped"], findings.text
+    assert "compared" in findings.of("certificate-served")[0]["message"]
 
 
 def test_listener_behind_a_balancer_is_asked_as_a_stranger(running):

@@ -303,17 +303,62 @@ def test_line_that_the_doctor_names_mends_it(typed_in, doctor, spoilt):
     assert doctor().severities("backend-identity") == ["ok"]
 
 
+def test_doctor_says_how_the_forgotten_package_gets_the_service_going(bare, front, authority):
+    """A reload does not: the service is held back for a minute after each of its ends."""
+    bare.type(shown("postconf -Me").removeprefix(INSTALL))
+    path = front().configuration_path
+
+    def finding():
+        return examine(path, believe=authority.root, command=bare.here.command).only("backend")
+    wait.until(lambda: "no greeting" in finding()["message"], "the reload")
+    install, stop, start = re.search("(apt-get install [a-z0-9-]+), then (postfix stop) and "
+                                     "(postfix start)", finding()["advice"]).groups()
+    bare.type(f"{install}\n{stop}\n{start}\n")
+    wait_for_service(bare)
+    assert finding()["severity"] == "ok"
+
+
+def test_doctor_says_what_makes_the_service(stock, front, authority, scratch):
+    """And what starts it where it is there."""
+    path = front().configuration_path
+
+    def finding():
+        (scratch / "etc/postfix").mkdir(parents=True, exist_ok=True)
+        for name, content in stock.files().items():
+            (scratch / "etc/postfix" / name).write_bytes(content)
+        return examine(path, believe=authority.root, command=[
+            *stock.here.command, "unshare", "--mount", "sh", "-c",
+            'mount -t overlay -o "lowerdir=$0:/etc" none /etc && exec "$@"',
+            str(scratch / "etc")]).only("backend")
+    section = re.search('Postfix has no service there: type the lines of postern.8., "([^"]*)"',
+                        finding()["advice"])[1]
+    assert f".Ss {section}\n" in (pages.ROOT / "etc/postern.8.in").read_text()
+    lines, = [each for each in pages.displays("etc/postern.8.in") if "postconf -Me" in each]
+    stock.type(lines)
+    wait_for_service(stock)
+    assert finding()["severity"] == "ok"
+    stock.run("postfix", "stop")
+    advice = finding()["advice"]
+    assert "otherwise postfix start" in advice
+    stock.type("postfix start")
+    wait_for_service(stock)
+    assert finding()["severity"] == "ok"
+
+
 # setup
 
 @pytest.fixture
 def setup(site, scratch):
-    """setup() -> (what `postern setup` says, the configuration that it writes)."""
+    """setup() -> (what `postern setup` says, the configuration that it writes). The user postern is
+    the package's to make: without it, setup ends as incomplete."""
     def run():
         result = subprocess.run(
             [*site.here.command, posterns.BINARY, "setup", "--yes", "--force", "--self-signed",
              "--hostname", "mail.example.org", "--output", scratch / "postern.conf"],
             env={**os.environ, **posterns.SANITIZERS}, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
+        errors = [line for line in result.stderr.splitlines()
+                  if "error:" in line and 'there is no user "postern"' not in line]
+        assert not errors and result.returncode in (0, 2), result.stdout + result.stderr
         return result.stdout, (scratch / "postern.conf").read_text()
     return run
 
