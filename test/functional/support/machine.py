@@ -19,7 +19,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from support import package, pam, postern
+from support import manual, package, pam, postern
 from support.initramfs import Initramfs
 
 #: Seconds for all of it.
@@ -153,7 +153,8 @@ def _initramfs(kernel, names):
     _add_system(made)
     _add_python(made)
     _add_modules(made, kernel)
-    made.copy(*TESTS.glob("*.py"), *TESTS.glob("support/*.py"), TESTS / "pytest.ini")
+    made.copy(*TESTS.glob("*.py"), *TESTS.glob("support/*.py"), TESTS / "pytest.ini",
+              *manual.ETC.glob("*.[1-9].in"))
     made.write("init", _INIT.format(inside=_INSIDE, binary=shlex.quote(postern.BINARY),
                                     tests=shlex.quote(str(TESTS)), chosen=shlex.join(names)), 0o755)
     return made
