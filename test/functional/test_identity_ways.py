@@ -260,6 +260,23 @@ def test_threat_33_no_chunk_continues_the_trace_field(start, backend, parameter,
     assert re.fullmatch(trace + rb"\r\n" + re.escape(chunk), got), got
 
 
+@pytest.mark.parametrize("way", ["DATA", "BDAT"])
+def test_message_without_a_header_gets_no_second_empty_line(start, backend, way):
+    postern = start(backend, backend={"trace": True})
+    with postern.log_in(source="127.0.0.33") as one:
+        one.envelope()
+        if way == "DATA":
+            one.command("DATA", 354)
+            one.send(b"\r\ntext\r\n.\r\n")
+        else:
+            one.send(b"BDAT 8 LAST\r\n\r\ntext\r\n")
+        one.reply(250)
+        one.quit()
+    trace = TRACE % postern.session_record(one)["id"].encode()
+    (message,) = backend.session().messages or backend.session().chunked
+    assert re.fullmatch(trace + rb"\r\ntext\r\n(\.\r\n)?", message), message
+
+
 @pytest.mark.parametrize("blank", [b" ", b"\t", b"\0", b"\rx"])
 def test_message_cannot_continue_the_trace_field(start, backend, blank):
     """A line that begins with a blank would be a part of the field above it."""

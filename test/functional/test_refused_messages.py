@@ -247,6 +247,23 @@ def test_threat_31_answer_in_pieces_lets_nothing_through(postern, backend):
     assert b"LOGIN=root" not in backend.session().received
 
 
+@pytest.mark.parametrize("surplus", ["250 2.0.0 Queued after all", "421 4.3.2 Gone", "hello"])
+def test_threat_31_client_hears_nothing_that_follows_the_refusal(postern, backend, surplus):
+    def both(connection, _):
+        connection.say("354 Go ahead")
+        connection._line()
+        connection.send("552 5.3.4 Enough\r\n" + surplus + "\r\n")
+    backend.on("DATA", both)
+    with postern.log_in() as one:
+        one.envelope()
+        one.command("DATA", 354)
+        one.send(b"one\r\n")
+        one.reply(552)
+        one.send(b"two\r\n.\r\n")
+        one.expect_closed()
+    assert postern.session_record(one)["end"] == "backend refused a message before its end"
+
+
 def test_threat_31_flood_after_a_refusal_is_bounded(start, backend):
     backend.on("DATA", early("552 5.3.4 Enough"))
     with start(backend).log_in() as one:

@@ -243,6 +243,24 @@ def test_very_many_pipelined_commands(one):
     assert codes == [250, 252, 500] * 3 + [250] * 2000
 
 
+def test_many_commands_at_once_make_nothing_forgotten(start, backend):
+    """The first two are still known when more have come than there are places in the queue."""
+    release = threading.Event()
+
+    def late(connection, _):
+        connection.hold(release)
+        connection.say("250 2.1.0 Ok")
+    backend.on("MAIL", late)
+    with start(backend, limits={"errors": 1000}).log_in() as client:
+        client.send("MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n" + "GIBBERISH\r\n" * 150)
+        backend.wait(lambda: backend.session().verbs[-1] == "MAIL", "MAIL")
+        release.set()
+        assert [client.reply().code for _ in range(152)] == [250] * 2 + [500] * 150
+        client.send(b"BDAT 6 LAST\r\ntext\r\n")
+        client.reply(250)
+    assert backend.session().chunked == [b"text\r\n"]
+
+
 def test_backend_that_cannot_pipeline_is_asked_one_by_one(start, backend):
     backend.extensions = ("SIZE 1000",)
     outstanding = []
@@ -357,6 +375,12 @@ def test_backend_that_loses_the_thread_ends_the_session(postern, one, session, s
     one.expect_closed()
     record = postern.session_record(one)
     assert cause in record["end"] and "backend" in record["end"]
+
+
+def test_client_hears_nothing_that_follows_nonsense(one, backend):
+    backend.on("NOOP", lambda connection, _: connection.send(b"ssh-2.0\r\n250 2.0.0 Fine\r\n"))
+    one.command("NOOP", 421)
+    one.expect_closed()
 
 
 def test_reply_more_than_was_asked_ends_the_session(postern, one, backend):

@@ -47,7 +47,7 @@ MODULES = {
     "proxy/relay_commands.c": ((), RELAY + ("test_dialogue",)),
     "proxy/relay_deadline.c": ((), RELAY + ("test_limits",)),
     "proxy/relay_envelope.c": ((), ("model", "test_abuse", "test_mx", "test_relay", "test_message")),
-    "proxy/relay_message.c": ((), RELAY),
+    "proxy/relay_message.c": ((), RELAY + ("test_identity_ways",)),
     "proxy/relay_replies.c": ((), RELAY),
     "proxy/shared_place.c": (("shared_place",), ("test_shared",)),
     "proxy/smtp/chunk.c": (("chunk",), ("test_message", "model")),
