@@ -203,9 +203,9 @@ def test_outage_bans_nobody(start, backend, found, pam, style):
     users = ["alice", "x result=rejected", 'x" result=rejected', 'x","result":"rejected',
              'x" mechanism=PLAIN result=rejected reason="',
              'x","mechanism":"PLAIN","result":"rejected"}']
-    pam.service("broken", "auth required pam_exec.so quiet /nonexistent",
+    pam.service("no-such-program", "auth required pam_exec.so quiet /nonexistent",
                 "account required pam_permit.so")
-    postern = start(backend, auth={"pam_service": "broken"}, log={"format": style})
+    postern = start(backend, auth={"pam_service": "no-such-program"}, log={"format": style})
     for user in users:
         attempt(postern, user, "wonderland", "127.0.1.2")
     postern.wait_for_record(event="login failed", result="unavailable", count=len(users))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from support import control, postern as posterns
+from support import control, postern as posterns, wait
 from support.redis import Redis
 from test_abuse import LIMITS, fail, is_put_off
 from test_posternctl import DONE, ctl
@@ -111,7 +111,10 @@ def test_quota_of_who_is_somebody_else_behind_the_login_is_shared_too(start, bac
         client.send_message("a@b.test", ["c@d.test"], b"x\r\n")
         client.quit()
     redis.wait_for("GET", "postern:messages:printer", until=lambda n: n == "1")
-    with begin(other) as client:
+    with redis.watching() as seen, begin(other) as client:
+        if way == "renamed":  # asked when PAM has decided; otherwise at MAIL, which waits longer
+            wait.until(lambda: seen("postern:messages:printer"), "the other one's question")
+        client.command("NOOP", 250)
         client.command("MAIL FROM:<a@b.test>", 450)
         client.quit()
 

@@ -46,6 +46,8 @@ def test_threat_36_worker_that_a_login_has_spoiled_serves_no_other(spoiling, dee
     """Its own login is decided by then, and stands."""
     postern = spoiling(f"bob={deed}")
     worker = postern.sole("auth worker")
+    if deed == "user":
+        postern.forgive()  # the leak checker needs root in the worker that leaves
     attempt(postern, "alice", "wonderland", 235)
     assert postern.sole("auth worker") == worker
     attempt(postern, "bob", "builder", 235)
@@ -129,14 +131,18 @@ def test_end_of_a_worker_is_noticed_though_a_child_of_it_lives(spoiling):
     postern = spoiling("bob=die")
     worker = postern.sole("auth worker")
     attempt(postern, "bob", "builder", 454)
-    (child,) = map(int, wait.until(
-        lambda: spoiling.file.exists() and spoiling.file.read_text().split(), "the child"))
+
+    def seen():
+        return spoiling.file.read_text().split() if spoiling.file.exists() else []
+    wait.until(lambda: len(seen()) == 2, "the children of the two workers that were asked")
+    children = [int(each) for each in seen()]
     try:
-        assert processes.alive(child)
+        assert all(map(processes.alive, children))
         attempt(postern, "alice", "wonderland", 235)
         assert postern.sole("auth worker") != worker
     finally:
-        os.kill(child, signal.SIGKILL)
+        for child in children:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_programs_that_modules_start_have_the_default_signals(start, backend, pam, scratch):

@@ -1,5 +1,6 @@
 """A real Redis: Debian's server, unpacked and not installed, with nothing kept on disk."""
 
+import contextlib
 import os
 import pathlib
 import socket
@@ -70,6 +71,22 @@ class Redis:
                 _receive(stream)
             _send(stream, *words)
             return _receive(stream)
+
+    @contextlib.contextmanager
+    def watching(self):
+        """watching() -> seen(text): has a command with this text come since then?"""
+        with socket.create_connection(("127.0.0.1", self.port), wait.PATIENCE) as link:
+            stream = link.makefile("rwb")
+            _send(stream, "MONITOR")
+            _receive(stream)
+            link.setblocking(False)
+            heard = bytearray()
+
+            def seen(text):
+                with contextlib.suppress(BlockingIOError):
+                    heard.extend(link.recv(1 << 20))
+                return text.encode() in heard
+            yield seen
 
     def wait_for(self, *words, until=bool):
         """The command's reply, once `until` says it is the one."""
