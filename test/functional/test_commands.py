@@ -132,6 +132,7 @@ RUNNERS = {
     "--from alice@example.org --to bob@example.net":
         "test_message_that_the_readme_sends_by_hand_arrives",
     "systemctl edit postern": No("is an editor"),
+    "systemctl disable --now postern": No("takes a systemd that runs the unit"),
     "systemctl enable --now postern": "test_readme_has_a_user_and_a_service",
     "systemctl reload postern": "test_renewal_hook_reloads_postern",
     "test/bench/run": No("takes an hour, and a machine for itself"),
