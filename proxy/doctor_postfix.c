@@ -13,6 +13,8 @@
 
 #define MAIN_CF   "/etc/postfix/main.cf"
 #define MASTER_CF "/etc/postfix/master.cf"
+/* In the lines of the manual. */
+#define SYSLOG_NAME "syslog_name=postfix/postern"
 
 /* Port 25, in most files, and the address that the lines of postern(8) have. */
 #define SMTP_SERVICE    "smtp"
@@ -39,7 +41,7 @@ void doctor_postfix_line(const struct config_backend *backend, enum doctor_postf
 {
     *out = '\0';
     if (address_port(&backend->address) == 25) {
-        append(out, "give Postern a service of its own there: postern(8) shows the lines");
+        append(out, "give Postern a service of its own in Postfix: postern(8) shows the lines");
         return;
     }
     append(out, "postconf -Pe");
@@ -67,17 +69,26 @@ static bool is_at(char *service, const struct address *address)
     return strcmp(host, wanted) == 0 || strcmp(host, "localhost") == 0;
 }
 
-/* Lines that begin with a blank go on with the entry before. */
-static bool has_service_at(const struct address *address)
+static bool begins_entry_at(const char *line, const struct address *address)
 {
+    char service[128], type[8];
+    return sscanf(line, "%127s %7s", service, type) == 2 && strcmp(type, "inet") == 0 &&
+           is_at(service, address);
+}
+
+/* Lines that begin with a blank go on with the entry before. */
+enum doctor_postfix_service doctor_postfix_service_at(const struct address *address)
+{
+    enum doctor_postfix_service found = DOCTOR_POSTFIX_NONE;
     FILE *file = fopen(MASTER_CF, "re");
     char *line = NULL;
     size_t size = 0;
-    bool found = false;
-    while (file && !found && getline(&line, &size, file) >= 0) {
-        char service[128], type[8];
-        found = !strchr(" \t#\n", *line) && sscanf(line, "%127s %7s", service, type) == 2 &&
-                strcmp(type, "inet") == 0 && is_at(service, address);
+    bool inside = false;
+    while (file && found != DOCTOR_POSTFIX_OURS && getline(&line, &size, file) >= 0) {
+        if (!strchr(" \t#\n", *line))
+            inside = begins_entry_at(line, address);
+        if (inside && *line != '#')
+            found = strstr(line, SYSLOG_NAME) ? DOCTOR_POSTFIX_OURS : DOCTOR_POSTFIX_OTHER;
     }
     free(line);
     if (file)
@@ -93,7 +104,7 @@ bool doctor_postfix_start(const struct config_backend *backend,
     if (*backend->program || !address_is_loopback(&backend->address) ||
         access(MAIN_CF, F_OK) != 0)
         return false;
-    if (has_service_at(&backend->address))
+    if (doctor_postfix_service_at(&backend->address) != DOCTOR_POSTFIX_NONE)
         append(out, MASTER_CF " has a service there; postfix status says whether Postfix runs: "
                               "then postfix reload, otherwise postfix start");
     else if (address_port(&backend->address) == 25)

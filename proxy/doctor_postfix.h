@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "proxy/base/address.h"
 #include "proxy/base/compiler.h"
 #include "proxy/config.h"
 
@@ -14,6 +15,15 @@ enum doctor_postfix_lack {
 };
 
 #define DOCTOR_POSTFIX_SIZE 384
+
+enum doctor_postfix_service {
+    DOCTOR_POSTFIX_NONE,
+    DOCTOR_POSTFIX_OTHER,
+    DOCTOR_POSTFIX_OURS, /* the one that the manual shows, by its syslog_name */
+};
+
+/* Looks for an entry of master.cf at that address. */
+enum doctor_postfix_service doctor_postfix_service_at(const struct address *address);
 
 /*
  * Writes what to type if nothing listens at the backend's address. False: Postfix is not

@@ -4,6 +4,7 @@
  */
 #include "proxy/setup_postfix.h"
 
+#include "proxy/doctor_postfix.h"
 #include "proxy/doctor_sockets.h"
 
 static const char *const addresses[] = {"127.0.0.1:10025", "127.0.0.1:10587",
@@ -35,16 +36,43 @@ static bool is_taken(const char *text)
     return address_parse(text, &address, &why) && doctor_sockets_find(&address, &socket);
 }
 
+bool setup_postfix_has_service(const char *text)
+{
+    struct address address;
+    const char *why;
+    return address_parse(text, &address, &why) && address_is_loopback(&address) &&
+           doctor_postfix_service_at(&address) == DOCTOR_POSTFIX_OURS;
+}
+
 void setup_postfix_address(char out[static ADDRESS_TEXT_SIZE])
 {
-    size_t i = 0;
-    while (i + 1 < sizeof addresses / sizeof addresses[0] && is_taken(addresses[i]))
+    size_t i = 0, last = sizeof addresses / sizeof addresses[0] - 1;
+    while (i < last && !setup_postfix_has_service(addresses[i]))
         i++;
+    if (!setup_postfix_has_service(addresses[i]))
+        for (i = 0; i < last && is_taken(addresses[i]);)
+            i++;
     snprintf(out, ADDRESS_TEXT_SIZE, "%s", addresses[i]);
+}
+
+static void explain_silence(const char *address, FILE *out)
+{
+    fprintf(out,
+            "Its service for Postern is in /etc/postfix/master.cf, at %s, and does not answer\n"
+            "as it should. As root:\n"
+            "\n"
+            "    apt-get install libsasl2-modules\n"
+            "    postfix stop\n"
+            "    postfix start\n",
+            address);
 }
 
 void setup_postfix_explain(const char *address, FILE *out)
 {
+    if (setup_postfix_has_service(address)) {
+        explain_silence(address, out);
+        return;
+    }
     fprintf(out,
             "A service of its own for Postern, at %s. Port 25 stays as it is. As root:\n"
             "\n"

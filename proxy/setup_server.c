@@ -329,6 +329,8 @@ void setup_server_find(struct setup_server *server, const char *text)
     if (text) {
         if (address_parse(text, &address, &why))
             server->answers = ask(&address, &server->kind, &server->ready, server->greeted);
+        if (!server->answers && setup_postfix_has_service(text))
+            server->kind = &kinds[0];
     } else {
         (void)!doctor_sockets_each(consider, &search);
         if (!server->kind && !server->answers)

@@ -318,18 +318,22 @@ def test_doctor_says_how_the_forgotten_package_gets_the_service_going(bare, fron
     assert finding()["severity"] == "ok"
 
 
+def beside(site, scratch):
+    """The words before a command that is to see the site's network and its files of Postfix."""
+    (scratch / "etc/postfix").mkdir(parents=True, exist_ok=True)
+    for name, content in site.files().items():
+        (scratch / "etc/postfix" / name).write_bytes(content)
+    return [*site.here.command, "unshare", "--mount", "sh", "-c",
+            'mount -t overlay -o "lowerdir=$0:/etc" none /etc && exec "$@"', str(scratch / "etc")]
+
+
 def test_doctor_says_what_makes_the_service(stock, front, authority, scratch):
     """And what starts it where it is there."""
     path = front().configuration_path
 
     def finding():
-        (scratch / "etc/postfix").mkdir(parents=True, exist_ok=True)
-        for name, content in stock.files().items():
-            (scratch / "etc/postfix" / name).write_bytes(content)
-        return examine(path, believe=authority.root, command=[
-            *stock.here.command, "unshare", "--mount", "sh", "-c",
-            'mount -t overlay -o "lowerdir=$0:/etc" none /etc && exec "$@"',
-            str(scratch / "etc")]).only("backend")
+        return examine(path, believe=authority.root,
+                       command=beside(stock, scratch)).only("backend")
     section = re.search('Postfix has no service there: type the lines of postern.8., "([^"]*)"',
                         finding()["advice"])[1]
     assert f".Ss {section}\n" in (pages.ROOT / "etc/postern.8.in").read_text()
@@ -351,10 +355,10 @@ def test_doctor_says_what_makes_the_service(stock, front, authority, scratch):
 def setup(site, scratch):
     """setup() -> (what `postern setup` says, the configuration that it writes). The user postern is
     the package's to make: without it, setup ends as incomplete."""
-    def run():
+    def run(*arguments):
         result = subprocess.run(
-            [*site.here.command, posterns.BINARY, "setup", "--yes", "--force", "--self-signed",
-             "--hostname", "mail.example.org", "--output", scratch / "postern.conf"],
+            [*beside(site, scratch), posterns.BINARY, "setup", "--yes", "--force", "--self-signed",
+             "--hostname", "mail.example.org", "--output", scratch / "postern.conf", *arguments],
             env={**os.environ, **posterns.SANITIZERS}, capture_output=True, text=True, check=False)
         errors = [line for line in result.stderr.splitlines()
                   if "error:" in line and 'there is no user "postern"' not in line]
@@ -382,6 +386,17 @@ def test_setup_finds_the_service_that_is_there(typed_in, setup):
     said, configuration = setup()
     assert "Postfix answers at 127.0.0.1:10025\n" in said and "127.0.0.1:10025" in configuration
     assert "Nothing: " in said and not lines_of(said)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--backend", "127.0.0.1:10025")])
+def test_setup_makes_no_second_service_where_the_first_does_not_answer(bare, setup, arguments):
+    """A SASL mechanism is missing, so the service ends each session at once."""
+    bare.type(shown("postconf -Me").removeprefix(INSTALL))
+    said, configuration = setup(*arguments)
+    assert "127.0.0.1:10025" in configuration and not lines_of(said)
+    assert "Its service for Postern is in /etc/postfix/master.cf, at 127.0.0.1:10025" in said
+    for command in ("apt-get install libsasl2-modules", "postfix stop", "postfix start"):
+        assert f"\n    {command}\n" in said
 
 
 def test_setup_leaves_the_port_alone_that_amavis_gives_mail_back_at(stock, setup):
