@@ -61,6 +61,11 @@ doctor_check doctor_check_backends, doctor_check_identities, doctor_check_strang
 doctor_check doctor_check_local;
 /* doctor_listen.c */
 struct address doctor_listen_target(const struct config_listen *listen);
+
+/* Does the listener want a PROXY header from this host, as it believes this end of a connection
+ * to it? Writes the address of this end. */
+MUST_USE bool doctor_listen_wants_header(const struct config_listen *listen, int fd,
+                                         struct address *own);
 doctor_check doctor_check_ports, doctor_check_listeners, doctor_check_served;
 /* doctor_dns.c */
 doctor_check doctor_check_dns, doctor_check_reverse, doctor_check_services;

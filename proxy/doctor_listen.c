@@ -122,18 +122,18 @@ struct probe {
     const char *how; /* it was asked then */
 };
 
-/* A listener that believes this host's PROXY headers wants one: then a stranger's. */
+bool doctor_listen_wants_header(const struct config_listen *listen, int fd, struct address *own)
+{
+    return address_of_own_end(fd, own) &&
+           networks_contain(listen->proxy_protocol.network, listen->proxy_protocol.count, own);
+}
+
+/* Of a stranger. */
 static bool announce(struct probe *probe)
 {
     static const char header[] = "PROXY TCP4 192.0.2.1 192.0.2.2 49152 587\r\n";
-    struct address own = {0};
-    socklen_t length = sizeof own - offsetof(struct address, any);
-    if (getsockname(probe->smtp.fd, &own.any, &length) < 0)
-        return true;
-    own.length = length;
-    address_normalise(&own);
-    for (size_t i = 0; i < probe->listen->proxy_protocol.count && !probe->announced; i++)
-        probe->announced = network_contains(&probe->listen->proxy_protocol.network[i], &own);
+    struct address own;
+    probe->announced = doctor_listen_wants_header(probe->listen, probe->smtp.fd, &own);
     return !probe->announced || doctor_smtp_write(&probe->smtp, header, sizeof header - 1);
 }
 

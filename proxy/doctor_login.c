@@ -11,7 +11,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "auth/sasl.h"
@@ -81,23 +80,17 @@ static bool fail(struct trial *trial, const char *step, const char *otherwise)
     return false;
 }
 
-/* A listener that believes this host's PROXY headers wants one: this host's own. */
+/* Of this host itself. */
 static bool announce(struct trial *trial)
 {
-    struct address own = {0};
-    socklen_t length = sizeof own - offsetof(struct address, any);
+    struct address own;
     char host[ADDRESS_HOST_SIZE], header[2 * ADDRESS_HOST_SIZE + 64];
-    bool wanted = false;
-    if (getsockname(trial->smtp.fd, &own.any, &length) < 0)
+    if (!doctor_listen_wants_header(trial->listen, trial->smtp.fd, &own))
         return true;
-    own.length = length;
-    address_normalise(&own);
-    for (size_t i = 0; i < trial->listen->proxy_protocol.count && !wanted; i++)
-        wanted = network_contains(&trial->listen->proxy_protocol.network[i], &own);
     address_host(&own, host);
     int size = snprintf(header, sizeof header, "PROXY %s %s %s 49152 587\r\n",
                         own.any.sa_family == AF_INET6 ? "TCP6" : "TCP4", host, host);
-    return !wanted || doctor_smtp_write(&trial->smtp, header, (size_t)size);
+    return doctor_smtp_write(&trial->smtp, header, (size_t)size);
 }
 
 /* Goes on all the same, as a person can in a mail program. */

@@ -244,12 +244,8 @@ static void on_backend(void *context, const struct backend_result *result)
 static void find_local_address(struct session *session)
 {
     struct address *local = &session->local_address;
-    socklen_t length = sizeof *local - offsetof(struct address, any);
-    if (local->length > 0 ||
-        getsockname(stream_descriptor(session->client), &local->any, &length) < 0)
-        return;
-    local->length = length;
-    address_normalise(local);
+    if (local->length == 0)
+        (void)!address_of_own_end(stream_descriptor(session->client), local);
 }
 
 /* NULL: there is none that has not been tried. */

@@ -2,8 +2,6 @@
  * Called by server.c once for each connection. */
 #include "proxy/admin/guest.h"
 
-#include <sys/socket.h>
-
 #include "proxy/base/log.h"
 #include "proxy/statistics.h"
 
@@ -20,12 +18,9 @@ static void refuse(const struct address *client)
 
 enum admin_guest admin_guest_of(int fd, const struct config_admin *config)
 {
-    struct address client = {0};
-    socklen_t length = sizeof client - offsetof(struct address, any);
-    if (getpeername(fd, &client.any, &length) < 0)
+    struct address client;
+    if (!address_of_peer(fd, &client))
         return ADMIN_GUEST_REFUSED;
-    client.length = length;
-    address_normalise(&client);
     if (address_is_loopback(&client))
         return ADMIN_GUEST_LOCAL;
     if (networks_contain(config->allow.network, config->allow.count, &client))

@@ -129,6 +129,28 @@ void address_normalise(struct address *address)
     *address = plain;
 }
 
+static bool take_name(int (*name)(int fd, struct sockaddr *out, socklen_t *length), int fd,
+                      struct address *out)
+{
+    socklen_t length = sizeof *out - offsetof(struct address, any);
+    memset(out, 0, sizeof *out);
+    if (name(fd, &out->any, &length) < 0)
+        return false;
+    out->length = length;
+    address_normalise(out);
+    return true;
+}
+
+bool address_of_own_end(int fd, struct address *out)
+{
+    return take_name(getsockname, fd, out);
+}
+
+bool address_of_peer(int fd, struct address *out)
+{
+    return take_name(getpeername, fd, out);
+}
+
 static sa_family_t family(const struct address *address)
 {
     return address->length > 0 ? address->any.sa_family : AF_UNSPEC;

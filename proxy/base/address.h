@@ -39,6 +39,11 @@ MUST_USE bool address_parse(const char *text, struct address *out, const char **
 /* An IPv4 address in IPv6 clothes (::ffff:192.0.2.1) becomes plain IPv4; others stay. */
 void address_normalise(struct address *address);
 
+/* Write the normalised address of this end of a connected socket, and of the other. False:
+ * errno, and *out is all zeros. */
+MUST_USE bool address_of_own_end(int fd, struct address *out);
+MUST_USE bool address_of_peer(int fd, struct address *out);
+
 /* "192.0.2.1", "2001:db8::1" or "local": writes at most ADDRESS_HOST_SIZE bytes. */
 void address_host(const struct address *address, char out[static ADDRESS_HOST_SIZE]);
 
