@@ -16,6 +16,8 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 
+static const char spoiled[] = "a PAM module has spoiled it";
+
 void pool_wake_dispatch(struct auth_pool *pool)
 {
     event_active(pool->dispatch, 0, 0);
@@ -54,15 +56,22 @@ static void note_time(struct auth_pool *pool, uint64_t taken_ms)
     pool->usual_ms = (7 * pool->usual_ms + taken_ms) / 8;
 }
 
-/* Asks the owner for another worker, which gets the slot's request. */
-static void slot_fault(struct slot *slot, const char *reason)
+/* Asks the owner for another worker, which gets the slot's request; `why` is told of a request
+ * that is not asked again. */
+static void slot_lose(struct slot *slot, enum auth_pool_loss loss, const char *reason,
+                      const char *why)
 {
     struct auth_request *request = slot_release(slot);
 
     slot_close(slot);
     if (request)
-        request_ask_again(request, reason);
-    slot_report(slot, AUTH_WORKER_LOST, reason);
+        request_ask_again(request, why);
+    slot_report(slot, loss, reason);
+}
+
+static void slot_fault(struct slot *slot, const char *reason)
+{
+    slot_lose(slot, AUTH_WORKER_LOST, reason, reason);
 }
 
 /* The client's time is over as well: nobody else is asked. */
@@ -79,11 +88,7 @@ static void slot_is_late(struct slot *slot)
 /* Called when the worker says that it could not decide and takes no more requests. */
 static void slot_is_spoiled(struct slot *slot)
 {
-    struct auth_request *request = slot_release(slot);
-
-    slot_close(slot);
-    request_ask_again(request, "a PAM module has spoiled the auth worker");
-    slot_report(slot, AUTH_WORKER_SPOILED, "a PAM module has spoiled it");
+    slot_lose(slot, AUTH_WORKER_SPOILED, spoiled, "a PAM module has spoiled the auth worker");
 }
 
 static void slot_take_verdict(struct slot *slot, const struct auth_message_verdict *verdict)
@@ -97,7 +102,7 @@ static void slot_take_verdict(struct slot *slot, const struct auth_message_verdi
         slot_close(slot);
     request_decide(request, verdict);
     if (verdict->is_last) {
-        slot_report(slot, AUTH_WORKER_SPOILED, "a PAM module has spoiled it");
+        slot_report(slot, AUTH_WORKER_SPOILED, spoiled);
     } else if (is_spent) {
         char reason[64];
         snprintf(reason, sizeof reason, "it has decided %u logins", limit);
