@@ -46,13 +46,17 @@ bool setup_postfix_has_service(const char *text)
 
 void setup_postfix_address(char out[static ADDRESS_TEXT_SIZE])
 {
-    size_t i = 0, last = sizeof addresses / sizeof addresses[0] - 1;
-    while (i < last && !setup_postfix_has_service(addresses[i]))
-        i++;
-    if (!setup_postfix_has_service(addresses[i]))
-        for (i = 0; i < last && is_taken(addresses[i]);)
-            i++;
-    snprintf(out, ADDRESS_TEXT_SIZE, "%s", addresses[i]);
+    enum { COUNT = sizeof addresses / sizeof addresses[0] };
+    const char *chosen = NULL;
+    for (size_t i = 0; i < COUNT; i++) {
+        if (setup_postfix_has_service(addresses[i])) {
+            chosen = addresses[i];
+            break;
+        }
+        if (!chosen && !is_taken(addresses[i]))
+            chosen = addresses[i];
+    }
+    snprintf(out, ADDRESS_TEXT_SIZE, "%s", chosen ? chosen : addresses[COUNT - 1]);
 }
 
 static void explain_silence(const char *address, FILE *out)
