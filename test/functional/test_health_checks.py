@@ -90,20 +90,14 @@ def test_checks_that_speak_as_monitors_do_leave_nothing(checked):
 def test_whoever_does_more_than_look_is_logged(checked):
     """A list of checkers hides no guesses, no mistakes and no mail."""
     postern = checked()
-    with Client(postern.addresses["implicit"], source=CHECKER) as one:
-        one.handshake()
-        one.greeting()
-        one.ehlo()
-        one.login("alice", "wrong", 535)
-        one.quit()
-    ended(postern, "info", 1, client=CHECKER)
-    with Client(postern.addresses["implicit"], source=CHECKER) as one:
-        one.handshake()
-        one.greeting()
-        one.ehlo()
-        one.login("alice", "wonderland", 235)
-        one.quit()
-    ended(postern, "info", 2, client=CHECKER)
+    for count, (password, code) in enumerate([("wrong", 535), ("wonderland", 235)], 1):
+        with Client(postern.addresses["implicit"], source=CHECKER) as one:
+            one.handshake()
+            one.greeting()
+            one.ehlo()
+            one.login("alice", password, code)
+            one.quit()
+        ended(postern, "info", count, client=CHECKER)
     with Client(postern.addresses["starttls"], source=CHECKER) as one:
         one.greeting()
         one.ehlo()

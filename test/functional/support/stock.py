@@ -24,6 +24,7 @@ import pytest
 from support import debian, dns, links, package, postern, processes, systemd, wait
 from support import backend as backends
 from support.client import Client
+from support.holder import Holder
 from support.syslog import Syslog
 
 ETC = pathlib.Path(__file__).parents[3] / "etc"
@@ -172,15 +173,10 @@ class Site:
         self.outside.tie("cable", [f"{STRANGER}/24", f"{ELSEWHERE}/24"],
                          self.here, "cable", [f"{SERVER}/24"])
         new, work, place = _directories(directory)
-        self._holder = subprocess.Popen(
-            [*self.here.command, "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork",
-             "--kill-child", "sh", "-c", _HOLD, "sh", f"{upper}:{debian.base()}", new, work, place],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True)
-        if self._holder.stdout.readline() != "mounted\n":
-            pytest.skip(f"no tree of its own can run here: {self._holder.communicate()[1].strip()}")
-        self._first = processes.children(self._holder.pid)[0]
-        self.root = wait.until(lambda: self._root_of(self._first), "the tree")
+        self._holder = Holder(
+            *self.here.command, "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork",
+            "--kill-child", "sh", "-c", _HOLD, "sh", f"{upper}:{debian.base()}", new, work, place)
+        self.root = wait.until(lambda: self._root_of(self._holder.first), "the tree")
         with self.outside.inside():
             self.elsewhere = _Exchanger(host=ELSEWHERE)
             self._names = dns.NameServer((ELSEWHERE, 53))
@@ -216,7 +212,7 @@ class Site:
     def run(self, *words, check=True, user=None, **options):
         as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         result = subprocess.run(
-            ["nsenter", f"--target={self._first}", "--mount", "--uts", "--ipc", "--net", "--pid",
+            ["nsenter", f"--target={self._holder.first}", "--mount", "--uts", "--ipc", "--net", "--pid",
              "--root", "--wd", *as_user, *words],
             capture_output=True, text=True, check=False, env=_ENVIRONMENT,
             timeout=wait.PATIENCE * 4,
@@ -278,10 +274,7 @@ class Site:
 
     def close(self):
         self.syslog.close()
-        self._holder.stdin.close()
-        self._holder.wait(wait.PATIENCE)
-        self._holder.stdout.close()
-        self._holder.stderr.close()
+        self._holder.close()
         self.elsewhere.close()
         self._names.close()
         self.outside.close()

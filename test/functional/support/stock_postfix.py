@@ -9,10 +9,9 @@ import shutil
 import subprocess
 import tempfile
 
-import pytest
-
-from support import debian, links, package, processes, wait
+from support import debian, links, package, wait
 from support.client import Client
+from support.holder import Holder
 from support.syslog import Syslog
 
 #: The machine's own address, and one of somebody who is not known there.
@@ -86,23 +85,17 @@ class StockPostfix:
         self.here, self.outside = links.Namespace(), links.Namespace()
         self.outside.tie("cable", [f"{STRANGER}/24", f"{STRANGER6}/64"],
                          self.here, "cable", [f"{SERVER}/24", f"{SERVER6}/64"])
-        self._holder = subprocess.Popen(
-            [*self.here.command, "unshare", "--mount", "--pid", "--fork", "--kill-child",
-             "sh", "-c", _HOLD, "sh", _tree()], cwd=directory,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True)
-        if self._holder.stdout.readline() != "mounted\n":
-            pytest.skip(f"no process tree of its own here: {self._holder.communicate()[1].strip()}")
-        (self._first,) = processes.children(self._holder.pid)
+        self._holder = Holder(*self.here.command, "unshare", "--mount", "--pid", "--fork",
+                              "--kill-child", "sh", "-c", _HOLD, "sh", _tree(), cwd=directory)
         self._place = f"{directory}/tree"
-        self.root = pathlib.Path(f"/proc/{self._first}/root{self._place}")
+        self.root = pathlib.Path(f"/proc/{self._holder.first}/root{self._place}")
         self.syslog = Syslog(self.root / "dev/log")
         self._stock = self.files()
         self.run("postfix", "start")
 
     def run(self, *words, check=True, **options):
         result = subprocess.run(
-            ["nsenter", f"--target={self._first}", "--net", "--pid", "--mount",
+            ["nsenter", f"--target={self._holder.first}", "--net", "--pid", "--mount",
              "chroot", self._place, *words],
             capture_output=True, text=True, check=False, env=_ENVIRONMENT,
             timeout=wait.PATIENCE * 4, **{"stdin": subprocess.DEVNULL, **options})
@@ -159,9 +152,6 @@ class StockPostfix:
 
     def close(self):
         self.syslog.close()
-        self._holder.stdin.close()
-        self._holder.wait(wait.PATIENCE)
-        self._holder.stdout.close()
-        self._holder.stderr.close()
+        self._holder.close()
         self.outside.close()
         self.here.close()
