@@ -45,8 +45,8 @@ enum control_type {
     CONTROL_WORKER_ENDED, /* master to reactor; number: slot whose worker's process has ended */
     CONTROL_WORKER_RETIRED, /* reactor to master; number: slot whose worker has served its time,
                                to be killed and replaced; it is no loss */
-    CONTROL_REOPEN, /* both ways: a reactor wishes (number: 0) that the log file is opened anew,
-                       and all hear number: enum control_reopened */
+    CONTROL_REOPEN, /* both ways: a reactor wishes (number: 0) that the log file is opened
+                       again, and all hear number: enum control_reopened */
     CONTROL_TYPE_COUNT,
 };
 

@@ -6,7 +6,7 @@
  *   SIGHUP   a reload: the file is read and checked, a new generation starts beside the serving
  *            one, and when it is ready the old one drains; if anything is wrong, nothing has
  *            happened
- *   SIGUSR1  the log file is opened anew
+ *   SIGUSR1  the log file is opened again
  *   SIGUSR2  an upgrade: the same with the program that stands in the place of this one now
  *   SIGTERM  the listeners close, transactions finish, all end; a second one ends them now
  */

@@ -12,7 +12,7 @@ struct admin_events;
 /* Both must outlive it. */
 MUST_USE struct admin_events *
 admin_events_new(struct event_base *base, struct admin_peers *peers, struct admin_watched *own);
-/* NULL is allowed. Whoever watches is told that Postern stops. */
+/* Tells every reader that Postern stops. NULL is allowed. */
 void admin_events_free(struct admin_events *events);
 
 /* Ends all streams; `cause` is told. */

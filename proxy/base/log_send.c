@@ -228,7 +228,7 @@ void log_on_held(void (*callback)(void *context), void *context)
     held_context = context;
 }
 
-/* Whoever writes to the journal or to syslog itself does so line by line. */
+/* A process that writes to the journal or to syslog itself sends each line alone. */
 static bool can_hold(void)
 {
     return on_held && options.destination != LOG_TO_JOURNAL &&
