@@ -13,7 +13,7 @@
 #include "proxy/base/log_journal.h"
 #include "proxy/descriptors.h"
 #include "proxy/doctor_internal.h"
-#include "proxy/doctor_sockets.h"
+#include "proxy/doctor_port.h"
 #include "proxy/host.h"
 #include "proxy/overlap.h"
 #include "proxy/rights.h"
@@ -81,12 +81,11 @@ void doctor_check_log(struct doctor *doctor)
 /* Of the Postern that runs; 0, this process, if none is seen. */
 static pid_t running_process(const struct doctor *doctor)
 {
-    struct doctor_socket socket;
-    struct doctor_process owner;
+    struct doctor_port_owner owner;
     for (size_t i = 0; i < doctor->config->listen_count; i++)
-        if (doctor_sockets_find(&doctor->config->listens[i].address, &socket) &&
-            doctor_sockets_owner(&socket, &owner) && owner.postern)
-            return owner.pid;
+        if (doctor_port_find(&doctor->config->listens[i].address, &owner) ==
+            DOCTOR_PORT_POSTERN)
+            return owner.process.pid;
     return 0;
 }
 

@@ -8,33 +8,8 @@
 #include <unistd.h>
 
 #include "proxy/doctor_internal.h"
+#include "proxy/doctor_port.h"
 #include "proxy/doctor_smtp.h"
-#include "proxy/doctor_sockets.h"
-
-#define SENDMAIL                                                                               \
-    "sendmail: sed -i '/Port=submission/s/^DAEMON_OPTIONS/dnl &/' /etc/mail/sendmail.mc, "     \
-    "then make -C /etc/mail, then systemctl restart sendmail"
-
-static const struct {
-    const char *process, *advice;
-} occupants[] = {
-    {"master",
-     "Postfix: comment its service out in /etc/postfix/master.cf, then postfix reload"},
-    {"exim", "Exim: take the port out of daemon_smtp_ports, then restart it"},
-    {"exim4", "Exim: take the port out of daemon_smtp_ports, then restart it"},
-    {"sendmail-mta", SENDMAIL},
-    {"sendmail", SENDMAIL},
-    {"couriertcpd", "Courier: systemctl disable --now courier-msa courier-mta-ssl"},
-    {"smtpd", "OpenSMTPD: take the port out of its \"listen on\", then restart it"},
-};
-
-static const char *advice_for(const char *process)
-{
-    for (size_t i = 0; i < sizeof occupants / sizeof occupants[0]; i++)
-        if (strcmp(occupants[i].process, process) == 0)
-            return occupants[i].advice;
-    return "stop it or give it another port, or change \"address\" in section listen";
-}
 
 /* Nobody has the port: may we? */
 static void check_free(struct doctor *doctor, const struct config_listen *listen)
@@ -60,24 +35,30 @@ static void check_free(struct doctor *doctor, const struct config_listen *listen
 
 static void check_port(struct doctor *doctor, const struct config_listen *listen)
 {
-    struct doctor_socket socket;
-    struct doctor_process owner;
-    if (!doctor_sockets_find(&listen->address, &socket)) {
+    const char *name = listen->name, *address = listen->address_text;
+    struct doctor_port_owner owner;
+    switch (doctor_port_find(&listen->address, &owner)) {
+    case DOCTOR_PORT_FREE:
         check_free(doctor, listen);
-    } else if (!doctor_sockets_owner(&socket, &owner)) {
+        break;
+    case DOCTOR_PORT_UNSEEN:
         doctor_skip(doctor,
-                    "%s: %s is taken by a process of uid %u; only root can see by which",
-                    listen->name, listen->address_text, (unsigned)socket.uid);
-    } else if (owner.postern) {
-        doctor_good(doctor, "%s: Postern listens on %s (process %d)", listen->name,
-                    listen->address_text, (int)owner.pid);
-    } else if (owner.pid == 1) {
-        doctor_good(doctor, "%s: %s holds %s for a socket unit", listen->name, owner.name,
-                    listen->address_text);
-    } else {
-        doctor_fault(doctor, "%s: %s is taken by %s (process %d)", listen->name,
-                     listen->address_text, owner.name, (int)owner.pid);
-        doctor_advise(doctor, "%s", advice_for(owner.name));
+                    "%s: %s is taken by a process of uid %u; only root can see by which", name,
+                    address, (unsigned)owner.socket.uid);
+        break;
+    case DOCTOR_PORT_POSTERN:
+        doctor_good(doctor, "%s: Postern listens on %s (process %d)", name, address,
+                    (int)owner.process.pid);
+        break;
+    case DOCTOR_PORT_UNIT:
+        doctor_good(doctor, "%s: %s holds %s for a socket unit", name, owner.process.name,
+                    address);
+        break;
+    case DOCTOR_PORT_TAKEN:
+        doctor_fault(doctor, "%s: %s is taken by %s (process %d)", name, address,
+                     owner.process.name, (int)owner.process.pid);
+        doctor_advise(doctor, "%s", doctor_port_advice(owner.process.name));
+        break;
     }
 }
 
@@ -87,13 +68,12 @@ void doctor_check_ports(struct doctor *doctor)
         check_port(doctor, &doctor->config->listens[i]);
 }
 
-/* Is it Postern who listens there, or at least nobody of whom we know better? */
+/* Does Postern listen there, as far as this process may see? */
 static bool is_served(const struct config_listen *listen)
 {
-    struct doctor_socket socket;
-    struct doctor_process owner;
-    return doctor_sockets_find(&listen->address, &socket) &&
-           (!doctor_sockets_owner(&socket, &owner) || owner.postern || owner.pid == 1);
+    struct doctor_port_owner owner;
+    enum doctor_port port = doctor_port_find(&listen->address, &owner);
+    return port != DOCTOR_PORT_FREE && port != DOCTOR_PORT_TAKEN;
 }
 
 /* Where to connect to: of all addresses this host's own. */

@@ -11,6 +11,7 @@
 
 #include "proxy/check.h"
 #include "proxy/config.h"
+#include "proxy/doctor_port.h"
 #include "proxy/setup_answers.h"
 #include "proxy/setup_certificate.h"
 #include "proxy/setup_file.h"
@@ -178,7 +179,25 @@ static bool write_configuration(const struct setup *setup)
     return true;
 }
 
-/* As `postern -n`. */
+/* `postern -n` leaves ports alone, as the Postern that runs has them. */
+static bool check_ports(const struct config *config)
+{
+    bool good = true;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *listen = &config->listens[i];
+        struct doctor_port_owner owner;
+        if (doctor_port_find(&listen->address, &owner) != DOCTOR_PORT_TAKEN)
+            continue;
+        config_error(config, "listen", listen->name, "address",
+                     "%s is taken by %s (process %d): %s", listen->address_text,
+                     owner.process.name, (int)owner.process.pid,
+                     doctor_port_advice(owner.process.name));
+        good = false;
+    }
+    return good;
+}
+
+/* As `postern -n`, and the ports. */
 static bool check(const struct setup *setup)
 {
     const char *remark;
@@ -186,6 +205,7 @@ static bool check(const struct setup *setup)
     if (config)
         config_advise(config);
     bool good = config && check_host_for(config, false, &remark);
+    good = config && check_ports(config) && good;
     config_free(config);
     return good;
 }

@@ -462,3 +462,29 @@ def test_server_is_found_by_its_port(target):
         env={**posterns.SANITIZERS, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         capture_output=True, text=True, timeout=wait.PATIENCE * 3, check=False)
     assert "Exim answers at 127.0.0.1:26" in succeeded(result)
+
+
+#: Another server's listener, at the port given, as long as the command runs.
+_TAKEN = """
+import socket, subprocess, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+    sys.exit(subprocess.run(sys.argv[2:]).returncode)
+"""
+
+
+@needs_root
+def test_port_that_another_server_has_is_told_before_a_start_fails(host):
+    taken = host("--yes", "--hostname", HOSTNAME, "--self-signed",
+                 before=(sys.executable, "-c", _TAKEN, "587"))
+    said = succeeded(taken, "[::]:587 is taken by python")
+    assert 'listen "submission": address: ' in taken.stderr
+    assert "(process " in taken.stderr and "or give it another port" in taken.stderr
+    assert "Mend the errors above, without which there is no start" in said
+
+
+@needs_root
+def test_port_that_no_listener_uses_may_be_taken(host):
+    free = host("--yes", "--hostname", HOSTNAME, "--self-signed",
+                before=(sys.executable, "-c", _TAKEN, "588"))
+    succeeded(free)
+    assert "is taken by" not in free.stderr
