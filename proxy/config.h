@@ -219,6 +219,9 @@ struct config {
  * uses it. */
 size_t config_most_beside(const struct config *config, size_t index);
 
+/* A listener where users log in whose mail goes to this backend; NULL: there is none. */
+const struct config_listen *config_submission_of(const struct config *config, size_t index);
+
 /*
  * Reads and checks a file. NULL if anything is wrong, each fault having been logged as an error
  * ("/etc/postern/postern.conf:12:3: listen "submission": tls: ..."). Opens no socket and no

@@ -206,8 +206,7 @@ static void check_mechanisms(const struct config *config, const struct config_li
                      "none is left with which anybody could log in");
 }
 
-/* A listener where people log in whose mail goes to this backend; NULL: there is none. */
-static const struct config_listen *find_submission(const struct config *config, unsigned index)
+const struct config_listen *config_submission_of(const struct config *config, size_t index)
 {
     for (size_t i = 0; i < config->listen_count; i++) {
         const struct config_listen *listen = &config->listens[i];
@@ -225,7 +224,7 @@ static void check_inbound_backend(const struct config *config,
 {
     const struct config_backend *backend = &config->backends[index];
     const char *way = identity_way_name(backend->identity);
-    const struct config_listen *people = find_submission(config, index);
+    const struct config_listen *people = config_submission_of(config, index);
     if (!identity_tells_address(backend))
         config_fault(
             config, "listen", listen->name, "role",

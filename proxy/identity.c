@@ -74,11 +74,17 @@ static void name_missing(uint32_t missing, char *out, size_t size)
                                        smtp_xclient_name((enum smtp_xclient_attribute)i));
 }
 
-/* Who has not logged in has no login to tell. */
-static uint32_t required_of(const struct identity *identity,
-                            const struct config_backend *config)
+/* A client that has not logged in has no login to tell. */
+static uint32_t required_of(const struct config_backend *config, bool login)
 {
-    return identity->login ? config->required : config->required & ~(1u << SMTP_XCLIENT_LOGIN);
+    return login ? config->required : config->required & ~(1u << SMTP_XCLIENT_LOGIN);
+}
+
+bool identity_is_taken(const struct config_backend *config, const struct smtp_ehlo *ehlo,
+                       bool login)
+{
+    return !identity_way(config->identity)->xclient ||
+           (ehlo->xclient != 0 && !(required_of(config, login) & ~ehlo->xclient));
 }
 
 static bool format(const struct identity *identity, const struct smtp_ehlo *ehlo,
@@ -106,7 +112,7 @@ bool identity_xclient(const struct identity *identity, const struct config_backe
                       const struct smtp_ehlo *ehlo, struct smtp_xclient_commands *out,
                       char cause[static IDENTITY_CAUSE_SIZE])
 {
-    uint32_t required = required_of(identity, config);
+    uint32_t required = required_of(config, identity->login);
     uint32_t missing = required & ~ehlo->xclient;
     char names[80];
 

@@ -71,6 +71,13 @@ const char *identity_way_name(unsigned identity);
 MUST_USE bool identity_preamble(const struct identity_way *way, const struct identity *identity,
                                 char out[static IDENTITY_PREAMBLE_SIZE], size_t *length);
 
+/*
+ * Does a backend that offers `ehlo` take the identity of a client, with a login or without, as
+ * the configuration requires it? False: each such session is refused.
+ */
+MUST_USE bool identity_is_taken(const struct config_backend *config,
+                                const struct smtp_ehlo *ehlo, bool login);
+
 /* Room for the reason of a refusal, with its NUL. */
 #define IDENTITY_CAUSE_SIZE 160
 

@@ -12,6 +12,7 @@
 #include "proxy/backend.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
+#include "proxy/identity.h"
 #include "proxy/statistics.h"
 
 #define PROBE_FIRST_WAIT_MS 1000
@@ -28,6 +29,7 @@ struct upstream {
     unsigned statistics;
     struct smtp_ehlo learned;
     bool known;
+    bool unfit; /* sessions are refused, as it does not take the identity */
     bool down;
     bool checked;          /* is asked although it answers */
     bool doubted;          /* is asked once more */
@@ -110,16 +112,20 @@ void upstream_ask(struct upstream *upstream)
     probe_soon(upstream, PROBE_OFFER_MS);
 }
 
-/* Once, as the postmaster has to change something. */
-static void warn_of_identity(const struct upstream *upstream, const struct smtp_ehlo *ehlo)
+/* A line for each change, as the postmaster has to change something. */
+static void look_at_identity(struct upstream *upstream, const struct smtp_ehlo *ehlo)
 {
-    bool by_xclient = upstream->config->identity == CONFIG_IDENTITY_AUTO ||
-                      upstream->config->identity == CONFIG_IDENTITY_XCLIENT;
-    if (by_xclient && !upstream->known && upstream->config->required & ~ehlo->xclient)
-        log_warning(
-            "backend %s does not offer every XCLIENT attribute that is required: sessions "
-            "will be refused",
-            label(upstream));
+    const struct config *config = upstream->service->config;
+    bool logins = config_submission_of(config, (size_t)(upstream->config - config->backends));
+    bool unfit = !identity_is_taken(upstream->config, ehlo, logins);
+    if (unfit && !upstream->unfit)
+        log_warning("backend %s does not offer every XCLIENT attribute that is required: "
+                    "sessions will be refused",
+                    label(upstream));
+    else if (!unfit && upstream->unfit)
+        log_notice("backend %s offers every XCLIENT attribute that is required",
+                   label(upstream));
+    upstream->unfit = unfit;
 }
 
 static void on_probed(void *context, const struct backend_result *result)
@@ -128,11 +134,13 @@ static void on_probed(void *context, const struct backend_result *result)
     upstream->probe = NULL;
     upstream->doubted = false;
     if (result->ehlo) {
-        warn_of_identity(upstream, result->ehlo);
+        look_at_identity(upstream, result->ehlo);
         upstream_answered(upstream);
         learn(upstream, result->ehlo);
         if (upstream->checked && upstream->config->check_ms > 0)
             set_timer(upstream, upstream->config->check_ms);
+        else if (upstream->unfit)
+            set_timer(upstream, PROBE_OFFER_MS);
         return;
     }
     upstream_failed(upstream, result->cause);
@@ -142,8 +150,8 @@ static void on_timer(int fd, short what, void *argument)
 {
     (void)fd, (void)what;
     struct upstream *upstream = argument;
-    bool settled =
-        upstream->known && !upstream->down && !upstream->checked && !upstream->doubted;
+    bool settled = upstream->known && !upstream->down && !upstream->unfit &&
+                   !upstream->checked && !upstream->doubted;
     if (settled || upstream->probe)
         return;
     upstream->probed_ms = clock_now_ms();
@@ -191,6 +199,11 @@ const struct config_backend *upstream_config(const struct upstream *upstream)
 bool upstream_is_up(const struct upstream *upstream)
 {
     return !upstream->down;
+}
+
+bool upstream_takes_identity(const struct upstream *upstream)
+{
+    return !upstream->unfit;
 }
 
 const struct smtp_ehlo *upstream_offer(const struct upstream *upstream)

@@ -34,6 +34,9 @@ void upstream_begin_probing(struct upstream *upstream, bool checked);
 const struct config_backend *upstream_config(const struct upstream *upstream);
 /* Does it answer, as far as is known? True before the first attempt. */
 bool upstream_is_up(const struct upstream *upstream);
+/* False: it answers, and does not offer the XCLIENT attributes without which the configuration
+ * refuses a session. True before the first answer. */
+bool upstream_takes_identity(const struct upstream *upstream);
 /* To a probe. NULL: it has not answered yet. */
 const struct smtp_ehlo *upstream_offer(const struct upstream *upstream);
 

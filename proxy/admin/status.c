@@ -122,6 +122,15 @@ static void write_listeners(struct json *json, const struct config *config)
     json_list_end(json);
 }
 
+static const char *backend_state(const struct upstream *upstream)
+{
+    if (!upstream_is_up(upstream))
+        return "down";
+    if (!upstream_offer(upstream))
+        return "unknown";
+    return upstream_takes_identity(upstream) ? "up" : "no_identity";
+}
+
 static void write_backends(struct json *json, const struct admin *admin,
                            const struct statistics *sum)
 {
@@ -133,10 +142,7 @@ static void write_backends(struct json *json, const struct admin *admin,
         json_object(json, NULL);
         json_text(json, "name", each->name);
         json_text(json, "address", *each->program ? each->program : each->address_text);
-        json_text(json, "state",
-                  !upstream_is_up(admin->upstreams[i])  ? "down"
-                  : upstream_offer(admin->upstreams[i]) ? "up"
-                                                        : "unknown");
+        json_text(json, "state", backend_state(admin->upstreams[i]));
         json_number(json, "opened", opens[STATISTICS_OPEN_DONE]);
         json_number(json, "failed",
                     add_up(opens, STATISTICS_OPENS) - opens[STATISTICS_OPEN_DONE]);

@@ -170,6 +170,36 @@ def test_the_state_tells_what_has_happened(start, backend):
     assert (server["state"], server["opened"]) == ("up", 1)
 
 
+def backend_state(postern):
+    server, = control.get(postern, "/status")["backends"]
+    return server["state"]
+
+
+@pytest.mark.parametrize("offers", [None, "NAME ADDR PORT"])
+def test_server_that_takes_no_identity_is_not_called_up(start, backend, offers):
+    """It answers each probe, and each session is refused all the same."""
+    given, backend.attributes = backend.attributes, offers
+    postern = start(backend, ready=False)
+    postern.wait_for_record(level="warning", msg=re.compile("does not offer every XCLIENT"))
+    assert backend_state(postern) == "no_identity"
+    with postern.connect() as client:
+        client.ehlo()
+        client.login("alice", "wonderland", 454)
+    backend.attributes = given
+    postern.wait_for_record(level="notice", msg=re.compile("offers every XCLIENT attribute"))
+    assert backend_state(postern) == "up"
+    postern.log_in().quit()
+
+
+def test_server_for_strangers_alone_needs_no_login(start, backend):
+    backend.attributes = "NAME ADDR PORT"
+    mx = {"address": f"127.0.0.1:{wait.free_port()}", "role": "mx", "recipients": ["example.org"]}
+    postern = start(backend, listen={"mx": mx, "submission": None, "submissions": None}, ready=False)
+    postern.wait_until_serving()
+    wait.until(lambda: backend_state(postern) == "up", "the probe's answer")
+    assert not postern.find_records(level="warning", msg=re.compile("XCLIENT"))
+
+
 def test_limits_are_listed_as_they_are_configured(start, backend):
     postern = start(backend, limits={"failed_logins": 7, "messages_per_hour": 0})
     limits = control.get(postern, "/status")["limits"]

@@ -64,7 +64,7 @@ const COLUMNS = {
   backends: [
     ["Name", (b) => b.name],
     ["Address", (b) => b.address],
-    ["State", (b) => chip(b.state, {up: "good", down: "bad"}[b.state] || "")],
+    ["State", (b) => chip(b.state, {up: "good", down: "bad", no_identity: "bad"}[b.state] || "")],
     ["Opened", (b) => count(b.opened), "number"],
     ["Failed", (b) => count(b.failed), "number"],
   ],
