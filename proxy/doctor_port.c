@@ -11,8 +11,8 @@
 static const struct {
     const char *process, *advice;
 } occupants[] = {
-    {"master",
-     "Postfix: comment its service out in /etc/postfix/master.cf, then postfix reload"},
+    {"master", "Postfix: postconf -M# submission/inet (or smtps/inet, submissions/inet: as its "
+               "service is called in /etc/postfix/master.cf), then postfix reload"},
     {"exim", "Exim: take the port out of daemon_smtp_ports, then restart it"},
     {"exim4", "Exim: take the port out of daemon_smtp_ports, then restart it"},
     {"sendmail-mta", SENDMAIL},
@@ -38,5 +38,6 @@ const char *doctor_port_advice(const char *process)
     for (size_t i = 0; i < sizeof occupants / sizeof occupants[0]; i++)
         if (strcmp(occupants[i].process, process) == 0)
             return occupants[i].advice;
-    return "stop it or give it another port, or change \"address\" in section listen";
+    return "stop it or give it another port, or change \"address\" in section listen (a file "
+           "without such sections needs one for each port that Postern is to have)";
 }

@@ -20,6 +20,9 @@
 #define SMTP_SERVICE    "smtp"
 #define MANUALS_ADDRESS "127.0.0.1:10025"
 
+const char *const doctor_postfix_addresses[DOCTOR_POSTFIX_ADDRESSES] = {
+    MANUALS_ADDRESS, "127.0.0.1:10587", "127.0.0.1:10588"};
+
 static const char *const settings[][3] = {
     [DOCTOR_POSTFIX_XCLIENT] = {"smtpd_authorized_xclient_hosts=127.0.0.1"},
     [DOCTOR_POSTFIX_LOGIN] = {"smtpd_sasl_auth_enable=yes", "smtpd_tls_auth_only=no",
@@ -36,12 +39,22 @@ PRINTF_LIKE(2, 3) static void append(char *out, const char *format, ...)
     va_end(arguments);
 }
 
+/* Port 25 is for strangers. */
+static void append_other_service(char *out)
+{
+    const char *own = doctor_postfix_own();
+    if (own)
+        append(out, "Postfix has a service for Postern: set \"address\" to \"%s\"", own);
+    else
+        append(out, "give Postern a service of its own in Postfix: postern(8) shows the lines");
+}
+
 void doctor_postfix_line(const struct config_backend *backend, enum doctor_postfix_lack lack,
                          char out[static DOCTOR_POSTFIX_SIZE])
 {
     *out = '\0';
     if (address_port(&backend->address) == 25) {
-        append(out, "give Postern a service of its own in Postfix: postern(8) shows the lines");
+        append_other_service(out);
         return;
     }
     append(out, "postconf -Pe");
@@ -96,6 +109,18 @@ enum doctor_postfix_service doctor_postfix_service_at(const struct address *addr
     return found;
 }
 
+const char *doctor_postfix_own(void)
+{
+    for (size_t i = 0; i < DOCTOR_POSTFIX_ADDRESSES; i++) {
+        struct address address;
+        const char *why;
+        if (address_parse(doctor_postfix_addresses[i], &address, &why) &&
+            doctor_postfix_service_at(&address) == DOCTOR_POSTFIX_OURS)
+            return doctor_postfix_addresses[i];
+    }
+    return NULL;
+}
+
 bool doctor_postfix_start(const struct config_backend *backend,
                           char out[static DOCTOR_POSTFIX_SIZE])
 {
@@ -107,6 +132,11 @@ bool doctor_postfix_start(const struct config_backend *backend,
     if (doctor_postfix_service_at(&backend->address) != DOCTOR_POSTFIX_NONE)
         append(out, MASTER_CF " has a service there; postfix status says whether Postfix runs: "
                               "then postfix reload, otherwise postfix start");
+    else if (address_port(&backend->address) == 25 && doctor_postfix_own())
+        append(out,
+               "Postfix has no service there: set \"address\" to \"%s\", where it has one for "
+               "Postern",
+               doctor_postfix_own());
     else if (address_port(&backend->address) == 25)
         append(out, "Postfix has no service there: give Postern one of its own, as postern(8) "
                     "shows, and set \"address\" to it");

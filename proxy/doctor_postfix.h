@@ -25,6 +25,14 @@ enum doctor_postfix_service {
 /* Looks for an entry of master.cf at that address. */
 enum doctor_postfix_service doctor_postfix_service_at(const struct address *address);
 
+/* Where the service for Postern may be, the first of them the manual's. */
+#define DOCTOR_POSTFIX_ADDRESSES 3
+extern const char *const doctor_postfix_addresses[DOCTOR_POSTFIX_ADDRESSES];
+
+/* Returns the one of these addresses at which master.cf has the service for Postern; NULL: none
+ * of them. */
+const char *doctor_postfix_own(void);
+
 /*
  * Writes what to type if nothing listens at the backend's address. False: Postfix is not
  * installed, or the address is not of this host.

@@ -7,9 +7,6 @@
 #include "proxy/doctor_postfix.h"
 #include "proxy/doctor_sockets.h"
 
-static const char *const addresses[] = {"127.0.0.1:10025", "127.0.0.1:10587",
-                                        "127.0.0.1:10588"};
-
 static const char *const settings[] = {
     "syslog_name=postfix/postern",
     "smtpd_authorized_xclient_hosts=127.0.0.1",
@@ -46,43 +43,58 @@ bool setup_postfix_has_service(const char *text)
 
 void setup_postfix_address(char out[static ADDRESS_TEXT_SIZE])
 {
-    enum { COUNT = sizeof addresses / sizeof addresses[0] };
-    const char *chosen = NULL;
-    for (size_t i = 0; i < COUNT; i++) {
-        if (setup_postfix_has_service(addresses[i])) {
+    const char *const *addresses = doctor_postfix_addresses, *chosen = doctor_postfix_own();
+    for (size_t i = 0; i < DOCTOR_POSTFIX_ADDRESSES && !chosen; i++)
+        if (!is_taken(addresses[i]))
             chosen = addresses[i];
-            break;
-        }
-        if (!chosen && !is_taken(addresses[i]))
-            chosen = addresses[i];
-    }
-    snprintf(out, ADDRESS_TEXT_SIZE, "%s", chosen ? chosen : addresses[COUNT - 1]);
+    snprintf(out, ADDRESS_TEXT_SIZE, "%s",
+             chosen ? chosen : addresses[DOCTOR_POSTFIX_ADDRESSES - 1]);
 }
 
-static void explain_silence(const char *address, FILE *out)
+/* The service is there: what keeps it from being of use? */
+static void explain_service(const char *address, bool speaks, FILE *out)
 {
-    fprintf(out,
-            "Its service for Postern is in /etc/postfix/master.cf, at %s, and does not answer\n"
-            "as it should. As root:\n"
-            "\n"
-            "    apt-get install libsasl2-modules\n"
-            "    postfix stop\n"
-            "    postfix start\n",
-            address);
+    fprintf(out, "Its service for Postern is in /etc/postfix/master.cf, at %s, ", address);
+    if (speaks)
+        fprintf(out,
+                "and does not let\n"
+                "Postern say who its clients are. As root:\n"
+                "\n"
+                "    postconf -Pe %s/inet/smtpd_authorized_xclient_hosts=127.0.0.1\n"
+                "    postfix reload\n",
+                address);
+    else if (is_taken(address))
+        fputs("and does not answer\n"
+              "as it should: usually Postfix has no SASL mechanism. As root:\n"
+              "\n"
+              "    apt-get install libsasl2-modules\n"
+              "    postfix stop\n"
+              "    postfix start\n",
+              out);
+    else
+        fputs("and nothing listens\n"
+              "there. As root, where \"postfix status\" says that Postfix runs:\n"
+              "\n"
+              "    postfix reload\n"
+              "\n"
+              "Where it does not run:\n"
+              "\n"
+              "    postfix start\n",
+              out);
 }
 
-void setup_postfix_explain(const char *address, FILE *out)
+void setup_postfix_explain(const char *address, bool speaks, FILE *out)
 {
     if (setup_postfix_has_service(address)) {
-        explain_silence(address, out);
+        explain_service(address, speaks, out);
         return;
     }
     fprintf(out,
             "A service of its own for Postern, at %s. Port 25 stays as it is. As root:\n"
             "\n"
             "    apt-get install libsasl2-modules\n"
-            "    postconf -Me \"%s/inet = %s inet n - $(postconf -Fh smtp/inet/chroot) - - "
-            "smtpd",
+            "    postconf -Me \"%s/inet = %s inet n - $(postconf -Fh '*/inet/chroot' | "
+            "head -n 1) - - smtpd",
             address, address, address);
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         fprintf(out, " \\\n        -o %s", settings[i]);
@@ -92,7 +104,7 @@ void setup_postfix_explain(const char *address, FILE *out)
         "    postfix reload\n"
         "\n"
         "Without libsasl2-modules, or another SASL mechanism, that service ends each session\n"
-        "at once. Nobody needs to be able to log in there. To take it back:\n"
+        "at once. It checks no passwords: Postern does. To take it back:\n"
         "\n"
         "    postconf -MX %s/inet\n"
         "    postfix reload\n"

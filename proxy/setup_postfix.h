@@ -19,7 +19,7 @@ bool setup_postfix_has_service(const char *address);
 void setup_postfix_address(char out[static ADDRESS_TEXT_SIZE]);
 
 /* Writes, for people, the lines that make the service at `address` and those that remove it;
- * where master.cf has it, those that start it. */
-void setup_postfix_explain(const char *address, FILE *out);
+ * where master.cf has it, those that make it answer as it should. `speaks`: it speaks SMTP. */
+void setup_postfix_explain(const char *address, bool speaks, FILE *out);
 
 #endif

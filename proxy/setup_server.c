@@ -47,7 +47,7 @@ struct setup_server_kind {
     const char *settings;  /* further lines of section backend */
     /* What goes where in its own configuration: a text, or what writes it for that port. */
     const char *needs;
-    void (*explain)(const char *own, FILE *out);
+    void (*explain)(const char *own, bool speaks, FILE *out);
 };
 
 static const struct setup_server_kind kinds[] = {
@@ -370,6 +370,17 @@ void setup_server_write(const struct setup_server *server, FILE *out)
     fputs("}\n", out);
 }
 
+/* Does a server at that address speak SMTP? */
+static bool speaks(const char *text)
+{
+    const struct setup_server_kind *kind;
+    char greeted[SETUP_HOSTNAME_SIZE];
+    struct address address;
+    const char *why;
+    bool ready;
+    return address_parse(text, &address, &why) && ask(&address, &kind, &ready, greeted);
+}
+
 static void explain_kind(const struct setup_server *server, FILE *out)
 {
     const struct setup_server_kind *kind = server->kind;
@@ -378,11 +389,11 @@ static void explain_kind(const struct setup_server *server, FILE *out)
         fputs(kind->needs, out);
     } else if (server->ready) {
         fprintf(out,
-                "Nothing: at %s it lets Postern say who its clients are. Whether it believes\n"
-                "the login, \"postern doctor\" says.\n",
+                "Nothing: at %s it lets Postern say who its clients are.\n"
+                "\"postern doctor\" tries whether it lets users relay.\n",
                 server->address);
     } else {
-        kind->explain(server->own, out);
+        kind->explain(server->own, speaks(server->own), out);
         if (strcmp(setup_server_address(server), server->own) != 0)
             fprintf(out, "\nThen \"address\" in section backend is \"%s\" and not \"%s\".\n",
                     server->own, server->address);

@@ -105,7 +105,10 @@ RUNNERS = {
     **{command: "test_threat_43_port_25_is_as_it_was"
        for command in typed.commands(ROOT / "etc/examples/postfix/README.md")
        if command.startswith("postconf -Me")},
-    "postconf -M | grep 10025": "test_port_that_postfix_has_already_is_seen_before",
+    **{command: "test_rules_of_the_page_keep_other_users_of_the_host_away"
+       for command in typed.commands(ROOT / "etc/examples/postfix/README.md")
+       if command.startswith("iptables")},
+    "postconf -M | grep 10025; ss -ltn | grep 10025": "test_port_that_postfix_has_already_is_seen_before",
     "postconf -MX 127.0.0.1:10025/inet": "test_what_was_typed_is_taken_back",
     "postconf -Pe 127.0.0.1:10025/inet/smtpd_sender_login_maps=hash:/etc/postfix/senders":
         "test_user_sends_only_as_who_they_are",

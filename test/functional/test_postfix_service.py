@@ -3,7 +3,9 @@ through, and everybody else finds what they found before."""
 
 import os
 import re
+import socket
 import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -180,6 +182,29 @@ def test_service_gives_local_programs_nothing(typed_in):
     assert [each.code for each in replies] == [554, 554]
 
 
+def test_rules_of_the_page_keep_other_users_of_the_host_away(typed_in, front):
+    """As root and as the user that Postern runs as, the port is there; as anybody else, it is not."""
+    site = typed_in()
+    rules = shown("iptables").replace("--uid-owner postern", "--uid-owner nobody")
+    reach = "import socket; print(socket.create_connection(('127.0.0.1', 10025), 5).recv(3).decode())"
+
+    def said_to(user):
+        return subprocess.run([*site.here.command, "setpriv", f"--reuid={user}", "--clear-groups",
+                               sys.executable, "-c", reach],
+                              capture_output=True, text=True, check=False).stdout.strip()
+    assert [said_to(each) for each in ("daemon", "nobody", "root")] == ["220"] * 3
+    subprocess.run([*site.here.command, "sh", "-ec", rules], check=True)
+    try:
+        assert [said_to(each) for each in ("daemon", "nobody", "root")] == ["", "220", "220"]
+        front()
+        with user(site) as alice:
+            alice.send_message("alice@example.org", ["bob@mail.example.org"], b"Subject: in\r\n\r\nx\r\n")
+            alice.quit()
+    finally:
+        subprocess.run([*site.here.command, "iptables", "-F", "OUTPUT"], check=True)
+    site.syslog.wait_for("postfix/postern/smtpd.*disconnect from .*xclient=0/1")
+
+
 def test_service_is_out_of_reach_from_outside(typed_in):
     site = typed_in()
     with site.outside.inside():
@@ -327,6 +352,20 @@ def beside(site, scratch):
             'mount -t overlay -o "lowerdir=$0:/etc" none /etc && exec "$@"', str(scratch / "etc")]
 
 
+def test_doctor_names_the_service_where_the_configuration_has_port_25(typed_in, front, authority, scratch):
+    """As the sample that was installed has it."""
+    site = typed_in()
+    sample = scratch / "sample.conf"
+    sample.write_text(front().configuration_path.read_text().replace("127.0.0.1:10025", "127.0.0.1:25"))
+    finding = examine(sample, believe=authority.root,
+                      command=beside(site, scratch)).only("backend-identity")
+    assert 'Postfix has a service for Postern: set "address" to "127.0.0.1:10025"' in finding["advice"]
+    site.type("postconf -MX smtp/inet")
+    site.restart()
+    finding = examine(sample, believe=authority.root, command=beside(site, scratch)).only("backend")
+    assert 'set "address" to "127.0.0.1:10025", where it has one for Postern' in finding["advice"]
+
+
 def test_doctor_says_what_makes_the_service(stock, front, authority, scratch):
     """And what starts it where it is there."""
     path = front().configuration_path
@@ -399,6 +438,26 @@ def test_setup_makes_no_second_service_where_the_first_does_not_answer(bare, set
         assert f"\n    {command}\n" in said
 
 
+def test_setup_says_what_the_service_lacks(typed_in, setup):
+    site = typed_in()
+    site.type("postconf -Pe 127.0.0.1:10025/inet/smtpd_authorized_xclient_hosts=")
+    site.restart()
+    said, configuration = setup()
+    assert "127.0.0.1:10025" in configuration and "libsasl2" not in said
+    mending, = lines_of(said)
+    site.type(mending)
+    wait_for_service(site)
+    assert "Nothing: " in setup()[0]
+
+
+def test_setup_says_how_to_start_a_postfix_that_has_the_service(typed_in, setup):
+    site = typed_in()
+    site.run("postfix", "stop")
+    said, configuration = setup()
+    assert "127.0.0.1:10025" in configuration and "libsasl2" not in said
+    assert "nothing listens\nthere" in said and "\n    postfix start\n" in said
+
+
 def test_setup_leaves_the_port_alone_that_amavis_gives_mail_back_at(stock, setup):
     amavis = "127.0.0.1:10025 inet n - y - - smtpd -o content_filter= -o mynetworks=127.0.0.0/8"
     stock.run("postconf", "-Me", f"127.0.0.1:10025/inet = {amavis}")
@@ -435,16 +494,41 @@ def test_what_was_typed_is_taken_back(stock):
     assert stock.files() == before
 
 
+def look_for_the_port(stock):
+    """What the page has people type before the first time; the tree has no ss."""
+    in_file, on_host = shown("postconf -M |").split("; ")
+    return stock.run("sh", "-c", in_file, check=False).stdout + subprocess.run(
+        [*stock.here.command, "sh", "-c", on_host], capture_output=True, text=True, check=False).stdout
+
+
 def test_port_that_postfix_has_already_is_seen_before(stock):
     """As it is where amavis gives mail back."""
-    look = shown("postconf -M |")
-    assert stock.type(look, check=False).stdout == ""
+    assert look_for_the_port(stock) == ""
     stock.run("postconf", "-Me", "localhost:10025/inet = localhost:10025 inet n - y - - smtpd")
-    assert "localhost:10025" in stock.type(look).stdout
+    assert "localhost:10025" in look_for_the_port(stock)
+
+
+def test_port_that_another_program_has_is_seen_before(stock):
+    """With it, Postfix ends at the reload, and port 25 with it."""
+    with stock.here.inside():
+        taken = socket.create_server(("127.0.0.1", 10025))
+    with taken:
+        assert "127.0.0.1:10025" in look_for_the_port(stock)
+    assert look_for_the_port(stock) == ""
+
+
+def test_lines_fit_a_port_25_of_another_name(stock):
+    """Of a machine with several addresses."""
+    entry = "127.0.0.1:smtp inet n - y - - smtpd"
+    stock.run("postconf", "-MX", "smtp/inet")
+    stock.run("postconf", "-Me", f"127.0.0.1:smtp/inet = {entry}")
+    stock.type(shown("postconf -Me"))
+    wait_for_service(stock)
+    assert re.search(r"inet +n +- +y", stock.run("postconf", "-M", "127.0.0.1:10025/inet").stdout)
 
 
 def test_nothing_is_changed_where_the_lines_do_not_fit(stock):
-    """Port 25 has another name in master.cf."""
+    """There is no service on a port from which to take the chroot."""
     stock.run("postconf", "-MX", "smtp/inet")
     before = stock.files()
     assert stock.type(shown("postconf -Me"), check=False).returncode != 0

@@ -13,7 +13,7 @@ MANUALS = sorted((ROOT / "etc").glob("*.[1-9].in"))
 
 #: Programs that a page may speak of and this machine need not have.
 _PROGRAMS = {"apt", "apt-get", "certbot", "curl", "docker", "fail2ban-client", "fail2ban-regex",
-             "journalctl", "make", "meson", "openssl", "podman", "postconf", "postern", "posternctl",
+             "iptables", "journalctl", "make", "meson", "openssl", "podman", "postconf", "postern", "posternctl",
              "postfix", "postmap", "promtool", "redis-cli", "ssh", "systemctl", "useradd"}
 
 
