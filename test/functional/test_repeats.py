@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -136,3 +137,18 @@ def test_unsteady_tests_are_found_by_running_all_often(run):
     assert "Not steady in 3 runs: 4" in said
     assert said[-4:] == ["flaky: test_tried.py::test_first_time",
                          "flaky: test_tried.py::test_first_end", "2 flaky", "2 passed, 4 failed"]
+
+
+def test_two_runs_in_one_network_have_ports_of_their_own():
+    """Postern has to bind what a test has found free; another run must not find it meanwhile."""
+    find = ("from support.wait import free_port; import sys\n"
+            "print(*(free_port() for _ in range(500)), flush=True)\n"
+            "sys.stdin.read()")
+    runs = [subprocess.Popen([sys.executable, "-c", find], cwd=ROOT / "test/functional", text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(3)]
+    try:
+        found = [port for each in runs for port in each.stdout.readline().split()]
+    finally:
+        for each in runs:
+            each.communicate()
+    assert len(set(found)) == len(found) == 1500

@@ -52,16 +52,31 @@ def free_port(host="127.0.0.1"):
     raise Lost("no free port")
 
 
-_next_port = None
+#: Ports that one run of the tests takes for itself, where other runs share its network.
+_SHARE = 2000
+_share = _next_port = None
+
+
+def _take_share(first, last):
+    """(A socket whose name no other run in this network can have as long as it is open, the first
+    port of a share, the one after its last); all ports where every share is taken."""
+    for start in range(first, last - _SHARE, _SHARE):
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0postern-test-ports-{start}")
+            return mark, start, start + _SHARE
+        except OSError:
+            mark.close()
+    return None, first, last
 
 
 def _candidates(low):
     """Ports below the ephemeral range, each given once in a run as long as there are any."""
-    global _next_port
-    first, last = 10240, max(low - 1, 10340)
-    import os
-    if _next_port is None:
-        _next_port = first + os.getpid() * 97 % (last - first)
+    global _share, _next_port
+    if _share is None:
+        _share = _take_share(10240, max(low - 1, 10340))
+        _next_port = _share[1]
+    _, first, last = _share
     for _ in range(last - first):
         _next_port = first + (_next_port + 1 - first) % (last - first)
         yield _next_port
