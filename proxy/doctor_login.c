@@ -230,9 +230,12 @@ static bool fail_login(struct trial *trial)
         asks_for_accounts(auth))
         doctor_advise(trial->doctor,
                       "there is no account \"%s\" on this host, and pam_unix.so in the PAM "
-                      "service \"%s\" knows accounts only: make it (adduser), or log in as a "
-                      "user that exists (getent passwd)",
-                      user, auth->pam_service);
+                      "service \"%s\" knows accounts only: %s",
+                      user, auth->pam_service,
+                      strchr(user, '@')
+                          ? "log in with the account's name, without @ and a domain"
+                          : "make it (adduser), or log in as a user that exists "
+                            "(getent passwd)");
     return false;
 }
 

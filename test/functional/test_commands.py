@@ -78,6 +78,7 @@ RUNNERS = {
     "journalctl -u postern": No("takes a systemd that runs the unit"),
     "meson setup build -Dbuildtype=release --prefix=/usr --sysconfdir=/etc && meson install -C build":
         "test_readme_installs_it_from_the_source",
+    "ninja -C build uninstall": "test_uninstall_leaves_what_may_be_edited",
     "openssl rand -out /etc/postern/ticket-secret 32": "test_ticket_secret_is_made_as_the_page_says",
     "openssl rand -out FILE 32": "test_a_secret_for_tickets_is_made_as_the_manual_says",
     "podman build -t postern -f etc/Containerfile .": No("test_container.py has buildah do it"),

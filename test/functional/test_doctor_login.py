@@ -102,6 +102,14 @@ def test_root_is_told_that_the_host_has_no_such_account(start, backend, log_in, 
     assert "account" not in found["message"]
 
 
+@needs_root
+def test_name_with_a_domain_is_told_where_accounts_have_none(start, backend, log_in):
+    """As mail programs suggest it."""
+    found = only(log_in(start(backend, auth={"pam_service": "unix"}), "nobody@example.org",
+                        "wrong-password", status=ERROR), "error", "the login is refused: 535")
+    assert "without @ and a domain" in found["advice"] and "adduser" not in found["advice"]
+
+
 @pytest.mark.parametrize("settings, words", [
     ({"auth": {"pam_service": "broken"}}, ["454 4.7.0 Authentication is not", "pam-modules"]),
     ({"auth": {"pam_service": "no-such-service"}}, ["454 4.7.0", "pam-service"]),

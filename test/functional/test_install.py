@@ -57,3 +57,12 @@ def test_edited_files_are_not_overwritten(install):
         path.write_text("edited\n")
     install()
     assert [path.read_text() for path in edited] == ["edited\n"] * 2
+
+
+def test_uninstall_leaves_what_may_be_edited(install):
+    prefix = install()
+    made = [path for path in prefix.rglob("*") if path.is_file()]
+    subprocess.run(["ninja", "-C", BUILD, "uninstall"], check=True, capture_output=True)
+    left = {str(path.relative_to(prefix)) for path in made if path.exists()}
+    assert left == {"etc/postern/postern.conf", "etc/pam.d/postern", "etc/logrotate.d/postern",
+                    "etc/apparmor.d/postern"}
