@@ -80,11 +80,17 @@ static uint32_t required_of(const struct config_backend *config, bool login)
     return login ? config->required : config->required & ~(1u << SMTP_XCLIENT_LOGIN);
 }
 
+static uint32_t missing_of(const struct config_backend *config, const struct smtp_ehlo *ehlo,
+                           bool login)
+{
+    return required_of(config, login) & ~ehlo->xclient;
+}
+
 bool identity_is_taken(const struct config_backend *config, const struct smtp_ehlo *ehlo,
                        bool login)
 {
     return !identity_way(config->identity)->xclient ||
-           (ehlo->xclient != 0 && !(required_of(config, login) & ~ehlo->xclient));
+           (ehlo->xclient != 0 && missing_of(config, ehlo, login) == 0);
 }
 
 static bool format(const struct identity *identity, const struct smtp_ehlo *ehlo,
@@ -113,7 +119,7 @@ bool identity_xclient(const struct identity *identity, const struct config_backe
                       char cause[static IDENTITY_CAUSE_SIZE])
 {
     uint32_t required = required_of(config, identity->login);
-    uint32_t missing = required & ~ehlo->xclient;
+    uint32_t missing = missing_of(config, ehlo, identity->login);
     char names[80];
 
     if (ehlo->xclient == 0) {

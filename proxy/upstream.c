@@ -29,7 +29,6 @@ struct upstream {
     unsigned statistics;
     struct smtp_ehlo learned;
     bool known;
-    bool unfit; /* sessions are refused, as it does not take the identity */
     bool down;
     bool checked;          /* is asked although it answers */
     bool doubted;          /* is asked once more */
@@ -112,20 +111,25 @@ void upstream_ask(struct upstream *upstream)
     probe_soon(upstream, PROBE_OFFER_MS);
 }
 
-/* A line for each change, as the postmaster has to change something. */
-static void look_at_identity(struct upstream *upstream, const struct smtp_ehlo *ehlo)
+/* Would a backend with this offer take the identity of the clients that it gets? */
+static bool takes_identity(const struct upstream *upstream, const struct smtp_ehlo *ehlo)
 {
     const struct config *config = upstream->service->config;
     bool logins = config_submission_of(config, (size_t)(upstream->config - config->backends));
-    bool unfit = !identity_is_taken(upstream->config, ehlo, logins);
-    if (unfit && !upstream->unfit)
+    return identity_is_taken(upstream->config, ehlo, logins);
+}
+
+/* Logs each change before it is learned, as the postmaster has to change something. */
+static void look_at_identity(const struct upstream *upstream, const struct smtp_ehlo *ehlo)
+{
+    bool took = upstream_takes_identity(upstream), takes = takes_identity(upstream, ehlo);
+    if (took && !takes)
         log_warning("backend %s does not offer every XCLIENT attribute that is required: "
                     "sessions will be refused",
                     label(upstream));
-    else if (!unfit && upstream->unfit)
+    else if (!took && takes)
         log_notice("backend %s offers every XCLIENT attribute that is required",
                    label(upstream));
-    upstream->unfit = unfit;
 }
 
 static void on_probed(void *context, const struct backend_result *result)
@@ -139,7 +143,7 @@ static void on_probed(void *context, const struct backend_result *result)
         learn(upstream, result->ehlo);
         if (upstream->checked && upstream->config->check_ms > 0)
             set_timer(upstream, upstream->config->check_ms);
-        else if (upstream->unfit)
+        else if (!upstream_takes_identity(upstream))
             set_timer(upstream, PROBE_OFFER_MS);
         return;
     }
@@ -150,7 +154,7 @@ static void on_timer(int fd, short what, void *argument)
 {
     (void)fd, (void)what;
     struct upstream *upstream = argument;
-    bool settled = upstream->known && !upstream->down && !upstream->unfit &&
+    bool settled = upstream->known && !upstream->down && upstream_takes_identity(upstream) &&
                    !upstream->checked && !upstream->doubted;
     if (settled || upstream->probe)
         return;
@@ -203,7 +207,7 @@ bool upstream_is_up(const struct upstream *upstream)
 
 bool upstream_takes_identity(const struct upstream *upstream)
 {
-    return !upstream->unfit;
+    return !upstream->known || takes_identity(upstream, &upstream->learned);
 }
 
 const struct smtp_ehlo *upstream_offer(const struct upstream *upstream)
