@@ -18,13 +18,12 @@ static const struct config_backend *backend_at(const struct doctor *doctor, size
     return &doctor->config->backends[index];
 }
 
-/* Does a listener of this role use it? */
-static bool serves(const struct doctor *doctor, size_t backend, enum config_role role,
-                   bool without_recipients)
+/* Does an mx that takes every recipient use it? */
+static bool serves_open_mx(const struct doctor *doctor, size_t backend)
 {
     for (size_t i = 0; i < doctor->config->listen_count; i++) {
         const struct config_listen *listen = &doctor->config->listens[i];
-        if (listen->role != role || (without_recipients && listen->recipients))
+        if (listen->role != CONFIG_ROLE_MX || listen->recipients)
             continue;
         for (size_t j = 0; j < listen->backend_count; j++)
             if (listen->backends[j] == backend)
@@ -215,7 +214,7 @@ static void check_identity(struct doctor *doctor, size_t index)
 void doctor_check_identities(struct doctor *doctor)
 {
     for (size_t i = 0; i < doctor->config->backend_count; i++)
-        if (doctor->backends[i].answers && serves(doctor, i, CONFIG_ROLE_SUBMISSION, false))
+        if (doctor->backends[i].answers && config_submission_of(doctor->config, i))
             check_identity(doctor, i);
 }
 
@@ -226,7 +225,7 @@ static void check_stranger(struct doctor *doctor, size_t index)
     const struct config_backend *backend = backend_at(doctor, index);
     const struct identity_way *way = identity_way(backend->identity);
     struct doctor_talk talk;
-    bool open = serves(doctor, index, CONFIG_ROLE_MX, true);
+    bool open = serves_open_mx(doctor, index);
     if (!doctor_talk_begin(&talk, doctor, backend, DOCTOR_AS_STRANGER)) {
         doctor_skip(doctor, "%s: %s", doctor_backend_name(backend), talk.why);
         return;

@@ -124,7 +124,7 @@ const char *doctor_postfix_own(void)
 bool doctor_postfix_start(const struct config_backend *backend,
                           char out[static DOCTOR_POSTFIX_SIZE])
 {
-    const char *text = backend->address_text;
+    const char *text = backend->address_text, *own;
     *out = '\0';
     if (*backend->program || !address_is_loopback(&backend->address) ||
         access(MAIN_CF, F_OK) != 0)
@@ -132,11 +132,11 @@ bool doctor_postfix_start(const struct config_backend *backend,
     if (doctor_postfix_service_at(&backend->address) != DOCTOR_POSTFIX_NONE)
         append(out, MASTER_CF " has a service there; postfix status says whether Postfix runs: "
                               "then postfix reload, otherwise postfix start");
-    else if (address_port(&backend->address) == 25 && doctor_postfix_own())
+    else if (address_port(&backend->address) == 25 && (own = doctor_postfix_own()))
         append(out,
                "Postfix has no service there: set \"address\" to \"%s\", where it has one for "
                "Postern",
-               doctor_postfix_own());
+               own);
     else if (address_port(&backend->address) == 25)
         append(out, "Postfix has no service there: give Postern one of its own, as postern(8) "
                     "shows, and set \"address\" to it");

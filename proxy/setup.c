@@ -202,10 +202,11 @@ static bool check(const struct setup *setup)
 {
     const char *remark;
     struct config *config = config_load(setup->answers.output);
-    if (config)
-        config_advise(config);
-    bool good = config && check_host_for(config, false, &remark);
-    good = config && check_ports(config) && good;
+    if (!config)
+        return false;
+    config_advise(config);
+    bool good = check_host_for(config, false, &remark);
+    good &= check_ports(config);
     config_free(config);
     return good;
 }

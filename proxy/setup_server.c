@@ -370,14 +370,18 @@ void setup_server_write(const struct setup_server *server, FILE *out)
     fputs("}\n", out);
 }
 
-/* Does a server at that address speak SMTP? */
-static bool speaks(const char *text)
+/* Does the service that Postern is to have speak SMTP? A server that was found has been asked.
+ */
+static bool own_speaks(const struct setup_server *server)
 {
+    const char *text = server->own;
     const struct setup_server_kind *kind;
     char greeted[SETUP_HOSTNAME_SIZE];
     struct address address;
     const char *why;
     bool ready;
+    if (strcmp(text, server->address) == 0)
+        return server->answers;
     return address_parse(text, &address, &why) && ask(&address, &kind, &ready, greeted);
 }
 
@@ -393,7 +397,7 @@ static void explain_kind(const struct setup_server *server, FILE *out)
                 "\"postern doctor\" tries whether it lets users relay.\n",
                 server->address);
     } else {
-        kind->explain(server->own, speaks(server->own), out);
+        kind->explain(server->own, own_speaks(server), out);
         if (strcmp(setup_server_address(server), server->own) != 0)
             fprintf(out, "\nThen \"address\" in section backend is \"%s\" and not \"%s\".\n",
                     server->own, server->address);
