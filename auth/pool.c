@@ -56,8 +56,8 @@ static void note_time(struct auth_pool *pool, uint64_t taken_ms)
     pool->usual_ms = (7 * pool->usual_ms + taken_ms) / 8;
 }
 
-/* Asks the owner for another worker, which gets the slot's request; `why` is told of a request
- * that is not asked again. */
+/* Asks the owner for another worker, which gets the slot's request. `why` is the cause of a
+ * request that is not asked again. */
 static void slot_lose(struct slot *slot, enum auth_pool_loss loss, const char *reason,
                       const char *why)
 {
